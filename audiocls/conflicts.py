@@ -1,0 +1,84 @@
+"""Params that are each right and cannot stand together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from audiocls.params import RunParams, WeightedLoss
+
+Conflict = tuple[str, str]
+RESERVED_CONFIG_FIELDS = ("num_labels", "id2label", "label2id", "model_type", "problem_type")
+
+
+def find_conflicts(params: RunParams) -> list[Conflict]:
+    """Return every impossible combination as (key, message); an empty list when there is none."""
+    return [conflict for rule in _RULES for conflict in rule(params)]
+
+
+def _split_leaves_training_clips(params: RunParams) -> Iterator[Conflict]:
+    held_out = params.split.test_fraction + params.split.validation_fraction
+    if held_out >= 1:
+        yield (
+            "split.test_fraction",
+            f"= {params.split.test_fraction} and split.validation_fraction = {params.split.validation_fraction} "
+            "leave no clips to train on; their sum must be below 1",
+        )
+
+
+def _lengths_are_ordered(params: RunParams) -> Iterator[Conflict]:
+    audio = params.audio
+    if audio.min_seconds >= audio.max_file_seconds:
+        yield (
+            "audio.min_seconds",
+            f"= {audio.min_seconds} and audio.max_file_seconds = {audio.max_file_seconds} leave no length allowed",
+        )
+
+
+def _family_has_what_is_frozen(params: RunParams) -> Iterator[Conflict]:
+    family = params.model.family
+    if params.model.freeze == "feature_encoder" and family in ("logmel-resnet", "audio-spectrogram-transformer"):
+        yield (
+            "model.freeze",
+            f"= 'feature_encoder': model.family={family} has no convolutional front end of its own; "
+            "use encoder to train the head alone, or none",
+        )
+
+
+def _config_leaves_labels_to_the_data(params: RunParams) -> Iterator[Conflict]:
+    for name in RESERVED_CONFIG_FIELDS:
+        if name in params.model.config:
+            yield f"model.config.{name}", "comes from the data and the family; leave it out"
+
+
+def _config_fields_are_known(params: RunParams) -> Iterator[Conflict]:
+    # Imported late: it loads transformers, and is needed for a config that is given alone.
+    from audiocls.models.families import config_mistakes
+
+    config = {name: value for name, value in params.model.config.items() if name not in RESERVED_CONFIG_FIELDS}
+    if config:
+        yield from config_mistakes(params.model.family, config)
+
+
+def _beta_belongs_to_effective_number(params: RunParams) -> Iterator[Conflict]:
+    balance = params.balance
+    if isinstance(balance, WeightedLoss) and balance.beta is not None and balance.weighting != "effective_number":
+        yield "balance.beta", f"= {balance.beta}: only balance.weighting=effective_number has a beta"
+
+
+def _device_is_there(params: RunParams) -> Iterator[Conflict]:
+    if params.training.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            yield "training.device", "= 'cuda': torch sees no GPU here; use auto or cpu"
+
+
+_RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
+    _split_leaves_training_clips,
+    _lengths_are_ordered,
+    _family_has_what_is_frozen,
+    _config_leaves_labels_to_the_data,
+    _config_fields_are_known,
+    _beta_belongs_to_effective_number,
+    _device_is_there,
+)

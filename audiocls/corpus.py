@@ -1,0 +1,82 @@
+"""The corpus of a run: the manifest's clips that can be used, where their samples stand, and those in quarantine."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from audiocls.atomic import write_table
+from audiocls.errors import DataError, name_some
+from audiocls.waveforms import StorePlan, look_up
+
+QUARANTINE_COLUMNS: Final = ["clip_id", "path", "label", "group", "split", "reason", "detail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Two Parquet tables: `clips` to train and test on, and `quarantine` with a reason a row."""
+
+    clips: Path
+    quarantine: Path
+    store: Path
+    digest: str  # of the clips' audio, labels, groups and splits; the same wherever the files lie
+    num_clips: int
+    num_quarantined: int
+
+
+def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> Corpus:
+    """Join the manifest with the filled store."""
+    rows = pq.read_table(manifest).to_pandas()
+    rows = rows.merge(look_up(plan).drop(columns=["size_bytes", "modified_ns"]), on="path", how="left")
+    unlabelled = rows["label"].isna()
+    rows.loc[unlabelled & rows["reason"].isna(), ["reason", "detail"]] = ["unlabelled", "the source gives no label"]
+    good = rows[rows["reason"].isna()].drop(columns=["reason", "detail"])
+    bad = rows.loc[rows["reason"].notna(), QUARANTINE_COLUMNS]
+    digest = _digest(good)
+    folder = workspace / "corpora" / f"{manifest.stem}-{plan.store.name}-{digest[:12]}"
+    clips = write_table(good, folder / "clips.parquet")
+    quarantine = write_table(bad.astype("string"), folder / "quarantine.parquet")
+    return Corpus(clips, quarantine, plan.store, digest, len(good), len(bad))
+
+
+def check_quarantine(corpus: Corpus, max_bad_fraction: float) -> None:
+    """Stop where more than `max_bad_fraction` of the clips cannot be used.
+
+    Raises:
+        DataError: Names the first ten with their reasons.
+    """
+    total = corpus.num_clips + corpus.num_quarantined
+    if corpus.num_quarantined > max_bad_fraction * total or corpus.num_clips == 0:
+        bad = pd.read_parquet(corpus.quarantine)
+        names = name_some(f"{row.clip_id} ({row.reason}: {row.detail})" for row in bad.itertuples())
+        raise DataError(
+            f"{corpus.num_quarantined} of {total} clips cannot be used, and data.max_bad_fraction is "
+            f"{max_bad_fraction:g}: {names}. All of them: {corpus.quarantine}"
+        )
+
+
+def quarantine_summary(corpus: Corpus) -> str:
+    """Say in one line how many clips are in quarantine, why, and where to look; "" when there are none."""
+    if not corpus.num_quarantined:
+        return ""
+    counts = pd.read_parquet(corpus.quarantine)["reason"].value_counts()
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    clips = "clip is" if corpus.num_quarantined == 1 else "clips are"
+    return f"{corpus.num_quarantined} {clips} in quarantine ({reasons}); see {corpus.quarantine}"
+
+
+def _digest(clips: pd.DataFrame) -> str:
+    columns = ["clip_id", "label", "group", "split", "audio_sha256"]
+    lines = ("\x1f".join(map(str, row)) for row in clips[columns].itertuples(index=False))
+    return hashlib.sha256("\x1e".join(lines).encode()).hexdigest()
+
+
+def quarantined(corpus: Corpus, most: int) -> list[dict[str, str]]:
+    """Return the first rows of the quarantine table: clip_id, label, reason and detail."""
+    rows = pd.read_parquet(corpus.quarantine, columns=["clip_id", "label", "reason", "detail"]).head(most)
+    return rows.fillna("").to_dict(orient="records")

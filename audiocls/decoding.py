@@ -1,0 +1,136 @@
+"""From the bytes of a recording to mono 16-bit samples at one rate, or to the reason why not."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from audiocls.errors import DataError
+from audiocls.params import AudioParams
+
+ALGORITHM: Final = 1
+"""Part of every store's key. Raise it when the same bytes would become other samples."""
+
+FULL_SCALE: Final = 32_768.0
+# Beyond these a header is damaged or hostile; they bound what is allocated together with max_file_seconds.
+MAX_RATE_HZ: Final = 768_000
+MAX_CHANNELS: Final = 64
+
+
+class UnusableClipError(DataError):
+    """A recording that cannot be trained on; `reason` is one word, `detail` says what was found."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A decoded recording, and what was measured on it before resampling."""
+
+    samples: NDArray[np.int16]  # (num_samples,), mono, at AudioParams.sample_rate_hz
+    scale: float  # the signal is samples / 32768 * scale; 1.0 unless the source exceeds full scale
+    duration_seconds: float
+    source_rate_hz: int
+    source_channels: int
+    source_format: str  # container and subtype, e.g. "WAV/PCM_16"
+    peak: float  # of the mono mix, full scale is 1.0
+    rms_db: float  # relative to full scale
+    clipped_fraction: float  # share of samples at full scale in any channel
+
+
+def decode(content: bytes, params: AudioParams) -> Recording:
+    """Decode, mix to mono, resample and measure one recording.
+
+    Raises:
+        UnusableClipError: With the reason `unreadable`, `empty`, `too_short`, `too_long`, `non_finite` or `silent`.
+    """
+    if not content:
+        raise UnusableClipError("empty", "the file has no bytes")
+    channels, rate_hz, source_format = _read(content, params)
+    mono = _mix(channels)
+    resampled = _resample(mono, rate_hz, params.sample_rate_hz)
+    peak = float(np.abs(mono).max())
+    scale = max(1.0, float(np.abs(resampled).max(initial=0.0)))
+    samples = _to_int16(resampled / np.float32(scale))
+    if not samples.any():
+        raise UnusableClipError("silent", f"every 16-bit sample is zero (peak {peak:.1e} of full scale)")
+    return Recording(
+        samples=samples,
+        scale=scale,
+        duration_seconds=len(mono) / rate_hz,
+        source_rate_hz=rate_hz,
+        source_channels=channels.shape[1],
+        source_format=source_format,
+        peak=peak,
+        rms_db=float(10 * np.log10(np.mean(np.square(mono, dtype=np.float64)))),
+        clipped_fraction=float(np.mean(np.abs(channels).max(axis=1) >= 1.0 - 1.0 / FULL_SCALE)),
+    )
+
+
+def _read(content: bytes, params: AudioParams) -> tuple[NDArray[np.float32], int, str]:
+    """Return (frames, channels) float32, the rate and the format, after checking the header's word on the length."""
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            _check_header(file, params)
+            channels = file.read(dtype="float32", always_2d=True)
+            rate_hz, source_format = int(file.samplerate), f"{file.format}/{file.subtype}"
+    except soundfile.SoundFileError as error:
+        raise UnusableClipError("unreadable", _plain(error)) from error
+    _check_samples(channels, rate_hz, params)
+    return channels, rate_hz, source_format
+
+
+def _check_header(file: soundfile.SoundFile, params: AudioParams) -> None:
+    if not 0 < file.samplerate <= MAX_RATE_HZ or not 0 < file.channels <= MAX_CHANNELS:
+        raise UnusableClipError("unreadable", f"the header says {file.samplerate} Hz and {file.channels} channels")
+    seconds = file.frames / file.samplerate
+    if seconds > params.max_file_seconds:
+        raise UnusableClipError(
+            "too_long", f"{seconds:.1f} s, and audio.max_file_seconds is {params.max_file_seconds:g}"
+        )
+
+
+def _check_samples(channels: NDArray[np.float32], rate_hz: int, params: AudioParams) -> None:
+    frames = len(channels)
+    if frames == 0:
+        raise UnusableClipError("empty", "the file has a header and no samples")
+    if frames / rate_hz < params.min_seconds or frames * params.sample_rate_hz < rate_hz:
+        raise UnusableClipError(
+            "too_short", f"{frames / rate_hz:.3f} s, and audio.min_seconds is {params.min_seconds:g}"
+        )
+    broken = frames - int(np.isfinite(channels).all(axis=1).sum())
+    if broken:
+        raise UnusableClipError("non_finite", f"{broken} of {frames} frames are NaN or infinite")
+
+
+def _mix(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Average (frames, channels) to (frames,)."""
+    return channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1, dtype=np.float32)
+
+
+def _resample(mono: NDArray[np.float32], rate_hz: int, target_hz: int) -> NDArray[np.float32]:
+    if rate_hz == target_hz:
+        return mono
+    # soxr takes (frames,) or (frames, channels) and kills the process on (channels, frames): mono is all it gets.
+    # The copy is for one channel cut out of many, which is not contiguous.
+    resampled: NDArray[np.float32] = soxr.resample(np.ascontiguousarray(mono), rate_hz, target_hz, quality="HQ")
+    return resampled
+
+
+def _to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Scale by 32768, the exact inverse of how 16-bit sources are read, so that those come through unchanged."""
+    return np.clip(np.rint(samples * np.float32(FULL_SCALE)), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+def _plain(error: Exception) -> str:
+    """Drop the address of the buffer from a libsndfile message: it differs from run to run."""
+    return str(error).rsplit(">: ", 1)[-1].strip()

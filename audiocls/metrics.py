@@ -1,0 +1,53 @@
+"""Classification metrics, the same in training and in the final evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+Classes = NDArray[np.int64]
+
+
+def summary_metrics(targets: Classes, predicted: Classes) -> dict[str, float]:
+    """Compute accuracy, balanced accuracy, and macro and weighted precision, recall and F1.
+
+    The macro averages are over the classes that `targets` has: a class without clips has no score, and a false
+    prediction of it still costs recall in the class that it was taken from.
+
+    Args:
+        targets: Class indices, shape (num_clips,).
+        predicted: Class indices, shape (num_clips,).
+    """
+    metrics = {"accuracy": float(np.mean(targets == predicted))}
+    present = np.unique(targets)
+    for average in ("macro", "weighted"):
+        precision, recall, f1, _ = precision_recall_fscore_support(
+            targets, predicted, labels=present, average=average, zero_division=0.0
+        )
+        metrics |= {f"precision_{average}": float(precision), f"recall_{average}": float(recall), f"f1_{average}": float(f1)}
+    # The mean recall over the classes that are there is what balanced accuracy is.
+    return metrics | {"balanced_accuracy": metrics["recall_macro"]}
+
+
+def per_class_metrics(targets: Classes, predicted: Classes, labels: list[str]) -> pd.DataFrame:
+    """Compute precision, recall, F1 and the number of clips of every class; NaN where a class has no clips.
+
+    Returns:
+        Columns `label`, `precision`, `recall`, `f1`, `clips`; a row a class, in the order of `labels`.
+    """
+    precision, recall, f1, clips = precision_recall_fscore_support(
+        targets, predicted, labels=np.arange(len(labels)), zero_division=0.0
+    )
+    table = pd.DataFrame({"label": labels, "precision": precision, "recall": recall, "f1": f1, "clips": clips})
+    table.loc[table["clips"] == 0, ["precision", "recall", "f1"]] = np.nan
+    return table
+
+
+def confusion(targets: Classes, predicted: Classes, labels: list[str]) -> pd.DataFrame:
+    """Count clips by true class (rows) and predicted class (columns)."""
+    counts: Any = confusion_matrix(targets, predicted, labels=np.arange(len(labels)))
+    return pd.DataFrame(counts, index=pd.Index(labels, name="label"), columns=labels)

@@ -1,0 +1,192 @@
+"""Every parameter of a run: default, bound, unit and meaning, each in this one place.
+
+`audiocls.params_file` reads them from YAML. `python -m audiocls.params` prints their JSON schema for editors.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LocalPath = Annotated[Path, Field(strict=False)]
+
+RAW_WAVEFORM_FAMILIES = ("wav2vec2", "hubert", "data2vec-audio", "wavlm")
+FAMILIES = ("logmel-resnet", *RAW_WAVEFORM_FAMILIES, "audio-spectrogram-transformer")
+Family = Literal["logmel-resnet", "wav2vec2", "hubert", "data2vec-audio", "wavlm", "audio-spectrogram-transformer"]
+
+
+class Params(BaseModel):
+    """Frozen, and refuses what it does not know: a misspelt key is an error, not a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DataParams(Params):
+    """What every source of clips has."""
+
+    max_bad_fraction: float = Field(
+        0.05, ge=0, le=1, description="The run stops when a larger share of the clips is quarantined."
+    )
+
+
+class FolderData(DataParams):
+    """A directory a class: `path/LABEL/any/depth/clip.wav`."""
+
+    source: Literal["folder"]
+    path: LocalPath = Field(description="The directory that holds one directory a class.")
+    group_by: Literal["file", "folder"] = Field(
+        "file", description="What must not straddle a split: each file alone, or the files of one directory together."
+    )
+
+
+class TableData(DataParams):
+    """A CSV or Parquet table, a row a clip."""
+
+    source: Literal["table"]
+    path: LocalPath = Field(description="The table: .csv or .parquet.")
+    path_column: str = Field("path", description="Column of clip paths, absolute or relative to the table's folder.")
+    label_column: str = Field("label", description="Column of class names.")
+    group_column: str | None = Field(None, description="Column of what must not straddle a split. null: each file alone.")
+    split_column: str | None = Field(None, description="Column of train, validation or test. null: the split is made.")
+
+
+class SampleData(DataParams):
+    """Ten spoken digits by many synthetic voices, long-tailed; the voice is the group. Needs the extra `sample`."""
+
+    source: Literal["sample"]
+    voices: int = Field(72, ge=3, le=1000, description="Synthetic speakers.")
+    clips: int = Field(1_800, ge=30, le=1_000_000, description="Clips in all.")
+    imbalance_ratio: float = Field(10.0, ge=1, description="Clips of the most frequent class per clip of the rarest.")
+    seed: int = Field(1, ge=0, description="Of the corpus; not the run's, so that runs stay comparable.")
+
+
+class AudioParams(Params):
+    """How a file becomes samples, and how long the clips are that the model sees."""
+
+    sample_rate_hz: int = Field(16_000, ge=4_000, le=192_000, description="Rate every clip is resampled to.")
+    min_seconds: float = Field(0.05, ge=0, description="Shorter files are quarantined as too_short.")
+    max_file_seconds: float = Field(
+        3_600.0, gt=0, description="Longer files are quarantined as too_long, before anything is decoded."
+    )
+    max_seconds: float = Field(10.0, gt=0, le=600, description="Length of the model's input; longer clips are cut.")
+    truncate: Literal["random", "head", "center"] = Field(
+        "random", description="Where a long clip is cut. random: anew in every epoch of training, center in evaluation."
+    )
+    pad: Literal["zero", "repeat", "repeat_pad"] = Field(
+        "zero",
+        description="How a short clip is filled: zeros; the clip again and again; or whole repeats, then zeros.",
+    )
+
+
+class SplitParams(Params):
+    """Shares of the clips held out when the split is made and not given."""
+
+    test_fraction: float = Field(0.15, gt=0, lt=1, description="Share of clips looked at once, at the end.")
+    validation_fraction: float = Field(0.15, gt=0, lt=1, description="Share of clips that choose the checkpoint.")
+
+
+class ModelParams(Params):
+    """Which network, and where its weights start."""
+
+    family: Family = Field("logmel-resnet", description="The transformers model type.")
+    pretrained: str | None = Field(None, description="A hub id or a local folder. null: from scratch.")
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="Fields of the family's config, e.g. hidden_size or hidden_dropout."
+    )
+    freeze: Literal["none", "feature_encoder", "encoder"] = Field(
+        "none", description="What keeps its weights: nothing, the convolutional front end, or all but the head."
+    )
+
+
+class NoBalance(Params):
+    """Train on the classes as they come."""
+
+    method: Literal["none"] = "none"
+
+
+class Oversample(Params):
+    """Repeat clips of the rarer classes until each class has as many as the most frequent one."""
+
+    method: Literal["oversample"]
+
+
+class Undersample(Params):
+    """Leave out clips of the frequent classes until each class has as many as the rarest one."""
+
+    method: Literal["undersample"]
+
+
+class WeightedLoss(Params):
+    """Weigh each class in the loss; the clips stay as they are."""
+
+    method: Literal["weighted_loss"]
+    weighting: Literal["inverse_frequency", "effective_number"] = Field(
+        "inverse_frequency", description="1 / count, or the effective number of Cui et al. 2019."
+    )
+    beta: float | None = Field(
+        None, ge=0, lt=1, description="Of effective_number alone; null is 0.999. 0 weighs all alike, near 1 as 1 / count."
+    )
+
+
+class TrainingParams(Params):
+    """How the weights are fitted."""
+
+    epochs: float = Field(10.0, gt=0, description="Passes over the training clips.")
+    max_steps: int | None = Field(None, ge=1, description="Optimizer steps; when given, `epochs` is not looked at.")
+    optimizer: Literal["adamw", "adafactor", "sgd"] = Field("adamw", description="sgd has a momentum of 0.9.")
+    learning_rate: float = Field(5.0e-5, gt=0, description="The highest rate of the schedule.")
+    schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="After the warm-up.")
+    warmup_fraction: float = Field(0.1, ge=0, lt=1, description="Share of the steps in which the rate rises from 0.")
+    batch_size: int = Field(16, ge=1, description="Clips per step and device.")
+    eval_batch_size: int = Field(64, ge=1, description="Clips per step and device in evaluation.")
+    gradient_accumulation_steps: int = Field(1, ge=1, description="Batches per optimizer step.")
+    max_grad_norm: float = Field(1.0, ge=0, description="Gradients are clipped to this norm; 0 does not clip.")
+    weight_decay: float = Field(0.01, ge=0, description="Decoupled decay; biases and norms have none.")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target spread over all classes.")
+    early_stopping_patience: int | None = Field(
+        None, ge=1, description="Epochs without a better `best_metric` before training ends. null: never."
+    )
+    best_metric: Literal["f1_macro", "accuracy", "balanced_accuracy", "loss"] = Field(
+        "f1_macro", description="The validation metric by which the checkpoint is kept."
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that has it, else fp32.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU where there is one, else the CPU.")
+
+
+class TrackingParams(Params):
+    """Where runs are written down."""
+
+    uri: str | None = Field(None, description="MLflow tracking URI. null: sqlite:///<workspace>/mlflow.db")
+
+
+class RunParams(Params):
+    """One params file: one run."""
+
+    experiment: str = Field("audiocls", min_length=1, description="The MLflow experiment.")
+    seed: int = Field(17, ge=0, lt=2**32, description="The one number that every stage draws its randomness from.")
+    workspace: LocalPath = Field(Path("workspace"), description="Stores, runs and the default mlflow.db.")
+    data: Annotated[FolderData | TableData | SampleData, Field(discriminator="source")]
+    audio: AudioParams = AudioParams()
+    split: SplitParams = SplitParams()
+    model: ModelParams = ModelParams()
+    balance: Annotated[NoBalance | Oversample | Undersample | WeightedLoss, Field(discriminator="method")] = NoBalance()
+    training: TrainingParams = TrainingParams()
+    tracking: TrackingParams = TrackingParams()
+
+    @property
+    def tracking_uri(self) -> str:
+        """The MLflow store that this run is written to."""
+        return self.tracking.uri or f"sqlite:///{self.workspace.absolute() / 'mlflow.db'}"
+
+
+def json_schema() -> str:
+    """Describe the params file as JSON schema, for editors that complete and check YAML."""
+    return json.dumps(RunParams.model_json_schema(), indent=2)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json_schema() + "\n")

@@ -1,0 +1,62 @@
+"""Pictures of a run, drawn without a display."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Past this many classes the counts in the cells would be too small to read.
+_MOST_ANNOTATED = 30
+
+
+def draw_confusion(counts: pd.DataFrame, title: str, target: Path) -> Path:
+    """Draw a confusion matrix as PNG: counts as text, colour by the share of the true class.
+
+    Args:
+        counts: Clips by true class (rows) and predicted class (columns), shape (num_classes, num_classes).
+        title: Stands above the picture.
+        target: Where to write.
+    """
+    number = len(counts)
+    side = float(np.clip(2.5 + 0.42 * number, 5, 24))
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.add_subplot()
+    values = counts.to_numpy()
+    shares = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
+    axes.set_xticks(range(number), counts.columns, rotation=90, parse_math=False)
+    axes.set_yticks(range(number), counts.index, parse_math=False)
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_title(title, parse_math=False)
+    if number <= _MOST_ANNOTATED:
+        for (row, column), count in np.ndenumerate(values):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(count) if count else "", ha="center", va="center", color=colour, fontsize=8)
+    return _save(figure, target)
+
+
+def draw_class_counts(before: dict[str, int], after: dict[str, int], target: Path) -> Path:
+    """Draw the training clips of each class before and after balancing as PNG, the most frequent class first."""
+    names = sorted(before, key=lambda name: (-before[name], name))
+    figure = Figure(figsize=(8, float(np.clip(1.5 + 0.3 * len(names), 3, 40))), layout="constrained")
+    axes = figure.add_subplot()
+    positions = np.arange(len(names))
+    axes.barh(positions - 0.2, [before[name] for name in names], height=0.4, label="before", color="#9ecae1")
+    axes.barh(positions + 0.2, [after.get(name, 0) for name in names], height=0.4, label="after", color="#3182bd")
+    axes.set_yticks(positions, names, parse_math=False)
+    axes.invert_yaxis()
+    axes.set(xlabel="training clips seen in an epoch")
+    axes.legend()
+    return _save(figure, target)
+
+
+def _save(figure: Figure, target: Path) -> Path:
+    FigureCanvasAgg(figure)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, dpi=110)
+    return target

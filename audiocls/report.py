@@ -1,0 +1,69 @@
+"""A run's result in words, as Markdown."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import pandas as pd
+
+from audiocls.balance import Balanced
+from audiocls.corpus import Corpus, quarantine_summary
+from audiocls.evaluation import Evaluation
+from audiocls.tracking import TrackedRun
+from audiocls.training import TrainedModel
+
+_SHOWN_METRICS = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "precision_macro": "Precision, macro",
+    "recall_macro": "Recall, macro",
+    "f1_macro": "F1, macro",
+    "f1_weighted": "F1, weighted",
+}
+_SHOWN_CLASSES = 30
+
+
+def summarise(run: TrackedRun, corpus: Corpus, balanced: Balanced, model: TrainedModel, evaluation: Evaluation) -> str:
+    """Say in Markdown what was trained on what, how good it is, and where everything is."""
+    rows = [f"| {name} | {evaluation.metrics['validation/' + key]:.4f} | {evaluation.metrics['test/' + key]:.4f} |" for key, name in _SHOWN_METRICS.items()]
+    lines = [
+        f"**{corpus.num_clips} clips**, {len(balanced.counts_before)} classes. {quarantine_summary(corpus)}".strip(),
+        "",
+        f"**{model.num_parameters:,} parameters**, {model.num_trainable:,} of them trained for {model.steps} steps "
+        f"({model.epochs:.4g} epochs) on {model.device} in {model.precision}; kept: step {model.best_step}.",
+        "",
+        "| | validation | test |",
+        "|---|---|---|",
+        *rows,
+        "",
+        *_class_table(evaluation.folder / "classification_report.csv", balanced),
+        "",
+        f"Model: `{model.folder}`",
+        "",
+        f"MLflow run: {_link(run)}",
+    ]
+    return "\n".join(lines)
+
+
+def _class_table(report: Path, balanced: Balanced) -> list[str]:
+    """List the classes with the lowest F1 first."""
+    table = pd.read_csv(report, dtype={"label": str}, keep_default_na=False, na_values={"f1": [""]})
+    table = table.sort_values("f1", kind="stable").head(_SHOWN_CLASSES)
+    lines = ["| class | training clips | after balance | test clips | test F1 |", "|---|---|---|---|---|"]
+    for row in table.itertuples():
+        before, after = balanced.counts_before[row.label], balanced.counts_after[row.label]
+        f1 = "" if pd.isna(row.f1) else f"{row.f1:.4f}"
+        lines.append(f"| {_escaped(row.label)} | {before} | {after} | {row.clips} | {f1} |")
+    return lines
+
+
+def _escaped(label: str) -> str:
+    """Keep a label from being read as HTML or as a column."""
+    return html.escape(label).replace("|", "\\|")
+
+
+def _link(run: TrackedRun) -> str:
+    if run.url:
+        return f"[{run.run_id}]({run.url})"
+    return f"`{run.run_id}`; `mlflow server --backend-store-uri {run.uri}` shows it at `http://127.0.0.1:5000/{run.page}`"

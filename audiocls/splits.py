@@ -1,0 +1,170 @@
+"""Which clip is in which split: given by the source, or made so that no group straddles."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+from numpy.typing import NDArray
+
+from audiocls.atomic import write_table
+from audiocls.errors import DataError, LeakageError, name_some
+from audiocls.manifest import SPLITS
+from audiocls.params import SplitParams
+
+logger = logging.getLogger(__name__)
+
+TRAIN, VALIDATION, TEST = range(3)
+_MAX_PASSES = 20
+
+
+def assign_splits(clips: Path, params: SplitParams, seed: int, workspace: Path) -> Path:
+    """Fill the column `split` of a clips table, check it, and return the path of the result.
+
+    Splits that the source gives are kept; of validation and test, what it gives no clip of is made out of its training
+    clips, group by group.
+
+    Raises:
+        LeakageError: A group stands in more than one split.
+        DataError: There is one class alone, or a class without training clips, or a split without clips.
+    """
+    table = pd.read_parquet(clips)
+    table["split"] = _splits_of(table, params, seed)
+    check_disjoint(table)
+    check_classes(table)
+    settings = f"{clips.parent.name} {params.model_dump_json()} {seed}"
+    name = hashlib.sha256(settings.encode()).hexdigest()[:16]
+    return write_table(table, workspace / "splits" / f"{name}.parquet")
+
+
+def _splits_of(table: pd.DataFrame, params: SplitParams, seed: int) -> pd.Series:
+    given = table["split"].where(table["split"].notna(), "train")
+    present = set(given)
+    test = 0.0 if "test" in present else params.test_fraction
+    validation = 0.0 if "validation" in present else params.validation_fraction
+    if not test and not validation:
+        return given
+    check_disjoint(table.assign(split=given))
+    if table["split"].notna().any():
+        missing = [name for name, share in (("validation", validation), ("test", test)) if share]
+        logger.warning("The given split has no %s clips; they are made out of its training clips.", " and no ".join(missing))
+    pool = table[given == "train"]
+    made = split_groups(pool["group"], pool["label"], test, validation, seed)
+    return given.mask(given == "train", made)
+
+
+def split_groups(groups: pd.Series, labels: pd.Series, test: float, validation: float, seed: int) -> pd.Series:
+    """Split clips by group: first by a hash of the group's name and the seed, then with a few groups moved so that each
+    class is represented as its share asks.
+
+    The hash alone would never move a group when others come or go; the moves, nearest to a threshold first, are as few
+    as stratification needs.
+
+    Args:
+        groups: Group name of each clip, shape (num_clips,).
+        labels: Class of each clip, the same index.
+        test: Share of the clips for test, in [0, 1).
+        validation: Share for validation; test + validation < 1.
+        seed: Draws the hashes.
+
+    Returns:
+        "train", "validation" or "test" of each clip, with the index of `groups`.
+    """
+    codes, names = pd.factorize(groups, sort=True)
+    classes, _ = pd.factorize(labels, sort=True)
+    counts = scipy.sparse.csr_matrix((np.ones(len(codes)), (codes, classes)))
+    counts.sum_duplicates()
+    hashes = np.array([_hash(name, seed) for name in names])
+    split = np.where(hashes < test, TEST, np.where(hashes < test + validation, VALIDATION, TRAIN))
+    shares = np.array([1 - test - validation, validation, test])
+    distance = np.minimum(np.abs(hashes - test), np.abs(hashes - test - validation))
+    _stratify(split, counts, shares, np.argsort(distance, kind="stable"))
+    return pd.Series(np.array(SPLITS)[split[codes]], index=groups.index)
+
+
+def _hash(name: str, seed: int) -> float:
+    """Map a name to a number that is uniform in [0, 1)."""
+    digest = hashlib.sha256(f"{seed}\x1f{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _stratify(
+    split: NDArray[np.int64], counts: scipy.sparse.csr_matrix, shares: NDArray[np.float64], order: NDArray[np.int64]
+) -> None:
+    """Move single groups in place, for as long as that brings the class counts nearer to their shares.
+
+    Args:
+        split: Split of each group, shape (num_groups,).
+        counts: Clips by group and class, shape (num_groups, num_classes).
+        shares: Share of each split, shape (3,).
+        order: Groups in the order in which they are tried.
+    """
+    total = np.asarray(counts.sum(axis=0)).ravel()
+    have = np.stack([np.asarray(counts[split == s].sum(axis=0)).ravel() for s in range(3)])
+    want = shares[:, None] * total
+    allowed = np.flatnonzero(shares > 0)
+
+    def cost(s: int, columns: NDArray[np.int32], change: NDArray[np.float64] | float) -> float:
+        """Relative squared distance to the target; a class that is not there at all costs one more."""
+        after = have[s, columns] + change
+        return float((np.square(after - want[s, columns]) / total[columns] + (after == 0)).sum())
+
+    for _ in range(_MAX_PASSES):
+        moves = 0
+        for group in order:
+            row = slice(counts.indptr[group], counts.indptr[group + 1])
+            columns, clips, now = counts.indices[row], counts.data[row], split[group]
+            leave = cost(now, columns, -clips) - cost(now, columns, 0)
+            gains = [(cost(s, columns, clips) - cost(s, columns, 0) + leave, s) for s in allowed if s != now]
+            gain, to = min(gains)
+            if gain < -1e-9:
+                have[now, columns] -= clips
+                have[to, columns] += clips
+                split[group] = to
+                moves += 1
+        if not moves:
+            return
+
+
+def check_disjoint(table: pd.DataFrame) -> None:
+    """Stop where a group stands in more than one split, whoever made the split.
+
+    Raises:
+        LeakageError: Names the first ten such groups and their splits.
+    """
+    splits = table.groupby("group", sort=True)["split"].unique()
+    straddling = splits[splits.map(len) > 1]
+    if not straddling.empty:
+        names = name_some(f"{group!r} ({' and '.join(sorted(where))})" for group, where in straddling.items())
+        raise LeakageError(
+            f"{len(straddling)} of {len(splits)} groups stand in more than one split, so that the test would be on "
+            f"what was trained on: {names}. Correct the split column, or leave data.split_column out to have the split made."
+        )
+
+
+def check_classes(table: pd.DataFrame) -> None:
+    """Stop where training or testing would mean nothing; warn where a class is left out of a score.
+
+    Raises:
+        DataError: One class alone, an empty split, or classes without training clips.
+    """
+    counts = pd.crosstab(table["label"], table["split"]).reindex(columns=list(SPLITS), fill_value=0)
+    if len(counts) < 2:
+        raise DataError(f"all {len(table)} usable clips are of the class {counts.index[0]!r}; a classifier needs two or more.")
+    empty = [name for name in SPLITS if not counts[name].any()]
+    if empty:
+        raise DataError(
+            f"the split has no {' and no '.join(empty)} clips: there are {len(table)} clips in "
+            f"{table['group'].nunique()} groups. More groups, or other fractions in `split`, are needed."
+        )
+    unseen = counts.index[counts["train"] == 0]
+    if len(unseen):
+        raise DataError(f"{len(unseen)} classes have no training clips: {name_some(unseen)}. Add clips of other groups, or drop them.")
+    for name in ("validation", "test"):
+        absent = counts.index[counts[name] == 0]
+        if len(absent):
+            logger.warning("%d classes have no %s clips, and no score there: %s", len(absent), name, name_some(absent))

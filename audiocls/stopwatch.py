@@ -1,0 +1,43 @@
+"""Seconds by stage, for whoever asks for them."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_seconds: ContextVar[dict[str, float] | None] = ContextVar("_seconds", default=None)
+
+
+@contextmanager
+def stopwatch() -> Iterator[dict[str, float]]:
+    """Collect the wall-clock seconds of every `timed` function called in the block, by the function's name."""
+    seconds: dict[str, float] = {}
+    token = _seconds.set(seconds)
+    try:
+        yield seconds
+    finally:
+        _seconds.reset(token)
+
+
+def timed(function: Callable[P, R]) -> Callable[P, R]:
+    """Add the time that a call takes to the stopwatch around it, if there is one."""
+
+    @functools.wraps(function)
+    def measured(*args: P.args, **kwargs: P.kwargs) -> R:
+        start = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            seconds = _seconds.get()
+            if seconds is not None:
+                name = function.__name__
+                seconds[name] = round(seconds.get(name, 0.0) + time.perf_counter() - start, 3)
+
+    return measured

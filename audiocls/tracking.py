@@ -1,0 +1,187 @@
+"""MLflow: one run a training. The one module that knows MLflow."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from mlflow import MlflowClient
+from mlflow.data.dataset_source_registry import resolve_dataset_source
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME, MLFLOW_USER
+
+from audiocls.environment import describe_environment, git_revision
+from audiocls.errors import TrackingError
+from audiocls.params import RunParams
+from audiocls.params_file import dump_params
+
+logger = logging.getLogger(__name__)
+
+_PROBE_SECONDS = 5
+# MLflow's own limits: entries in one call, characters in a parameter's value and in a data digest.
+_MOST_PARAMS, _LONGEST_PARAM, _LONGEST_DIGEST = 100, 6_000, 36
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedRun:
+    """An MLflow run that is being written."""
+
+    uri: str
+    experiment_id: str
+    run_id: str
+    folder: Path  # of this run in the workspace: checkpoints, model, reports
+
+    @property
+    def page(self) -> str:
+        """The run's address below the root of an MLflow server."""
+        return f"#/experiments/{self.experiment_id}/runs/{self.run_id}"
+
+    @property
+    def url(self) -> str | None:
+        """The run's page, where the store is a server; None where a server has to be started first."""
+        return f"{self.uri.rstrip('/')}/{self.page}" if self.uri.startswith("http") else None
+
+
+@contextmanager
+def tracked_run(params: RunParams, name: str, tags: Mapping[str, str]) -> Iterator[TrackedRun]:
+    """Open a run, write down what it is made of, and end it as finished, failed or killed.
+
+    Raises:
+        TrackingError: The store or server cannot be used.
+    """
+    run = start_run(params, name, tags)
+    try:
+        yield run
+    except Exception as error:
+        MlflowClient(run.uri).set_tag(run.run_id, "error", str(error)[:5_000])
+        MlflowClient(run.uri).set_terminated(run.run_id, "FAILED")
+        raise
+    except BaseException:
+        MlflowClient(run.uri).set_terminated(run.run_id, "KILLED")
+        raise
+    MlflowClient(run.uri).set_terminated(run.run_id, "FINISHED")
+
+
+def start_run(params: RunParams, name: str, tags: Mapping[str, str]) -> TrackedRun:
+    """Create the experiment if need be, and a run with params, tags, environment and the resolved YAML."""
+    uri = params.tracking_uri
+    _probe(uri)
+    client = MlflowClient(uri)
+    try:
+        experiment_id = _experiment(client, params)
+        created = client.create_run(experiment_id, tags=_tags(name) | dict(tags), run_name=name)
+    except MlflowException as error:
+        raise TrackingError(f"tracking.uri = {uri}: MLflow cannot start a run: {error}") from error
+    run = TrackedRun(uri, experiment_id, created.info.run_id, params.workspace / "runs" / created.info.run_id)
+    entries = [Param(key, value[:_LONGEST_PARAM]) for key, value in flatten(params.model_dump(mode="json")).items()]
+    for start in range(0, len(entries), _MOST_PARAMS):
+        client.log_batch(run.run_id, params=entries[start : start + _MOST_PARAMS])
+    client.log_text(run.run_id, dump_params(params), "params.yaml")
+    client.log_text(run.run_id, json.dumps(describe_environment(), indent=2), "environment.json")
+    return run
+
+
+def _probe(uri: str) -> None:
+    """Ask a server whether it is there: MLflow's own client would try for minutes before it says so."""
+    if urlsplit(uri).scheme not in ("http", "https"):
+        return
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_PROBE_SECONDS):
+            pass
+    except urllib.error.HTTPError:
+        pass  # It answers; some hosted servers have no /health.
+    except OSError as error:
+        raise TrackingError(
+            f"tracking.uri = {uri}: no MLflow server answers there ({error}). Start it, or leave tracking.uri out to "
+            "write to SQLite in the workspace."
+        ) from error
+
+
+def _experiment(client: MlflowClient, params: RunParams) -> str:
+    found = client.get_experiment_by_name(params.experiment)
+    if found is not None:
+        if found.lifecycle_stage != "active":
+            raise TrackingError(f"experiment = {params.experiment}: it was deleted in MLflow. Restore it, or take another name.")
+        return str(found.experiment_id)
+    # A server knows where artifacts belong; for a database file MLflow would take the folder one happens to stand in.
+    is_server = urlsplit(params.tracking_uri).scheme in ("http", "https")
+    location = None if is_server else (params.workspace / "mlartifacts" / _safe(params.experiment)).absolute().as_uri()
+    return str(client.create_experiment(params.experiment, artifact_location=location))
+
+
+def _tags(name: str) -> dict[str, str]:
+    tags = {MLFLOW_RUN_NAME: name, MLFLOW_SOURCE_NAME: "audiocls", MLFLOW_USER: _user()}
+    revision = git_revision()
+    if revision is not None:
+        tags |= {MLFLOW_GIT_COMMIT: revision[0], "git.changed": str(revision[1]).lower()}
+    return tags
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Write nested params as `section.key` to text, e.g. {"training.epochs": "10.0"}."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+    return flat
+
+
+def log_metrics(run: TrackedRun, metrics: Mapping[str, float], step: int = 0) -> None:
+    """Log metrics in one call; characters that MLflow refuses in a name become `_`."""
+    now = int(time.time() * 1000)
+    entries = [Metric(_safe(name), value, now, step) for name, value in metrics.items()]
+    for start in range(0, len(entries), 1_000):
+        MlflowClient(run.uri).log_batch(run.run_id, metrics=entries[start : start + 1_000])
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^\w\-. :/]", "_", name)
+
+
+def log_tags(run: TrackedRun, tags: Mapping[str, str]) -> None:
+    """Set tags on the run."""
+    MlflowClient(run.uri).log_batch(run.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def log_artifacts(run: TrackedRun, path: Path, folder: str | None = None) -> None:
+    """Copy a file, or all that a directory holds, to the run's artifacts."""
+    client = MlflowClient(run.uri)
+    if path.is_dir():
+        client.log_artifacts(run.run_id, str(path), folder)
+    else:
+        client.log_artifact(run.run_id, str(path), folder)
+
+
+def log_json(run: TrackedRun, value: Any, name: str) -> None:
+    """Write a value as JSON to the run's artifacts."""
+    MlflowClient(run.uri).log_text(run.run_id, json.dumps(value, indent=2, ensure_ascii=False), name)
+
+
+def log_dataset(run: TrackedRun, source: Path, name: str, digest: str) -> None:
+    """Name the data of the run, so that runs on the same data can be told from others."""
+    dataset = MetaDataset(resolve_dataset_source(str(source)), name=name, digest=digest[:_LONGEST_DIGEST])
+    entry = DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
+    MlflowClient(run.uri).log_inputs(run.run_id, datasets=[entry])
+    log_tags(run, {"data.digest": digest})

@@ -1,0 +1,257 @@
+"""Fitting: transformers' Trainer around any audio classification model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import (
+    EarlyStoppingCallback,
+    EvalPrediction,
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from audiocls.balance import Balanced
+from audiocls.batches import ClipDataset, Collator
+from audiocls.mapped import MappedWaveforms
+from audiocls.metrics import summary_metrics
+from audiocls.models.families import build_model
+from audiocls.params import RunParams, TrainingParams
+
+logger = logging.getLogger(__name__)
+
+MetricLog = Callable[[dict[str, float], int], None]
+"""Takes metrics by name, and the optimizer step at which they were measured."""
+
+LOG_EVERY_STEPS: Final = 10
+_OPTIMIZERS: Final = {"adamw": "adamw_torch_fused", "adafactor": "adafactor", "sgd": "sgd"}
+_SCHEDULES: Final = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+_SGD_MOMENTUM: Final = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A folder that `from_pretrained` loads, and how it came about."""
+
+    folder: Path
+    num_parameters: int
+    num_trainable: int
+    steps: int
+    epochs: float
+    best_step: int
+    device: str
+    precision: str
+
+
+def fit(split_clips: Path, balanced: Balanced, store: Path, params: RunParams, folder: Path, log: MetricLog) -> TrainedModel:
+    """Train on the training split, keep the weights that did best on validation, and save them.
+
+    Args:
+        split_clips: The clips table with its splits.
+        balanced: Which of its rows to train on, and the weights of the classes in the loss.
+        store: The waveform store.
+        params: The whole run's.
+        folder: Gets `model/`, with the model and its feature extractor, and `checkpoints/`.
+        log: Receives `train/...` and `validation/...` metrics.
+    """
+    # Before the model is built: its first weights are drawn from the run's seed.
+    torch.manual_seed(params.seed)
+    table = pd.read_parquet(split_clips)
+    labels = class_names(table)
+    model, extractor = build_model(params.model, params.audio, labels)
+    rows = pd.read_parquet(balanced.rows)["row"]
+    training = _dataset(table.iloc[rows], store, labels, params, training=True)
+    validation = _dataset(table[table["split"] == "validation"], store, labels, params, training=False)
+    arguments = training_arguments(params.training, params.seed, folder / "checkpoints")
+    trainer = ClassifierTrainer(
+        model=model,
+        args=arguments,
+        data_collator=Collator(extractor, params.audio),
+        train_dataset=training,
+        eval_dataset=validation,
+        compute_metrics=_validation_metrics,
+        preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
+        optimizer_cls_and_kwargs=_optimizer(params.training),
+        callbacks=_callbacks(params.training, log),
+        class_weights=_weights_tensor(balanced.class_weights, labels),
+        label_smoothing=params.training.label_smoothing,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    target = folder / "model"
+    model.save_pretrained(target)
+    extractor.save_pretrained(target)
+    return _describe(trainer, model, target)
+
+
+def class_names(table: pd.DataFrame) -> list[str]:
+    """Return the classes in sorted order; the position of a name is its class index."""
+    return sorted(table["label"].unique())
+
+
+def _dataset(clips: pd.DataFrame, store: Path, labels: list[str], params: RunParams, *, training: bool) -> ClipDataset:
+    return ClipDataset(clips, MappedWaveforms(clips, store), labels, params.audio, training=training)
+
+
+def training_arguments(params: TrainingParams, seed: int, folder: Path) -> TrainingArguments:
+    """Translate our params into Trainer's."""
+    precision = choose_precision(params)
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=params.epochs,
+        max_steps=params.max_steps or -1,
+        optim=_OPTIMIZERS[params.optimizer],
+        learning_rate=params.learning_rate,
+        lr_scheduler_type=_SCHEDULES[params.schedule],
+        warmup_steps=params.warmup_fraction,
+        per_device_train_batch_size=params.batch_size,
+        per_device_eval_batch_size=params.eval_batch_size,
+        gradient_accumulation_steps=params.gradient_accumulation_steps,
+        max_grad_norm=params.max_grad_norm,
+        weight_decay=params.weight_decay,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model=f"eval_{params.best_metric}",
+        greater_is_better=params.best_metric != "loss",
+        seed=seed,
+        bf16=precision == "bf16",
+        use_cpu=choose_device(params) == "cpu",
+        dataloader_pin_memory=choose_device(params) == "cuda",
+        # Batches hold what the family's forward takes and nothing else; pruning would drop waveforms by their names.
+        remove_unused_columns=False,
+        label_names=["labels"],
+        logging_steps=LOG_EVERY_STEPS,
+        # With the filter a NaN loss is logged as the last good one.
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+    )
+
+
+def choose_device(params: TrainingParams) -> str:
+    """Return "cuda" or "cpu"."""
+    if params.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return params.device
+
+
+def choose_precision(params: TrainingParams) -> str:
+    """Return "bf16" or "fp32"; `auto` takes bf16 where the GPU has it in hardware."""
+    if params.precision != "auto":
+        return params.precision
+    return "bf16" if choose_device(params) == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
+def _optimizer(params: TrainingParams) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
+    """Name the optimizers that Trainer cannot set up as we want them; its own sgd has no momentum."""
+    if params.optimizer != "sgd":
+        return None
+    return torch.optim.SGD, {"lr": params.learning_rate, "momentum": _SGD_MOMENTUM}
+
+
+def _callbacks(params: TrainingParams, log: MetricLog) -> list[TrainerCallback]:
+    stopping = [EarlyStoppingCallback(params.early_stopping_patience)] if params.early_stopping_patience else []
+    return [MetricReporter(log), *stopping]
+
+
+def _weights_tensor(weights: dict[str, float] | None, labels: list[str]) -> Tensor | None:
+    return None if weights is None else torch.tensor([weights[name] for name in labels])
+
+
+def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    return summary_metrics(np.asarray(prediction.label_ids), np.asarray(prediction.predictions).argmax(axis=-1))
+
+
+class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
+    """Trainer with a loss of our own: weighted by class, smoothed, and right under gradient accumulation."""
+
+    # Heads that take **kwargs make transformers 5.23 believe that the loss is divided by the number of accumulated
+    # batches already, so that gradients come out that many times too large (eleven of twelve audio families). Our
+    # loss is a plain mean over the batch, and this says so. Goes when Trainer asks the loss and not the signature.
+    loss_is_scaled_for_ga = False
+
+    def __init__(self, *, class_weights: Tensor | None, label_smoothing: float, **kwargs: Any) -> None:
+        """Take Trainer's arguments, and weights of shape (num_classes,) whose mean over the clips is one."""
+        super().__init__(**kwargs)
+        self._class_weights = None if class_weights is None else class_weights.to(self.args.device)
+        self._label_smoothing = label_smoothing
+
+    def compute_loss(
+        self, model: PreTrainedModel, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
+    ) -> Tensor | tuple[Tensor, Any]:
+        """Return the cross entropy: weighted and smoothed in training, plain in evaluation."""
+        targets = inputs.pop("labels")
+        outputs = model(**inputs)
+        logits = outputs.logits.float()
+        if model.training:
+            weight, smoothing = self._class_weights, self._label_smoothing
+        else:
+            weight, smoothing = None, 0.0
+        # reduction="mean" would divide by the weights of the batch, and drift with the batches' classes.
+        loss = F.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing, reduction="none").mean()
+        return (loss, outputs) if return_outputs else loss
+
+    def get_decay_parameter_names(self, model: PreTrainedModel) -> list[str]:
+        """Name the parameters with weight decay: matrices and kernels, not biases and norms, batch norms included."""
+        return [name for name, parameter in model.named_parameters() if parameter.ndim >= 2]
+
+
+class MetricReporter(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+    """Hands metrics on as they are measured, and says a line an epoch."""
+
+    def __init__(self, log: MetricLog) -> None:
+        self._log = log
+        self._loss = float("nan")
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any) -> None:
+        """Hand on the training loss, the gradient's norm and the learning rate."""
+        names = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "train/learning_rate"}
+        found = {ours: float(logs[theirs]) for theirs, ours in names.items() if theirs in (logs or {})}
+        if found:
+            self._loss = found.get("train/loss", self._loss)
+            self._log(found | {"train/epoch": float(state.epoch or 0.0)}, state.global_step)
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **_: Any) -> None:
+        """Hand on the validation metrics."""
+        found = {
+            f"validation/{name.removeprefix('eval_')}": float(value)
+            for name, value in (metrics or {}).items()
+            if name.startswith("eval_") and not name.endswith(("_runtime", "_per_second"))
+        }
+        self._log(found, state.global_step)
+        logger.info(
+            "epoch %.4g of %g, step %d: training loss %.4f, validation loss %.4f, macro-F1 %.4f",
+            state.epoch, state.num_train_epochs, state.global_step, self._loss,
+            found["validation/loss"], found["validation/f1_macro"],
+        )  # fmt: skip
+
+
+def _describe(trainer: ClassifierTrainer, model: PreTrainedModel, folder: Path) -> TrainedModel:
+    state = trainer.state
+    return TrainedModel(
+        folder=folder,
+        num_parameters=sum(p.numel() for p in model.parameters()),
+        num_trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        steps=state.global_step,
+        epochs=float(state.epoch or 0.0),
+        best_step=int(state.best_global_step or state.global_step),
+        device=trainer.args.device.type,
+        precision="bf16" if trainer.args.bf16 else "fp32",
+    )

@@ -1,0 +1,87 @@
+"""The contract of every flow's command line.
+
+    python -m flows.NAME PARAMS.yaml [key.path=value ...]
+
+Progress goes to stderr; the last line on stdout is one JSON object. Exit status 0: done; 2: a mistake in the params or
+the data, said in one message without a traceback; 1: a stage failed; 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from prefect import Flow
+from rich.console import Console
+from rich.markdown import Markdown
+
+from audiocls.errors import AudioclsError, UserMistake
+from audiocls.params_file import load_params
+
+
+def run_flow(flow: Flow[..., Any], describe: Callable[[Any], dict[str, Any]], argv: Sequence[str] | None = None) -> int:
+    """Run a flow on a params file and overrides; return the exit status.
+
+    Args:
+        flow: Takes `params_file` and `overrides`.
+        describe: Makes of the flow's result what is printed as JSON; `summary`, Markdown, goes to stderr instead.
+        argv: The arguments; None takes the process's own.
+    """
+    arguments = _parse(flow, argv)
+    _hide_tracebacks_of_mistakes()
+    try:
+        # Once here, so that a mistake is told at once and not after a server has been started.
+        load_params(arguments.params_file, arguments.overrides)
+        result = flow(params_file=arguments.params_file, overrides=tuple(arguments.overrides))
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except UserMistake as error:
+        return _fail(str(error), 2)
+    except AudioclsError as error:
+        return _fail(str(error), 1)
+    except Exception as error:  # the flow engine has printed the traceback
+        return _fail(f"{type(error).__name__}: {error}", 1)
+    _print_result(describe(result))
+    return 0
+
+
+def _parse(flow: Flow[..., Any], argv: Sequence[str] | None) -> argparse.Namespace:
+    module = flow.fn.__module__ if flow.fn.__module__ != "__main__" else f"flows.{flow.name.removesuffix('-flow')}"
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=flow.description)
+    parser.add_argument("params_file", metavar="PARAMS.yaml", help="one YAML file is one run; see params/")
+    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="e.g. training.epochs=3")
+    return parser.parse_args(argv)
+
+
+def _hide_tracebacks_of_mistakes() -> None:
+    """Prefect logs the traceback of every failed task and flow; for a mistake of the user's the message is enough."""
+
+    def without_traceback(record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], UserMistake):
+            return False
+        return not (record.levelno >= logging.ERROR and any(isinstance(a, UserMistake) for a in _arguments(record)))
+
+    for name in ("prefect.task_engine", "prefect.flow_engine", "prefect.task_runs", "prefect.flow_runs"):
+        logging.getLogger(name).addFilter(without_traceback)
+
+
+def _arguments(record: logging.LogRecord) -> Sequence[Any]:
+    return record.args if isinstance(record.args, tuple) else ()
+
+
+def _print_result(result: dict[str, Any]) -> None:
+    summary = result.pop("summary", None)
+    if summary:
+        Console(stderr=True).print(Markdown(summary))
+    sys.stderr.flush()
+    sys.stdout.write(json.dumps(result) + "\n")
+    sys.stdout.flush()
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return status

@@ -1,0 +1,57 @@
+"""From recordings and labels to a tracked model: `python -m flows.train PARAMS.yaml [key.path=value ...]`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+
+from prefect import flow
+
+from audiocls.params_file import load_params
+from audiocls.stopwatch import stopwatch
+from flows.command_line import run_flow
+from tasks.balance import balance_classes
+from tasks.corpus import check_quarantine, collect_corpus
+from tasks.evaluation import evaluate
+from tasks.manifest import ingest
+from tasks.splits import assign_splits
+from tasks.tracking import log_balance, log_corpus, log_results, open_run, publish_summary
+from tasks.training import fit
+from tasks.waveforms import cache_waveforms
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What `train-flow` returns; the command line prints it as JSON."""
+
+    run_id: str
+    model: str
+    metrics: dict[str, float]
+    seconds: dict[str, float]
+    summary: str
+
+
+@flow(name="train-flow")
+def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult:
+    """Run every stage once, in order, and return the tracked test metrics."""
+    params = load_params(params_file, overrides)
+    with stopwatch() as seconds, open_run(params) as run:
+        manifest = ingest(params.data, params.workspace)
+        filled = cache_waveforms(manifest, params.audio, params.workspace)
+        corpus = collect_corpus(manifest, filled, params.workspace)
+        log_corpus(run, corpus)
+        check_quarantine(corpus, params.data.max_bad_fraction)
+        splits = assign_splits(corpus, params.split, params.seed, params.workspace)
+        # Balance after the split and on training clips only: a copy of a test clip in training
+        # would inflate every metric below.
+        balanced = balance_classes(splits, params.balance, params.seed, params.workspace)
+        log_balance(run, balanced)
+        model = fit(splits, balanced, corpus.store, params, run)
+        evaluation = evaluate(model, splits, corpus.store, params, run)
+        log_results(run, model, evaluation)
+        summary = publish_summary(run, corpus, balanced, model, evaluation)
+    return TrainResult(run.run_id, str(model.folder), evaluation.metrics, seconds, summary)
+
+
+if __name__ == "__main__":
+    sys.exit(run_flow(train_flow, lambda result: asdict(result)))

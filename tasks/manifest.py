@@ -1,0 +1,22 @@
+"""List the clips of a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from audiocls import manifest
+from audiocls.params import FolderData, SampleData, TableData
+from audiocls.stopwatch import timed
+from tasks.retries import unless_mistaken
+
+
+# NO_CACHE on every task: the stores of the library are keyed by content and settings, and skip what is done.
+# Prefect's keys would hash paths by their names, and miss a changed file and an edit in the library.
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
+@timed
+def ingest(data: FolderData | TableData | SampleData, workspace: Path) -> Path:
+    """List the clips and labels; return the manifest."""
+    return manifest.list_clips(data, workspace)

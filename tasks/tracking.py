@@ -1,0 +1,75 @@
+"""Write down in MLflow what a run used and what came of it, and link to it from Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from prefect import task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from audiocls import tracking
+from audiocls.balance import Balanced
+from audiocls.corpus import Corpus
+from audiocls.evaluation import Evaluation
+from audiocls.params import RunParams
+from audiocls.plots import draw_class_counts
+from audiocls.report import summarise
+from audiocls.stopwatch import timed
+from audiocls.tracking import TrackedRun
+from audiocls.training import TrainedModel
+from tasks.retries import unless_mistaken
+
+
+@contextmanager
+def open_run(params: RunParams) -> Iterator[TrackedRun]:
+    """Open the MLflow run of this flow run; each names the other."""
+    tags = {"prefect.flow_run_id": str(flow_run.id), "prefect.flow_run_name": str(flow_run.name)}
+    if flow_run.ui_url:
+        tags["prefect.flow_run_url"] = flow_run.ui_url
+    with tracking.tracked_run(params, str(flow_run.name), tags) as run:
+        if run.url:
+            create_link_artifact(key="mlflow-run", link=run.url, link_text="The MLflow run")
+        yield run
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
+@timed
+def log_corpus(run: TrackedRun, corpus: Corpus) -> None:
+    """Log the data's digest and the quarantine table, before anything can stop the run."""
+    tracking.log_dataset(run, corpus.clips, "clips", corpus.digest)
+    tracking.log_metrics(run, {"data/clips": corpus.num_clips, "data/quarantined": corpus.num_quarantined})
+    tracking.log_artifacts(run, corpus.quarantine, "data")
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
+@timed
+def log_balance(run: TrackedRun, balanced: Balanced) -> None:
+    """Log the class counts before and after, as numbers and as a picture."""
+    tracking.log_json(run, {k: v for k, v in asdict(balanced).items() if k != "rows"}, "data/class_counts.json")
+    counts = {"before": balanced.counts_before, "after": balanced.counts_after}
+    tracking.log_metrics(run, {f"clips_{when}/{name}": n for when, c in counts.items() for name, n in c.items()})
+    picture = draw_class_counts(balanced.counts_before, balanced.counts_after, run.folder / "class_counts.png")
+    tracking.log_artifacts(run, picture, "data")
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
+@timed
+def log_results(run: TrackedRun, model: TrainedModel, evaluation: Evaluation) -> None:
+    """Log the model folder, the test report and what was trained."""
+    facts = {name: value for name, value in asdict(model).items() if name != "folder"}
+    tracking.log_tags(run, {f"model.{name}": str(value) for name, value in facts.items()})
+    tracking.log_metrics(run, evaluation.metrics, model.steps)
+    tracking.log_artifacts(run, model.folder, "model")
+    tracking.log_artifacts(run, evaluation.folder, "evaluation")
+
+
+@task(cache_policy=NO_CACHE)
+def publish_summary(run: TrackedRun, corpus: Corpus, balanced: Balanced, model: TrainedModel, evaluation: Evaluation) -> str:
+    """Show the result on the flow run's page; return it as Markdown."""
+    summary = summarise(run, corpus, balanced, model, evaluation)
+    create_markdown_artifact(key="train-summary", markdown=summary)
+    return summary

@@ -1,0 +1,25 @@
+"""Fit a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from audiocls import tracking, training
+from audiocls.balance import Balanced
+from audiocls.params import RunParams
+from audiocls.stopwatch import timed
+
+
+# No retries: a fit that failed would fail again, hours later.
+@task(cache_policy=NO_CACHE)
+@timed
+def fit(
+    split_clips: Path, balanced: Balanced, store: Path, params: RunParams, run: tracking.TrackedRun
+) -> training.TrainedModel:
+    """Train, and log metrics to the run as they are measured."""
+    return training.fit(
+        split_clips, balanced, store, params, run.folder, lambda metrics, step: tracking.log_metrics(run, metrics, step)
+    )

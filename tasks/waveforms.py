@@ -1,0 +1,39 @@
+"""Decode and resample what the waveform store lacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import as_completed
+
+from audiocls import waveforms
+from audiocls.params import AudioParams
+from audiocls.progress import progress_bar
+from audiocls.stopwatch import timed
+from tasks.retries import unless_mistaken
+
+
+@timed
+def cache_waveforms(manifest: Path, params: AudioParams, workspace: Path) -> waveforms.StorePlan:
+    """Fill the store, one mapped task a shard; return what the store was asked for."""
+    plan = plan_store(manifest, params, workspace)
+    new = sum(shard.stop - shard.start for shard in plan.shards)
+    with progress_bar("decoding", new) as advance:
+        futures = [write_shard.submit(shard, params) for shard in plan.shards]
+        for future in as_completed(futures):
+            advance(future.result())
+    return plan
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
+def plan_store(manifest: Path, params: AudioParams, workspace: Path) -> waveforms.StorePlan:
+    """Find the files that are new."""
+    return waveforms.plan_store(manifest, params, workspace)
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken, task_run_name="shard-{shard.start}")
+def write_shard(shard: waveforms.ShardPlan, params: AudioParams) -> int:
+    """Decode the files of one shard; return how many."""
+    return waveforms.write_shard(shard, params)
