@@ -27,7 +27,9 @@ BalanceParams = NoBalance | Oversample | Undersample | WeightedLoss
 class Balanced:
     """What training sees of the training split."""
 
-    rows: Path  # Parquet: the column `row` is a position in the split's table; a clip that is repeated stands repeatedly
+    rows: (
+        Path  # Parquet: the column `row` is a position in the split's table; a clip that is repeated stands repeatedly
+    )
     class_weights: dict[str, float] | None  # mean 1.0; None where the loss is not weighted
     counts_before: dict[str, int]
     counts_after: dict[str, int]
@@ -141,7 +143,9 @@ def check_training_only(table: pd.DataFrame, rows: NDArray[np.int64]) -> None:
     """
     leaked = table.iloc[rows].query("split != 'train'")
     if not leaked.empty:
-        raise LeakageError(f"{len(leaked)} rows to train on are not of the training split: {name_some(leaked['clip_id'])}.")
+        raise LeakageError(
+            f"{len(leaked)} rows to train on are not of the training split: {name_some(leaked['clip_id'])}."
+        )
 
 
 def _counts(labels: NDArray[np.object_]) -> dict[str, int]:

@@ -21,7 +21,15 @@ Example = tuple[NDArray[np.float32], int]
 class ClipDataset(Dataset[Example]):
     """Waveforms and class indices of some clips, read from the mapped store when asked for."""
 
-    def __init__(self, clips: pd.DataFrame, waveforms: MappedWaveforms, labels: Sequence[str], audio: AudioParams, *, training: bool) -> None:
+    def __init__(
+        self,
+        clips: pd.DataFrame,
+        waveforms: MappedWaveforms,
+        labels: Sequence[str],
+        audio: AudioParams,
+        *,
+        training: bool,
+    ) -> None:
         """Serve the rows of `clips`.
 
         Args:
@@ -66,7 +74,9 @@ def _cut(surplus: int, truncate: Literal["random", "head", "center"]) -> int:
             return surplus // 2
 
 
-def fill(waveform: NDArray[np.float32], samples: int, pad: Literal["zero", "repeat", "repeat_pad"]) -> NDArray[np.float32]:
+def fill(
+    waveform: NDArray[np.float32], samples: int, pad: Literal["zero", "repeat", "repeat_pad"]
+) -> NDArray[np.float32]:
     """Repeat a clip shorter than `samples` as the policy says; the zeros come with the batch.
 
     Args:

@@ -78,7 +78,7 @@ def predict(
         batch.pop("labels")
         inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
         logits.append(model(**inputs).logits.float().cpu().numpy())
-    return np.concatenate(logits)
+    return np.concatenate(logits, dtype=np.float32)
 
 
 def _predictions(clips: pd.DataFrame, logits: NDArray[np.float32], labels: list[str]) -> pd.DataFrame:
@@ -91,7 +91,7 @@ def _predictions(clips: pd.DataFrame, logits: NDArray[np.float32], labels: list[
 
 
 def _cross_entropy(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
-    return float(torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets)))
+    return float(torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.tensor(targets)))
 
 
 def _write_test_report(

@@ -29,8 +29,11 @@ logger = logging.getLogger(__name__)
 COLUMNS = ("clip_id", "path", "label", "group", "split")
 SPLITS = ("train", "validation", "test")
 RECORDING_SUFFIXES = frozenset(
-    ".wav .wave .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .caf .w64 .rf64 .m4a .aac .mp4 .wma .webm".split()
-)
+    {
+        ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
+        ".w64", ".rf64", ".m4a", ".aac", ".mp4", ".wma", ".webm",
+    }
+)  # fmt: skip
 
 
 def list_clips(params: FolderData | TableData | SampleData, workspace: Path) -> Path:
@@ -70,7 +73,9 @@ def _list_folder(params: FolderData) -> pd.DataFrame:
         group = clip_id if params.group_by == "file" else path.relative_to(root).parent.as_posix()
         rows.append((clip_id, str(path), label, group, None))
     if skipped:
-        logger.warning("%d files are no recordings by their names and were left out: %s", len(skipped), name_some(skipped))
+        logger.warning(
+            "%d files are no recordings by their names and were left out: %s", len(skipped), name_some(skipped)
+        )
     return pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
 
 
@@ -91,7 +96,9 @@ def _list_table(params: TableData) -> pd.DataFrame:
     }
     missing = [f"data.{key} = {name}" for key, name in wanted.items() if name and name not in table.columns]
     if missing:
-        raise DataError(f"{params.path}: no such column: {', '.join(missing)}. Its columns: {name_some(table.columns, 30)}.")
+        raise DataError(
+            f"{params.path}: no such column: {', '.join(missing)}. Its columns: {name_some(table.columns, 30)}."
+        )
     paths = _text(table[params.path_column])
     if paths.isna().any():
         rows = [int(row) + 1 for row in paths.index[paths.isna()]]
@@ -120,7 +127,9 @@ def _read_table(path: Path) -> pd.DataFrame:
             convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
             table = pa.csv.read_csv(path, convert_options=convert)
         else:
-            raise DataError(f"data.path = {path}: a table is .csv or .parquet, and this one is {path.suffix or 'neither'}.")
+            raise DataError(
+                f"data.path = {path}: a table is .csv or .parquet, and this one is {path.suffix or 'neither'}."
+            )
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"data.path = {path}: the table cannot be read: {error}") from error
     return table.to_pandas()

@@ -14,7 +14,7 @@ from audiocls.decoding import FULL_SCALE
 
 
 class MappedWaveforms:
-    """The waveforms of some clips, by position; pages are read when touched, so memory does not grow with the corpus."""
+    """The waveforms of some clips, by position; pages are read when touched: memory does not grow with them."""
 
     def __init__(self, clips: pd.DataFrame, store: Path) -> None:
         """Map the shards of `clips`, whose columns `shard`, `first_sample`, `num_samples` and `scale` are used."""

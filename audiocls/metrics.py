@@ -28,7 +28,11 @@ def summary_metrics(targets: Classes, predicted: Classes) -> dict[str, float]:
         precision, recall, f1, _ = precision_recall_fscore_support(
             targets, predicted, labels=present, average=average, zero_division=0.0
         )
-        metrics |= {f"precision_{average}": float(precision), f"recall_{average}": float(recall), f"f1_{average}": float(f1)}
+        metrics |= {
+            f"precision_{average}": float(precision),
+            f"recall_{average}": float(recall),
+            f"f1_{average}": float(f1),
+        }
     # The mean recall over the classes that are there is what balanced accuracy is.
     return metrics | {"balanced_accuracy": metrics["recall_macro"]}
 

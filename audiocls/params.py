@@ -50,7 +50,9 @@ class TableData(DataParams):
     path: LocalPath = Field(description="The table: .csv or .parquet.")
     path_column: str = Field("path", description="Column of clip paths, absolute or relative to the table's folder.")
     label_column: str = Field("label", description="Column of class names.")
-    group_column: str | None = Field(None, description="Column of what must not straddle a split. null: each file alone.")
+    group_column: str | None = Field(
+        None, description="Column of what must not straddle a split. null: each file alone."
+    )
     split_column: str | None = Field(None, description="Column of train, validation or test. null: the split is made.")
 
 
@@ -128,7 +130,10 @@ class WeightedLoss(Params):
         "inverse_frequency", description="1 / count, or the effective number of Cui et al. 2019."
     )
     beta: float | None = Field(
-        None, ge=0, lt=1, description="Of effective_number alone; null is 0.999. 0 weighs all alike, near 1 as 1 / count."
+        None,
+        ge=0,
+        lt=1,
+        description="Of effective_number alone; null is 0.999. 0 weighs all alike, near 1 as 1 / count.",
     )
 
 
@@ -153,8 +158,12 @@ class TrainingParams(Params):
     best_metric: Literal["f1_macro", "accuracy", "balanced_accuracy", "loss"] = Field(
         "f1_macro", description="The validation metric by which the checkpoint is kept."
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that has it, else fp32.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU where there is one, else the CPU.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 on a GPU that has it, else fp32."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: the GPU where there is one, else the CPU."
+    )
 
 
 class TrackingParams(Params):

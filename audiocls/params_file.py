@@ -56,7 +56,9 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -68,7 +70,7 @@ _Loader.add_implicit_resolver(
 
 def _read_yaml(file: Path) -> Raw:
     try:
-        raw = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        raw = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise ParamsError(f"{file}: the params file cannot be read ({error}).") from error
     except yaml.YAMLError as error:
@@ -85,7 +87,7 @@ def _apply_override(raw: Raw, text: str) -> Mistake | None:
     if not equals or not all(parts):
         return Mistake(text, "is not an override; write key.path=value, e.g. training.epochs=3")
     try:
-        parsed = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        parsed = yaml.load(value, Loader=_Loader)
     except yaml.YAMLError as error:
         return Mistake(key, f"the value {value!r} is not valid YAML: {_one_line(error)}")
     section = raw

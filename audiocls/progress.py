@@ -16,7 +16,13 @@ Advance = Callable[[float], None]
 def progress_bar(description: str, total: float) -> Iterator[Advance]:
     """Show a bar on stderr while the block runs; yield a function that moves it on."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(description, total=total)
         yield lambda amount: progress.advance(task, amount)

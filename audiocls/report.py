@@ -26,7 +26,10 @@ _SHOWN_CLASSES = 30
 
 def summarise(run: TrackedRun, corpus: Corpus, balanced: Balanced, model: TrainedModel, evaluation: Evaluation) -> str:
     """Say in Markdown what was trained on what, how good it is, and where everything is."""
-    rows = [f"| {name} | {evaluation.metrics['validation/' + key]:.4f} | {evaluation.metrics['test/' + key]:.4f} |" for key, name in _SHOWN_METRICS.items()]
+    rows = [
+        f"| {name} | {evaluation.metrics['validation/' + key]:.4f} | {evaluation.metrics['test/' + key]:.4f} |"
+        for key, name in _SHOWN_METRICS.items()
+    ]
     lines = [
         f"**{corpus.num_clips} clips**, {len(balanced.counts_before)} classes. {quarantine_summary(corpus)}".strip(),
         "",
@@ -66,4 +69,6 @@ def _escaped(label: str) -> str:
 def _link(run: TrackedRun) -> str:
     if run.url:
         return f"[{run.run_id}]({run.url})"
-    return f"`{run.run_id}`; `mlflow server --backend-store-uri {run.uri}` shows it at `http://127.0.0.1:5000/{run.page}`"
+    return (
+        f"`{run.run_id}`; `mlflow server --backend-store-uri {run.uri}` shows it at `http://127.0.0.1:5000/{run.page}`"
+    )

@@ -51,15 +51,16 @@ def _splits_of(table: pd.DataFrame, params: SplitParams, seed: int) -> pd.Series
     check_disjoint(table.assign(split=given))
     if table["split"].notna().any():
         missing = [name for name, share in (("validation", validation), ("test", test)) if share]
-        logger.warning("The given split has no %s clips; they are made out of its training clips.", " and no ".join(missing))
+        logger.warning(
+            "The given split has no %s clips; they are made out of its training clips.", " and no ".join(missing)
+        )
     pool = table[given == "train"]
     made = split_groups(pool["group"], pool["label"], test, validation, seed)
     return given.mask(given == "train", made)
 
 
 def split_groups(groups: pd.Series, labels: pd.Series, test: float, validation: float, seed: int) -> pd.Series:
-    """Split clips by group: first by a hash of the group's name and the seed, then with a few groups moved so that each
-    class is represented as its share asks.
+    """Split clips by group: by a hash of the group's name, with some groups moved so that classes are stratified.
 
     The hash alone would never move a group when others come or go; the moves, nearest to a threshold first, are as few
     as stratification needs.
@@ -118,7 +119,7 @@ def _stratify(
         for group in order:
             row = slice(counts.indptr[group], counts.indptr[group + 1])
             columns, clips, now = counts.indices[row], counts.data[row], split[group]
-            leave = cost(now, columns, -clips) - cost(now, columns, 0)
+            leave = cost(int(now), columns, -clips) - cost(int(now), columns, 0)
             gains = [(cost(s, columns, clips) - cost(s, columns, 0) + leave, s) for s in allowed if s != now]
             gain, to = min(gains)
             if gain < -1e-9:
@@ -142,7 +143,7 @@ def check_disjoint(table: pd.DataFrame) -> None:
         names = name_some(f"{group!r} ({' and '.join(sorted(where))})" for group, where in straddling.items())
         raise LeakageError(
             f"{len(straddling)} of {len(splits)} groups stand in more than one split, so that the test would be on "
-            f"what was trained on: {names}. Correct the split column, or leave data.split_column out to have the split made."
+            f"what was trained on: {names}. Correct the split column, or leave data.split_column out to have one made."
         )
 
 
@@ -154,7 +155,9 @@ def check_classes(table: pd.DataFrame) -> None:
     """
     counts = pd.crosstab(table["label"], table["split"]).reindex(columns=list(SPLITS), fill_value=0)
     if len(counts) < 2:
-        raise DataError(f"all {len(table)} usable clips are of the class {counts.index[0]!r}; a classifier needs two or more.")
+        raise DataError(
+            f"all {len(table)} usable clips are of the class {counts.index[0]!r}; a classifier needs two or more."
+        )
     empty = [name for name in SPLITS if not counts[name].any()]
     if empty:
         raise DataError(
@@ -163,7 +166,10 @@ def check_classes(table: pd.DataFrame) -> None:
         )
     unseen = counts.index[counts["train"] == 0]
     if len(unseen):
-        raise DataError(f"{len(unseen)} classes have no training clips: {name_some(unseen)}. Add clips of other groups, or drop them.")
+        raise DataError(
+            f"{len(unseen)} classes have no training clips: {name_some(unseen)}. "
+            "Add clips of other groups, or drop the classes."
+        )
     for name in ("validation", "test"):
         absent = counts.index[counts[name] == 0]
         if len(absent):

@@ -17,9 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
-from mlflow.data.dataset_source_registry import resolve_dataset_source
-from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME, MLFLOW_USER
 
@@ -114,7 +112,9 @@ def _experiment(client: MlflowClient, params: RunParams) -> str:
     found = client.get_experiment_by_name(params.experiment)
     if found is not None:
         if found.lifecycle_stage != "active":
-            raise TrackingError(f"experiment = {params.experiment}: it was deleted in MLflow. Restore it, or take another name.")
+            raise TrackingError(
+                f"experiment = {params.experiment}: it was deleted in MLflow. Restore it, or take another name."
+            )
         return str(found.experiment_id)
     # A server knows where artifacts belong; for a database file MLflow would take the folder one happens to stand in.
     is_server = urlsplit(params.tracking_uri).scheme in ("http", "https")
@@ -179,9 +179,10 @@ def log_json(run: TrackedRun, value: Any, name: str) -> None:
     MlflowClient(run.uri).log_text(run.run_id, json.dumps(value, indent=2, ensure_ascii=False), name)
 
 
-def log_dataset(run: TrackedRun, source: Path, name: str, digest: str) -> None:
+def log_dataset(run: TrackedRun, source: Path, name: str, digest: str, profile: Mapping[str, int]) -> None:
     """Name the data of the run, so that runs on the same data can be told from others."""
-    dataset = MetaDataset(resolve_dataset_source(str(source)), name=name, digest=digest[:_LONGEST_DIGEST])
-    entry = DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
+    where = json.dumps({"uri": source.absolute().as_uri()})
+    dataset = Dataset(name, digest[:_LONGEST_DIGEST], "local", where, profile=json.dumps(profile))
+    entry = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
     MlflowClient(run.uri).log_inputs(run.run_id, datasets=[entry])
     log_tags(run, {"data.digest": digest})

@@ -29,7 +29,7 @@ from audiocls.balance import Balanced
 from audiocls.batches import ClipDataset, Collator
 from audiocls.mapped import MappedWaveforms
 from audiocls.metrics import summary_metrics
-from audiocls.models.families import build_model
+from audiocls.models.families import build_model, no_progress_bars, save_model
 from audiocls.params import RunParams, TrainingParams
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,9 @@ class TrainedModel:
     precision: str
 
 
-def fit(split_clips: Path, balanced: Balanced, store: Path, params: RunParams, folder: Path, log: MetricLog) -> TrainedModel:
+def fit(
+    split_clips: Path, balanced: Balanced, store: Path, params: RunParams, folder: Path, log: MetricLog
+) -> TrainedModel:
     """Train on the training split, keep the weights that did best on validation, and save them.
 
     Args:
@@ -91,11 +93,10 @@ def fit(split_clips: Path, balanced: Balanced, store: Path, params: RunParams, f
         label_smoothing=params.training.label_smoothing,
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    target = folder / "model"
-    model.save_pretrained(target)
-    extractor.save_pretrained(target)
-    return _describe(trainer, model, target)
+    with no_progress_bars():
+        trainer.train()
+    save_model(model, extractor, folder / "model")
+    return _describe(trainer, model, folder / "model")
 
 
 def class_names(table: pd.DataFrame) -> list[str]:
@@ -156,7 +157,11 @@ def choose_precision(params: TrainingParams) -> str:
     """Return "bf16" or "fp32"; `auto` takes bf16 where the GPU has it in hardware."""
     if params.precision != "auto":
         return params.precision
-    return "bf16" if choose_device(params) == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return (
+        "bf16"
+        if choose_device(params) == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        else "fp32"
+    )
 
 
 def _optimizer(params: TrainingParams) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
@@ -220,7 +225,9 @@ class MetricReporter(TrainerCallback):  # type: ignore[misc]  # transformers has
         self._log = log
         self._loss = float("nan")
 
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any) -> None:
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> None:
         """Hand on the training loss, the gradient's norm and the learning rate."""
         names = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "train/learning_rate"}
         found = {ours: float(logs[theirs]) for theirs, ours in names.items() if theirs in (logs or {})}
@@ -228,7 +235,9 @@ class MetricReporter(TrainerCallback):  # type: ignore[misc]  # transformers has
             self._loss = found.get("train/loss", self._loss)
             self._log(found | {"train/epoch": float(state.epoch or 0.0)}, state.global_step)
 
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **_: Any) -> None:
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **_: Any
+    ) -> None:
         """Hand on the validation metrics."""
         found = {
             f"validation/{name.removeprefix('eval_')}": float(value)

@@ -211,14 +211,16 @@ def _decoded_row(digest: str, content: bytes, params: AudioParams) -> dict[str, 
 
 
 def _stored(store: Path) -> pd.DataFrame:
-    """Read all columns but the samples of every shard, with the shard's name and each recording's first sample in it."""
+    """Read all columns but the samples of every shard, and where each recording's samples begin."""
     columns = [name for name in SHARD_SCHEMA.names if name != "samples"]
     parts = []
     for path in sorted((store / "shards").glob("*.parquet")):
         try:
             part = pq.read_table(path, columns=columns).to_pandas()
         except (pa.ArrowInvalid, OSError) as error:
-            raise StoreError(f"{path}: the shard cannot be read ({error}). Delete it; the next run writes it anew.") from error
+            raise StoreError(
+                f"{path}: the shard cannot be read ({error}). Delete it; the next run writes it anew."
+            ) from error
         lengths = part["num_samples"].fillna(0).astype("int64")
         parts.append(part.assign(shard=path.stem, first_sample=lengths.cumsum() - lengths))
     if not parts:
@@ -233,5 +235,8 @@ def look_up(plan: StorePlan) -> pd.DataFrame:
     for column in ("reason", "detail"):
         found[column] = found[column].where(found[column].notna(), found.pop(f"{column}_stored"))
     lost = found["content_sha256"].isna() & found["reason"].isna()
-    found.loc[lost, ["reason", "detail"]] = ["unreadable", "the file changed or could not be read while the store was filled"]
+    found.loc[lost, ["reason", "detail"]] = [
+        "unreadable",
+        "the file changed or could not be read while the store was filled",
+    ]
     return found

@@ -1,1 +1,6 @@
 """What a person runs: `python -m flows.train params/quickstart.yaml`."""
+
+import logging
+
+# Flows are an application, and may say how loud the library is: an epoch is worth a line.
+logging.getLogger("audiocls").setLevel(logging.INFO)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
@@ -31,7 +34,12 @@ class TrainResult:
     summary: str
 
 
-@flow(name="train-flow")
+def name_run() -> str:
+    """Name a run by its params file and the time, e.g. phrases-20261122-120501; MLflow's run gets the same name."""
+    return f"{Path(flow_run.parameters['params_file']).stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+
+@flow(name="train-flow", flow_run_name=name_run)
 def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult:
     """Run every stage once, in order, and return the tracked test metrics."""
     params = load_params(params_file, overrides)
@@ -54,4 +62,4 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
 
 
 if __name__ == "__main__":
-    sys.exit(run_flow(train_flow, lambda result: asdict(result)))
+    sys.exit(run_flow(train_flow, asdict))

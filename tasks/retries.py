@@ -12,6 +12,4 @@ from audiocls.errors import UserMistake
 
 def unless_mistaken(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
     """Retry what a disk or a network did; wrong params and wrong data stay wrong."""
-    return not isinstance(state.data, UserMistake) and not isinstance(
-        getattr(state.data, "result", None), UserMistake
-    )
+    return not isinstance(state.data, UserMistake) and not isinstance(getattr(state.data, "result", None), UserMistake)

@@ -40,8 +40,9 @@ def open_run(params: RunParams) -> Iterator[TrackedRun]:
 @timed
 def log_corpus(run: TrackedRun, corpus: Corpus) -> None:
     """Log the data's digest and the quarantine table, before anything can stop the run."""
-    tracking.log_dataset(run, corpus.clips, "clips", corpus.digest)
-    tracking.log_metrics(run, {"data/clips": corpus.num_clips, "data/quarantined": corpus.num_quarantined})
+    counts = {"clips": corpus.num_clips, "quarantined": corpus.num_quarantined}
+    tracking.log_dataset(run, corpus.clips, "clips", corpus.digest, counts)
+    tracking.log_metrics(run, {f"data/{name}": count for name, count in counts.items()})
     tracking.log_artifacts(run, corpus.quarantine, "data")
 
 
@@ -68,7 +69,9 @@ def log_results(run: TrackedRun, model: TrainedModel, evaluation: Evaluation) ->
 
 
 @task(cache_policy=NO_CACHE)
-def publish_summary(run: TrackedRun, corpus: Corpus, balanced: Balanced, model: TrainedModel, evaluation: Evaluation) -> str:
+def publish_summary(
+    run: TrackedRun, corpus: Corpus, balanced: Balanced, model: TrainedModel, evaluation: Evaluation
+) -> str:
     """Show the result on the flow run's page; return it as Markdown."""
     summary = summarise(run, corpus, balanced, model, evaluation)
     create_markdown_artifact(key="train-summary", markdown=summary)

@@ -33,7 +33,13 @@ def plan_store(manifest: Path, params: AudioParams, workspace: Path) -> waveform
     return waveforms.plan_store(manifest, params, workspace)
 
 
-@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken, task_run_name="shard-{shard.start}")
+@task(
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=5,
+    retry_condition_fn=unless_mistaken,
+    task_run_name="shard-{shard.start}",
+)
 def write_shard(shard: waveforms.ShardPlan, params: AudioParams) -> int:
     """Decode the files of one shard; return how many."""
     return waveforms.write_shard(shard, params)

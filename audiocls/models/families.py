@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from transformers import (
     PreTrainedModel,
     Wav2Vec2FeatureExtractor,
 )
+from transformers.utils import logging as transformers_logging
 
 from audiocls.errors import ParamsError
 from audiocls.models.waveform_extractor import WaveformFeatureExtractor
@@ -69,8 +71,28 @@ def build_model(params: ModelParams, audio: AudioParams, labels: Sequence[str]) 
 
 def load_model(folder: Path) -> tuple[PreTrainedModel, Any]:
     """Load a trained model and its feature extractor from a folder, in evaluation mode."""
-    model = AutoModelForAudioClassification.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    with no_progress_bars():
+        model = AutoModelForAudioClassification.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     return model.eval(), AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
+
+
+def save_model(model: PreTrainedModel, extractor: Any, folder: Path) -> None:
+    """Write what `load_model`, and `from_pretrained` of any Auto class, read back."""
+    with no_progress_bars():
+        model.save_pretrained(folder)
+    extractor.save_pretrained(folder)
+
+
+@contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar for each file that it writes in an instant."""
+    was_on = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            transformers_logging.enable_progress_bar()
 
 
 def _from_scratch(params: ModelParams, audio: AudioParams, names: dict[str, Any]) -> tuple[PreTrainedModel, Any]:
@@ -111,7 +133,8 @@ def _from_checkpoint(params: ModelParams, audio: AudioParams, names: dict[str, A
         config = AutoConfig.from_pretrained(source, **params.config, **names)
         if config.model_type != params.family:
             raise ParamsError(
-                f"model.pretrained = {source}: the checkpoint is a {config.model_type}, and model.family is {params.family}"
+                f"model.pretrained = {source}: the checkpoint is a {config.model_type}, "
+                f"and model.family is {params.family}"
             )
         extractor = AutoFeatureExtractor.from_pretrained(source)
         _check_rate(extractor, audio, source)
@@ -150,7 +173,8 @@ def _limit_time_masks(config: PreTrainedConfig, audio: AudioParams) -> None:
         frames = (frames - kernel) // stride + 1
     if frames < 1:
         raise ParamsError(
-            f"audio.max_seconds = {audio.max_seconds:g} is too short: the {config.model_type} front end makes no frame of it"
+            f"audio.max_seconds = {audio.max_seconds:g} is too short: "
+            f"the {config.model_type} front end makes no frame of it"
         )
     if config.mask_time_length >= frames:
         shorter = max(1, frames // 2)

@@ -1,0 +1,80 @@
+# `make` lists the targets. `make train` and `make test` do all of their set-up themselves.
+
+PYTHON ?= python3.11
+PARAMS ?= params/quickstart.yaml
+ARGS ?=
+WORKSPACE ?= workspace
+MLFLOW_PORT ?= 5000
+PREFECT_PORT ?= 4200
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# Nothing is sent to anybody.
+export DO_NOT_TRACK := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export AUDIOCLS_HOME := $(CURDIR)
+
+.DEFAULT_GOAL := help
+.PHONY: help train test lint format phrases letters mlflow deploy worker stop schema clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  PARAMS=params/x.yaml and ARGS="training.epochs=3 seed=4" go with train.'
+
+# One stamp for what training needs and one for what developing needs on top; each is made anew when the project's
+# own files name other packages.
+$(VENV)/.train: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) ..."
+	@$(PIP_INSTALL) --editable '.[sample]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.train
+	@$(PIP_INSTALL) --editable '.[sample,dev]'
+	@touch $@
+
+train: $(VENV)/.train ## Train on PARAMS (params/quickstart.yaml), with overrides in ARGS
+	@$(BIN)/python -m flows.train $(PARAMS) $(ARGS)
+	@echo 'To see the runs: make mlflow, then http://127.0.0.1:$(MLFLOW_PORT)' >&2
+
+test: $(VENV)/.dev ## Run the tests
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.dev ## Mend what style can be mended by itself
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+phrases: data/phrases/manifest.csv ## Fetch telephone prompts in 5 languages (Debian and Ubuntu; no root)
+letters: data/letters/manifest.csv ## Fetch spoken letters in 20 languages (Debian and Ubuntu; no root)
+
+data/%/manifest.csv: benchmarks/corpora.py
+	@$(PYTHON) benchmarks/corpora.py data $*
+
+mlflow: $(VENV)/.train ## Show the runs at http://127.0.0.1:5000 (MLFLOW_PORT)
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(MLFLOW_PORT) --workers 1 \
+		--backend-store-uri sqlite:///$(CURDIR)/$(WORKSPACE)/mlflow.db
+
+deploy worker stop: export PREFECT_API_URL ?= http://127.0.0.1:$(PREFECT_PORT)/api
+
+deploy: $(VENV)/.train ## Deploy train-flow, with a Prefect server on this machine unless PREFECT_API_URL names one
+	@$(BIN)/python -m flows.deploy
+
+worker: $(VENV)/.train ## Run what the deployments and their schedules ask for, until interrupted
+	@$(BIN)/prefect worker start --pool audiocls --type process
+
+stop: ## Stop the Prefect server that `make deploy` started
+	@$(BIN)/prefect server stop
+
+schema: $(VENV)/.train ## Print the JSON schema of a params file, for editors
+	@$(BIN)/python -m audiocls.params
+
+clean: ## Remove the environment; workspace/ and data/ stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,81 @@
+"""Bring the deployments of prefect.yaml to a Prefect server: `make deploy`, or `python -m flows.deploy`.
+
+The server is the one that PREFECT_API_URL names. Where that is an address of this machine and nothing answers, one is
+started in the background; `prefect server stop` ends it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+HOME = Path(__file__).resolve().parent.parent
+DEFAULT_API_URL = "http://127.0.0.1:4200/api"
+WORK_POOL = "audiocls"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_START_SECONDS = 120
+
+
+def main() -> int:
+    """Start a server if need be, make the work pool, deploy, and say what to do next."""
+    api_url = os.environ.get("PREFECT_API_URL", DEFAULT_API_URL)
+    environment = os.environ | {"PREFECT_API_URL": api_url, "AUDIOCLS_HOME": str(HOME)}
+    try:
+        ensure_server(api_url, environment)
+        _prefect(["work-pool", "create", WORK_POOL, "--type", "process", "--overwrite"], environment)
+        _prefect(["--no-prompt", "deploy", "--all"], environment)
+    except (subprocess.CalledProcessError, TimeoutError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stderr.write(
+        f"Deployed to {api_url}. `make worker` runs what is due. To ask for a run from a shell:\n\n"
+        f"    source {HOME}/.venv/bin/activate\n"
+        f"    export PREFECT_API_URL={api_url}\n"
+        "    prefect deployment run train-flow -p params_file=params/quickstart.yaml\n"
+    )
+    return 0
+
+
+def ensure_server(api_url: str, environment: dict[str, str]) -> None:
+    """Start a server on this machine where none answers.
+
+    Raises:
+        TimeoutError: It did not come up, or the address is another machine's and does not answer.
+    """
+    if _answers(api_url):
+        return
+    address = urlsplit(api_url)
+    if address.hostname not in _LOOPBACK:
+        raise TimeoutError(
+            f"PREFECT_API_URL = {api_url}: no Prefect server answers there. Start it, or unset the variable."
+        )
+    # The port goes in by the environment: with --port the page would go on asking port 4200 (Prefect 3.8).
+    port = {"PREFECT_SERVER_API_PORT": str(address.port or 4200), "PREFECT_SERVER_API_HOST": "127.0.0.1"}
+    _prefect(["server", "start", "--background"], environment | port)
+    deadline = time.monotonic() + _START_SECONDS
+    while not _answers(api_url):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the Prefect server did not answer at {api_url} within {_START_SECONDS} s.")
+        time.sleep(0.5)
+
+
+def _answers(api_url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{api_url}/health", timeout=5):
+            return True
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
+
+
+def _prefect(arguments: list[str], environment: dict[str, str]) -> None:
+    subprocess.run([sys.executable, "-m", "prefect", *arguments], cwd=HOME, env=environment, check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
