@@ -55,7 +55,7 @@ format: $(VENV)/.dev ## Mend what style can be mended by itself
 phrases: data/phrases/manifest.csv ## Fetch telephone prompts in 5 languages (Debian and Ubuntu; no root)
 letters: data/letters/manifest.csv ## Fetch spoken letters in 20 languages (Debian and Ubuntu; no root)
 
-data/%/manifest.csv: benchmarks/corpora.py
+data/%/manifest.csv:
 	@$(PYTHON) benchmarks/corpora.py data $*
 
 mlflow: $(VENV)/.train ## Show the runs at http://127.0.0.1:5000 (MLFLOW_PORT)

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from audiocls.atomic import write_table
 from audiocls.errors import DataError, name_some
 from audiocls.params import FolderData, SampleData, TableData
-from audiocls.sample_corpus import build_sample_corpus
+from audiocls.sample_corpus import VERSION, build_sample_corpus
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,8 @@ def _given_splits(params: TableData, table: pd.DataFrame) -> pd.Series | None:
 
 def _sample_table(params: SampleData, workspace: Path) -> TableData:
     settings = params.model_dump(exclude={"source", "max_bad_fraction"})
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    identity = json.dumps(settings | {"version": VERSION}, sort_keys=True)
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     manifest = build_sample_corpus(workspace / "sample" / digest, **settings)
     return TableData(source="table", path=manifest, group_column="group", max_bad_fraction=params.max_bad_fraction)
 
