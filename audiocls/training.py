@@ -87,7 +87,7 @@ def fit(
         eval_dataset=validation,
         compute_metrics=_validation_metrics,
         preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
-        optimizer_cls_and_kwargs=_optimizer(params.training),
+        optimizer_cls_and_kwargs=choose_optimizer(params.training),
         callbacks=_callbacks(params.training, log),
         class_weights=_weights_tensor(balanced.class_weights, labels),
         label_smoothing=params.training.label_smoothing,
@@ -164,7 +164,7 @@ def choose_precision(params: TrainingParams) -> str:
     )
 
 
-def _optimizer(params: TrainingParams) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
+def choose_optimizer(params: TrainingParams) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
     """Name the optimizers that Trainer cannot set up as we want them; its own sgd has no momentum."""
     if params.optimizer != "sgd":
         return None

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from audiocls.batches import Collator, input_samples
+from audiocls.errors import ParamsError
+from audiocls.models.families import build_model, config_mistakes, load_model, model_inputs, save_model
+from audiocls.params import FAMILIES, AudioParams, ModelParams
+
+sys.path.append(str(Path(__file__).parent))
+from tiny_configs import TINY_CONFIGS
+
+AUDIO = AudioParams(max_seconds=0.3)
+LABELS = ["a", "b", "c"]
+WAVEFORMS = [np.random.default_rng(i).normal(0, 0.1, size).astype(np.float32) for i, size in enumerate((4_800, 3_000))]
+
+
+def params(family: str, **fields) -> ModelParams:
+    return ModelParams(family=family, config=TINY_CONFIGS[family], **fields)
+
+
+def logits(model, extractor, waveforms=WAVEFORMS) -> torch.Tensor:
+    with torch.inference_mode():
+        return model.eval()(**model_inputs(waveforms, extractor, input_samples(AUDIO))).logits
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def checkpoint(family, tmp_path) -> Path:
+    torch.manual_seed(0)
+    save_model(*build_model(params(family), AUDIO, LABELS), tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+def test_the_contract_covers_every_family():
+    assert set(TINY_CONFIGS) == set(FAMILIES)
+
+
+def test_labels_stand_in_the_config(family):
+    model, _ = build_model(params(family), AUDIO, LABELS)
+    assert model.config.num_labels == 3
+    assert model.config.id2label == {0: "a", 1: "b", 2: "c"}
+    assert model.config.label2id == {"a": 0, "b": 1, "c": 2}
+
+
+def test_raw_waveforms_in_give_logits_out_in_batches(family):
+    model, extractor = build_model(params(family), AUDIO, LABELS)
+    assert logits(model, extractor).shape == (2, 3)
+
+
+def test_saved_and_loaded_the_logits_are_the_same(family, tmp_path):
+    model, extractor = build_model(params(family), AUDIO, LABELS)
+    save_model(model, extractor, tmp_path / "model")
+    assert torch.equal(logits(model, extractor), logits(*load_model(tmp_path / "model")))
+    assert [path.name for path in (tmp_path / "model").glob("*.safetensors")] == ["model.safetensors"]
+    assert not list((tmp_path / "model").glob("*.bin"))
+
+
+def test_a_local_checkpoint_keeps_its_encoder_and_gets_a_head_for_the_data(family, checkpoint):
+    old, _ = load_model(checkpoint)
+    new, _ = build_model(ModelParams(family=family, pretrained=str(checkpoint)), AUDIO, ["x", "y", "z", "w", "v"])
+    assert new.config.num_labels == 5
+    assert new.config.id2label[4] == "v"
+    for name, weight in old.base_model.state_dict().items():
+        assert torch.equal(weight, new.base_model.state_dict()[name]), name
+
+
+def test_the_collator_adds_labels_and_one_length(family):
+    _, extractor = build_model(params(family), AUDIO, LABELS)
+    batch = Collator(extractor, AUDIO)([(WAVEFORMS[0], 2), (WAVEFORMS[1], 0)])
+    assert batch["labels"].tolist() == [2, 0]
+    assert all(len(tensor) == 2 for tensor in batch.values())
+
+
+@pytest.mark.parametrize(("norm", "has_mask"), [("group", False), ("layer", True)])
+def test_a_mask_is_given_only_where_the_front_end_normalises_by_layer(norm, has_mask):
+    config = TINY_CONFIGS["wav2vec2"] | {"feat_extract_norm": norm}
+    _, extractor = build_model(ModelParams(family="wav2vec2", config=config), AUDIO, LABELS)
+    assert ("attention_mask" in model_inputs(WAVEFORMS, extractor, 4_800)) == has_mask
+
+
+def test_freezing_the_encoder_leaves_the_head_to_train(family):
+    model, _ = build_model(params(family, freeze="encoder"), AUDIO, LABELS)
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trainable
+    assert all(name.startswith(("classifier", "projector")) for name in trainable)
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "hubert", "data2vec-audio", "wavlm"])
+def test_freezing_the_feature_encoder_leaves_the_transformer_to_train(family):
+    model, _ = build_model(params(family, freeze="feature_encoder"), AUDIO, LABELS)
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    assert frozen
+    assert all("feature_extractor" in name for name in frozen)
+
+
+def test_a_checkpoint_of_another_family_is_refused(checkpoint, family):
+    other = "wavlm" if family != "wavlm" else "hubert"
+    with pytest.raises(ParamsError, match=f"the checkpoint is a {family}, and model.family is {other}"):
+        build_model(ModelParams(family=other, pretrained=str(checkpoint)), AUDIO, LABELS)
+
+
+def test_a_checkpoint_of_another_rate_is_refused(checkpoint, family):
+    with pytest.raises(ParamsError, match="set audio.sample_rate_hz=16000"):
+        build_model(
+            ModelParams(family=family, pretrained=str(checkpoint)), AudioParams(sample_rate_hz=8_000), LABELS
+        )
+
+
+def test_a_checkpoint_that_is_not_there_is_named():
+    with pytest.raises(ParamsError, match=r"model\.pretrained = no/such: cannot be loaded"):
+        build_model(ModelParams(family="wav2vec2", pretrained="no/such"), AUDIO, LABELS)
+
+
+def test_weights_as_pickle_are_refused(tmp_path):
+    model, extractor = build_model(params("wav2vec2"), AUDIO, LABELS)
+    save_model(model, extractor, tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(ParamsError, match="safetensors"):
+        build_model(ModelParams(family="wav2vec2", pretrained=str(tmp_path)), AUDIO, LABELS)
+
+
+def test_clips_too_short_for_the_front_end_are_a_params_error():
+    with pytest.raises(ParamsError, match=r"audio\.max_seconds = 0\.002 is too short"):
+        build_model(params("wav2vec2"), AudioParams(max_seconds=0.002), LABELS)
+
+
+def test_spans_of_specaugment_fit_into_short_clips():
+    model, extractor = build_model(params("wav2vec2"), AudioParams(max_seconds=0.05), LABELS)
+    batch = model_inputs([WAVEFORMS[0][:800]], extractor, 800)
+    assert torch.isfinite(model.train()(**batch).logits).all()
+
+
+def test_the_spectrogram_transformer_is_as_long_as_the_clips():
+    model, extractor = build_model(params("audio-spectrogram-transformer"), AUDIO, LABELS)
+    frames = 1 + (4_800 - 400) // 160
+    assert model.config.max_length == extractor.max_length == frames
+
+
+def test_unknown_fields_and_wrong_values_of_a_config_are_named():
+    mistakes = dict(config_mistakes("wav2vec2", {"hidden_sizes": 3, "hidden_size": "many"}))
+    assert "has no such field" in mistakes["model.config.hidden_sizes"]
+    assert "hidden_size" in mistakes["model.config"]
+
+
+def test_a_config_that_cannot_be_built_says_why():
+    config = TINY_CONFIGS["wav2vec2"] | {"num_attention_heads": 5}
+    with pytest.raises(ParamsError, match="num_heads"):
+        build_model(ModelParams(family="wav2vec2", config=config), AUDIO, LABELS)

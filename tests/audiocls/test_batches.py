@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiocls.batches import ClipDataset, fill, input_samples
+from audiocls.mapped import MappedWaveforms
+from audiocls.params import AudioParams
+
+SAMPLES = 1_600  # 0.1 s
+
+
+def dataset(tmp_path, lengths: list[int], *, training: bool, **audio) -> ClipDataset:
+    """Clips whose sample i has the value i, so that a cut shows where it was made."""
+    (tmp_path / "shards").mkdir(exist_ok=True)
+    ramps = [np.arange(length, dtype="<i2") for length in lengths]
+    table = pa.table({"samples": pa.array([ramp.tobytes() for ramp in ramps], pa.binary())})
+    pq.write_table(table, tmp_path / "shards" / "one.parquet")
+    first = np.cumsum([0, *lengths[:-1]])
+    clips = pd.DataFrame({"label": "a", "shard": "one", "first_sample": first, "num_samples": lengths, "scale": 1.0})
+    params = AudioParams(max_seconds=0.1, **audio)
+    return ClipDataset(clips, MappedWaveforms(clips, tmp_path), ["a", "b"], params, training=training)
+
+
+def first_sample(example) -> int:
+    return round(float(example[0][0]) * 32_768)
+
+
+def test_head_keeps_the_beginning(tmp_path):
+    assert first_sample(dataset(tmp_path, [5_000], training=True, truncate="head")[0]) == 0
+
+
+def test_center_keeps_the_middle(tmp_path):
+    assert first_sample(dataset(tmp_path, [5_000], training=True, truncate="center")[0]) == 1_700
+
+
+def test_random_cuts_elsewhere_every_time_and_everywhere_in_the_end(tmp_path):
+    clips = dataset(tmp_path, [1_604], training=True, truncate="random")
+    torch.manual_seed(1)
+    assert {first_sample(clips[0]) for _ in range(200)} == {0, 1, 2, 3, 4}
+
+
+def test_random_is_the_centre_in_evaluation(tmp_path):
+    clips = dataset(tmp_path, [5_000], training=False, truncate="random")
+    assert {first_sample(clips[0]) for _ in range(20)} == {1_700}
+
+
+def test_the_same_seed_makes_the_same_cuts(tmp_path):
+    clips = dataset(tmp_path, [5_000], training=True, truncate="random")
+    cuts = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        cuts.append([first_sample(clips[0]) for _ in range(10)])
+    assert cuts[0] == cuts[1]
+
+
+def test_a_cut_has_the_length_of_the_input(tmp_path):
+    clips = dataset(tmp_path, [5_000, SAMPLES, 100], training=True)
+    assert [len(clips[i][0]) for i in range(3)] == [SAMPLES, SAMPLES, 100]
+
+
+@pytest.mark.parametrize(
+    ("pad", "expected"),
+    [("zero", [1, 2, 3]), ("repeat", [1, 2, 3, 1, 2, 3, 1, 2]), ("repeat_pad", [1, 2, 3, 1, 2, 3])],
+)
+def test_short_clips_are_filled_as_the_policy_says(pad, expected):
+    assert fill(np.array([1, 2, 3], np.float32), 8, pad).tolist() == expected
+
+
+@given(length=st.integers(1, 50), samples=st.integers(1, 50), pad=st.sampled_from(["zero", "repeat", "repeat_pad"]))
+def test_a_filled_clip_begins_with_the_clip_and_is_no_longer_than_the_input(length, samples, pad):
+    waveform = np.arange(1, min(length, samples) + 1, dtype=np.float32)
+    filled = fill(waveform, samples, pad)
+    assert len(waveform) <= len(filled) <= samples
+    assert np.array_equal(filled[: len(waveform)], waveform)
+    assert pad != "repeat" or len(filled) == samples
+
+
+def test_the_input_length_is_in_samples():
+    assert input_samples(AudioParams(max_seconds=2.0, sample_rate_hz=8_000)) == 16_000

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from audiocls.balance import Balanced, balance
+from audiocls.corpus import collect_corpus
+from audiocls.evaluation import evaluate
+from audiocls.manifest import list_clips
+from audiocls.models.families import build_model, load_model
+from audiocls.params import FAMILIES, RunParams
+from audiocls.splits import assign_splits
+from audiocls.training import ClassifierTrainer, choose_optimizer, fit, training_arguments
+from audiocls.waveforms import plan_store, write_shard
+
+sys.path.append(str(Path(__file__).parent / "models"))
+from tiny_configs import TINY_CONFIGS
+
+
+def run_params(workspace: Path, tones: Path, training: dict, family: str = "logmel-resnet", **model) -> RunParams:
+    return RunParams.model_validate(
+        {
+            "workspace": str(workspace),
+            "data": {"source": "folder", "path": str(tones), "group_by": "file"},
+            "audio": {"max_seconds": 0.3},
+            "model": {"family": family, "config": TINY_CONFIGS[family], **model},
+            "training": {"batch_size": 4, "learning_rate": 5.0e-3, **training},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def prepared(tones, tmp_path_factory):
+    """(split clips, balanced, store) of the tones."""
+    workspace = tmp_path_factory.mktemp("prepared")
+    params = run_params(workspace, tones, {})
+    manifest = list_clips(params.data, workspace)
+    plan = plan_store(manifest, params.audio, workspace)
+    for shard in plan.shards:
+        write_shard(shard, params.audio)
+    corpus = collect_corpus(manifest, plan, workspace)
+    splits = assign_splits(corpus.clips, params.split, params.seed, workspace)
+    return splits, balance(splits, params.balance, params.seed, workspace), corpus.store
+
+
+def train(prepared, params: RunParams, folder: Path, balanced: Balanced | None = None):
+    """Fit, and return (TrainedModel, [(metrics, step)])."""
+    splits, plain, store = prepared
+    log: list[tuple[dict[str, float], int]] = []
+    model = fit(splits, balanced or plain, store, params, folder, lambda metrics, step: log.append((metrics, step)))
+    return model, log
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_trains_and_is_evaluated_end_to_end(family, prepared, tones, tmp_path):
+    params = run_params(tmp_path, tones, {"max_steps": 3}, family)
+    model, log = train(prepared, params, tmp_path)
+    report = evaluate(model.folder, prepared[0], prepared[2], params, tmp_path / "evaluation")
+    assert 0 <= report.metrics["test/f1_macro"] <= 1
+    assert model.steps == 3
+    assert load_model(model.folder)[0].config.model_type == family
+    assert any("validation/f1_macro" in metrics for metrics, _ in log)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "sgd"])
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
+def test_every_optimizer_follows_every_schedule(optimizer, schedule, prepared, tones, tmp_path):
+    training = {"optimizer": optimizer, "schedule": schedule, "max_steps": 20, "warmup_fraction": 0.5}
+    _, log = train(prepared, run_params(tmp_path, tones, training), tmp_path)
+    rates = {step: metrics["train/learning_rate"] for metrics, step in log if "train/learning_rate" in metrics}
+    assert rates[10] == pytest.approx(5.0e-3, rel=0.11)  # the top of the warm-up
+    assert rates[20] == pytest.approx(5.0e-3) if schedule == "constant" else rates[20] < 1.5e-3
+    assert all(np.isfinite(metrics["train/loss"]) for metrics, _ in log if "train/loss" in metrics)
+
+
+def test_sgd_has_momentum(prepared, tones, tmp_path):
+    params = run_params(tmp_path, tones, {"optimizer": "sgd"})
+    trainer = _trainer(params, build_model(params.model, params.audio, ["a", "b", "c"])[0], tmp_path)
+    assert {group["momentum"] for group in trainer.create_optimizer().param_groups} == {0.9}
+
+
+def test_biases_and_norms_have_no_weight_decay(prepared, tones, tmp_path):
+    params = run_params(tmp_path, tones, {"weight_decay": 0.3})
+    model = build_model(params.model, params.audio, ["a", "b", "c"])[0]
+    decay = {id(p): g["weight_decay"] for g in _trainer(params, model, tmp_path).create_optimizer().param_groups for p in g["params"]}
+    for name, parameter in model.named_parameters():
+        assert decay[id(parameter)] == (0.3 if parameter.ndim >= 2 else 0.0), name
+
+
+def _trainer(params: RunParams, model, folder: Path, class_weights=None, smoothing=0.0) -> ClassifierTrainer:
+    return ClassifierTrainer(
+        model=model,
+        args=training_arguments(params.training, params.seed, folder / "checkpoints"),
+        eval_dataset=[],
+        optimizer_cls_and_kwargs=choose_optimizer(params.training),
+        class_weights=class_weights,
+        label_smoothing=smoothing,
+    )
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "audio-spectrogram-transformer"])
+def test_accumulated_gradients_are_those_of_the_whole_batch(family, prepared, tones, tmp_path):
+    """transformers 5.23 multiplies them for wav2vec2 with its own loss, and halves AST's when told to divide."""
+    norms = {}
+    for accumulation in (1, 2, 4):
+        config = TINY_CONFIGS[family] | {"hidden_dropout": 0.0, "attention_dropout": 0.0}
+        if family == "wav2vec2":
+            config |= {"activation_dropout": 0.0, "feat_proj_dropout": 0.0, "final_dropout": 0.0, "layerdrop": 0.0, "mask_time_prob": 0.0}
+        else:
+            config = TINY_CONFIGS[family]
+        training = {
+            "max_steps": 1, "batch_size": 8 // accumulation, "gradient_accumulation_steps": accumulation,
+            "max_grad_norm": 0.0,
+        }  # fmt: skip
+        params = run_params(tmp_path, tones, training, family, config=config)
+        weights = {"high": 2.0, "low": 0.5, "middle": 1.0}
+        balanced = Balanced(prepared[1].rows, weights, prepared[1].counts_before, prepared[1].counts_after)
+        norms[accumulation] = _first_gradient_norm(prepared, params, tmp_path / str(accumulation), balanced)
+    assert norms[2] == pytest.approx(norms[1], rel=1e-3)
+    assert norms[4] == pytest.approx(norms[1], rel=1e-3)
+
+
+def _first_gradient_norm(prepared, params: RunParams, folder: Path, balanced: Balanced) -> float:
+    """The norm as the optimizer sees it, whatever Trainer says it is."""
+    seen: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def recording(self, *args, **kwargs):
+        grads = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        seen.append(float(torch.linalg.vector_norm(torch.stack([g.norm() for g in grads]))))
+        return step(self, *args, **kwargs)
+
+    torch.optim.AdamW.step = recording
+    try:
+        train(prepared, params, folder, balanced)
+    finally:
+        torch.optim.AdamW.step = step
+    return seen[0]
+
+
+def test_class_weights_and_smoothing_count_in_training_and_not_in_evaluation(tones, tmp_path):
+    params = run_params(tmp_path, tones, {})
+    model = build_model(params.model, params.audio, ["a", "b", "c"])[0]
+    weights = torch.tensor([3.0, 0.5, 0.5])
+    trainer = _trainer(params, model, tmp_path, weights, smoothing=0.1)
+    inputs = torch.randn(3, 4_800) * 0.1
+    targets = torch.tensor([0, 1, 2])
+    model.train()
+    torch.manual_seed(0)
+    loss = trainer.compute_loss(model, {"input_values": inputs, "labels": targets})
+    torch.manual_seed(0)
+    logits = model(inputs).logits
+    expected = torch.nn.functional.cross_entropy(logits, targets, weights, label_smoothing=0.1, reduction="none").mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    model.eval()
+    loss = trainer.compute_loss(model, {"input_values": inputs, "labels": targets})
+    assert loss.item() == pytest.approx(torch.nn.functional.cross_entropy(model(inputs).logits, targets).item(), rel=1e-5)
+
+
+def test_early_stopping_ends_training_and_keeps_the_best_checkpoint(prepared, tones, tmp_path):
+    # A rate this high never learns, so that the score does not rise for long.
+    training = {"epochs": 40, "learning_rate": 10.0, "optimizer": "sgd", "early_stopping_patience": 2}
+    model, log = train(prepared, run_params(tmp_path, tones, training), tmp_path)
+    scores = {step: metrics["validation/f1_macro"] for metrics, step in log if "validation/f1_macro" in metrics}
+    assert model.epochs < 40
+    assert scores[model.best_step] == max(scores.values())
+
+
+def test_the_saved_weights_are_those_of_the_best_step(prepared, tones, tmp_path):
+    params = run_params(tmp_path, tones, {"epochs": 6, "learning_rate": 0.03})
+    model, log = train(prepared, params, tmp_path)
+    scores = {step: metrics["validation/f1_macro"] for metrics, step in log if "validation/f1_macro" in metrics}
+    report = evaluate(model.folder, prepared[0], prepared[2], params, tmp_path / "evaluation")
+    assert report.metrics["validation/f1_macro"] == pytest.approx(scores[model.best_step])
+
+
+def test_a_frozen_encoder_comes_out_as_it_went_in(prepared, tones, tmp_path):
+    params = run_params(tmp_path, tones, {"max_steps": 5}, freeze="encoder")
+    torch.manual_seed(params.seed)
+    before = build_model(params.model, params.audio, ["high", "low", "middle"])[0]
+    model, _ = train(prepared, params, tmp_path)
+    after, _ = load_model(model.folder)
+    for name, value in before.encoder.state_dict().items():
+        # Statistics of batch norms are no parameters, and would drift unless the encoder stays in evaluation mode.
+        assert torch.equal(value, after.encoder.state_dict()[name]), name
+    assert not torch.equal(before.classifier.weight, after.classifier.weight)
+    assert 0 < model.num_trainable < model.num_parameters
+
+
+def test_dropout_comes_through_the_config(tones, tmp_path):
+    params = run_params(tmp_path, tones, {}, config={"channels": [4, 8], "dropout": 0.7})
+    assert build_model(params.model, params.audio, ["a", "b"])[0].dropout.p == 0.7
+
+
+def test_predictions_do_not_depend_on_the_batch_size(prepared, tones, tmp_path):
+    params = run_params(tmp_path, tones, {"max_steps": 3})
+    model, _ = train(prepared, params, tmp_path)
+    tables = []
+    for batch_size in (1, 7):
+        sized = params.model_copy(update={"training": params.training.model_copy(update={"eval_batch_size": batch_size})})
+        folder = evaluate(model.folder, prepared[0], prepared[2], sized, tmp_path / str(batch_size)).folder
+        tables.append(pd.read_parquet(folder / "predictions.parquet"))
+    pd.testing.assert_frame_equal(tables[0], tables[1], atol=1e-4)

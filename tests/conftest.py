@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import os
+
+# Before any import of transformers: no test may depend on what a hub answers.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import soundfile  # noqa: E402
+import torch  # noqa: E402
+
+RATE_HZ = 16_000
+TONES_HZ = {"low": 250.0, "middle": 1_000.0, "high": 3_500.0}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Two OpenMP threads on two busy cores wait for each other ten times longer than they work."""
+    torch.set_num_threads(1)
+
+
+def tone(frequency_hz: float, seconds: float, seed: int, rate_hz: int = RATE_HZ) -> np.ndarray:
+    """A tone a little beside its nominal frequency, in faint noise."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(round(seconds * rate_hz)) / rate_hz
+    signal = 0.3 * np.sin(2 * np.pi * frequency_hz * rng.uniform(0.95, 1.05) * time + rng.uniform(0, 6))
+    return (signal + rng.normal(0, 0.01, len(time))).astype(np.float32)
+
+
+def write_tones(folder: Path, clips_per_class: dict[str, int], seconds: float = 0.3) -> Path:
+    """A directory a class; clip i of a class is by speaker i % 10, which is the group: `low/speaker-3/low-3.wav`."""
+    for label, clips in clips_per_class.items():
+        for i in range(clips):
+            path = folder / label / f"speaker-{i % 10}" / f"{label}-{i}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, tone(TONES_HZ[label], seconds + 0.01 * (i % 7), seed=i), RATE_HZ)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory) -> Path:
+    """48 clips of three classes, long-tailed."""
+    return write_tones(tmp_path_factory.mktemp("tones"), {"low": 24, "middle": 14, "high": 10})

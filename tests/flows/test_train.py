@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+import yaml
+from mlflow import MlflowClient
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+
+from audiocls.params_file import load_params
+from flows.command_line import run_flow
+from flows.train import train_flow
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+TRAINING = {"epochs": 10, "batch_size": 4, "learning_rate": 1.0e-2}
+TINY = {"config": {"channels": [4, 8]}}
+
+
+def write_params(folder: Path, tones: Path, **sections) -> Path:
+    params = {
+        "experiment": "tones",
+        "workspace": str(folder / "workspace"),
+        "data": {"source": "folder", "path": str(tones), "group_by": "file"},
+        "audio": {"max_seconds": 0.3},
+        "model": TINY,
+        "training": TRAINING,
+    }
+    path = folder / "tones.yaml"
+    path.write_text(yaml.safe_dump(params | sections))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tones, tmp_path_factory, prefect_server):
+    """One whole run: (its last line on stdout as JSON, its params)."""
+    folder = tmp_path_factory.mktemp("finished")
+    source = folder / "tones"
+    (source / "low").mkdir(parents=True)
+    for path in tones.rglob("*.wav"):
+        link = source / path.relative_to(tones)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    (source / "low" / "broken.wav").write_text("this is no recording")
+    params_file = write_params(folder, source, balance={"method": "oversample"})
+    result = train_flow(str(params_file))
+    return result, load_params(params_file)
+
+
+@pytest.fixture(scope="module")
+def run(finished):
+    result, params = finished
+    return MlflowClient(params.tracking_uri).get_run(result.run_id)
+
+
+def artifact(finished, path: str) -> Path:
+    result, params = finished
+    return Path(MlflowClient(params.tracking_uri).download_artifacts(result.run_id, path))
+
+
+def test_the_result_names_the_run_the_model_the_metrics_and_the_seconds_of_each_stage(finished):
+    result, _ = finished
+    assert {"test/accuracy", "test/precision_macro", "test/recall_macro", "test/f1_macro", "validation/f1_macro"} <= set(
+        result.metrics
+    )
+    assert {"ingest", "cache_waveforms", "assign_splits", "balance_classes", "fit", "evaluate"} <= set(result.seconds)
+    assert all(seconds >= 0 for seconds in result.seconds.values())
+
+
+def test_three_tones_are_told_apart(finished):
+    result, _ = finished
+    assert result.metrics["test/f1_macro"] > 0.9
+
+
+def test_the_model_loads_with_the_labels_of_the_data_and_knows_its_tones(finished, tones):
+    result, _ = finished
+    waveform, rate_hz = soundfile.read(tones / "high" / "speaker-3" / "high-3.wav", dtype="float32")
+    for folder in (result.model, artifact(finished, "model")):
+        model = AutoModelForAudioClassification.from_pretrained(folder)
+        extractor = AutoFeatureExtractor.from_pretrained(folder)
+        assert model.config.id2label == {0: "high", 1: "low", 2: "middle"}
+        assert model.config.label2id == {"high": 0, "low": 1, "middle": 2}
+        inputs = extractor(waveform, sampling_rate=rate_hz, return_tensors="pt")
+        with torch.no_grad():
+            assert model.eval()(**inputs).logits.argmax().item() == model.config.label2id["high"]
+
+
+def test_the_run_holds_params_digest_git_revision_and_the_flow_run(run, finished):
+    assert run.info.status == "FINISHED"
+    assert run.data.params["training.epochs"] == "10.0"
+    assert run.data.params["balance.method"] == "oversample"
+    assert run.inputs.dataset_inputs[0].dataset.digest == run.data.tags["data.digest"][:36]
+    assert len(run.data.tags["mlflow.source.git.commit"]) == 40
+    assert run.data.tags["prefect.flow_run_name"] == run.info.run_name
+    assert run.info.run_name.startswith("tones-")
+
+
+def test_the_resolved_params_are_logged_and_load_again(finished):
+    _, params = finished
+    assert load_params(artifact(finished, "params.yaml")) == params
+
+
+def test_metrics_are_logged_by_step_for_training_and_validation(run, finished):
+    _, params = finished
+    client = MlflowClient(params.tracking_uri)
+    assert len(client.get_metric_history(run.info.run_id, "validation/f1_macro")) >= 10
+    losses = client.get_metric_history(run.info.run_id, "train/loss")
+    assert losses
+    assert losses[-1].step > 0
+    assert losses[-1].value < losses[0].value or len(losses) == 1
+
+
+def test_class_counts_before_and_after_are_logged(run, finished):
+    counts = json.loads(artifact(finished, "data/class_counts.json").read_text())
+    assert set(counts["counts_after"].values()) == {max(counts["counts_before"].values())}
+    assert run.data.metrics["clips_after/high"] == counts["counts_after"]["high"]
+    assert artifact(finished, "data/class_counts.png").stat().st_size > 5_000
+
+
+def test_the_broken_file_is_in_the_quarantine_table_with_its_reason(run, finished):
+    table = pd.read_parquet(artifact(finished, "data/quarantine.parquet"))
+    assert table["clip_id"].tolist() == ["low/broken.wav"]
+    assert table["reason"].tolist() == ["unreadable"]
+    assert run.data.metrics["data/quarantined"] == 1
+
+
+def test_the_report_has_the_matrix_as_picture_and_as_numbers_and_every_class(finished):
+    matrix = pd.read_csv(artifact(finished, "evaluation/confusion_matrix.csv"), index_col="label")
+    predictions = pd.read_parquet(artifact(finished, "evaluation/predictions.parquet"))
+    assert matrix.to_numpy().sum() == (predictions["split"] == "test").sum()
+    assert list(matrix.index) == list(matrix.columns) == ["high", "low", "middle"]
+    report = json.loads(artifact(finished, "evaluation/classification_report.json").read_text())
+    assert [row["label"] for row in report["classes"]] == ["high", "low", "middle"]
+    assert artifact(finished, "evaluation/confusion_matrix.png").stat().st_size > 5_000
+    probabilities = predictions[[f"probability/{name}" for name in matrix.index]].sum(axis=1)
+    assert np.allclose(probabilities, 1, atol=1e-5)
+
+
+def test_the_environment_is_logged(finished):
+    environment = json.loads(artifact(finished, "environment.json").read_text())
+    assert environment["packages"]["torch"].startswith("2.")
+
+
+def test_prefect_shows_a_summary_with_the_mlflow_run(run):
+    with get_client(sync_client=True) as client:
+        artifacts = client.read_artifacts(
+            artifact_filter=ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=[run.data.tags["prefect.flow_run_id"]])
+            )
+        )
+    by_key = {a.key: a for a in artifacts}
+    assert run.info.run_id in by_key["train-summary"].data
+    assert "broken.wav" in str(by_key["quarantine"].data)
+
+
+def test_a_second_run_decodes_nothing_again(finished, tmp_path):
+    result, params = finished
+    store = next((params.workspace / "waveforms").iterdir())
+    before = {p: p.stat().st_mtime_ns for p in store.glob("shards/*")}
+    params_file = tmp_path / "again.yaml"
+    params_file.write_text(yaml.safe_dump(params.model_dump(mode="json")))
+    again = train_flow(str(params_file), ("training.max_steps=1",))
+    assert {p: p.stat().st_mtime_ns for p in store.glob("shards/*")} == before
+    assert again.run_id != result.run_id
+
+
+def test_the_same_params_give_the_same_metrics(finished, tmp_path):
+    result, params = finished
+    params_file = tmp_path / "same.yaml"
+    params_file.write_text(yaml.safe_dump(params.model_dump(mode="json")))
+    assert train_flow(str(params_file)).metrics == result.metrics
+
+
+def test_the_command_line_ends_with_one_json_line_on_stdout(tones, tmp_path, capsys):
+    params_file = write_params(tmp_path, tones)
+    assert run_flow(train_flow, asdict, [str(params_file), "training.max_steps=2", "seed=3"]) == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out.splitlines()[-1])
+    assert set(result) == {"run_id", "model", "metrics", "seconds"}
+    assert Path(result["model"], "model.safetensors").exists()
+    assert "macro" in captured.err
+    assert "mlflow server" in captured.err
+
+
+def test_mistakes_in_the_params_end_with_2_and_one_message(tones, tmp_path, capsys):
+    params_file = write_params(tmp_path, tones, trainign={"epochs": 3}, split={"test_fraction": 0.9, "validation_fraction": 0.5})
+    assert run_flow(train_flow, asdict, [str(params_file), "training.epochs=many"]) == 2
+    captured = capsys.readouterr()
+    for expected in (str(params_file), "trainign", "training.epochs", "'many'", "split.test_fraction"):
+        assert expected in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+def test_a_missing_folder_ends_with_2_and_one_message(tmp_path, capsys, caplog):
+    params_file = write_params(tmp_path, tmp_path / "nowhere")
+    assert run_flow(train_flow, asdict, [str(params_file)]) == 2
+    captured = capsys.readouterr()
+    assert "nowhere: no such directory" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_too_many_broken_files_stop_the_run_and_are_still_logged(tones, tmp_path, capsys):
+    source = tmp_path / "half-broken"
+    for label in ("low", "high"):
+        (source / label).mkdir(parents=True)
+        for i in range(4):
+            soundfile.write(source / label / f"{i}.wav", np.sin(np.arange(8_000) * (i + 1) / 9), 16_000)
+        (source / label / "zero.wav").write_bytes(b"")
+    params_file = write_params(tmp_path, source)
+    assert run_flow(train_flow, asdict, [str(params_file)]) == 2
+    captured = capsys.readouterr()
+    assert "2 of 10 clips cannot be used" in captured.err
+    assert "high/zero.wav (empty" in captured.err
+    assert "Traceback" not in captured.err
+    params = load_params(params_file)
+    client = MlflowClient(params.tracking_uri)
+    (failed,) = client.search_runs([client.get_experiment_by_name("tones").experiment_id])
+    assert failed.info.status == "FAILED"
+    assert "2 of 10 clips" in failed.data.tags["error"]
+    table = pd.read_parquet(client.download_artifacts(failed.info.run_id, "data/quarantine.parquet"))
+    assert len(table) == 2
+
+
+def test_a_given_split_with_a_straddling_group_stops_the_run_and_names_it(tones, tmp_path, capsys):
+    rows = []
+    for i, path in enumerate(sorted(tones.rglob("*.wav"))):
+        split = ("train", "validation", "test")[i % 3]
+        rows.append((str(path), path.parts[-3], "ann" if i < 2 else f"speaker-{i}", split))
+    pd.DataFrame(rows, columns=["path", "label", "group", "split"]).to_csv(tmp_path / "table.csv", index=False)
+    data = {"source": "table", "path": str(tmp_path / "table.csv"), "group_column": "group", "split_column": "split"}
+    params_file = write_params(tmp_path, tones, data=data)
+    assert run_flow(train_flow, asdict, [str(params_file)]) == 2
+    captured = capsys.readouterr()
+    assert "'ann' (train and validation)" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_a_failed_stage_ends_with_1(tones, tmp_path, capsys):
+    params_file = write_params(tmp_path, tones)
+    # The workspace is a file, so that no stage can write: a fault of the disk and no mistake in the params.
+    (tmp_path / "workspace").write_text("in the way")
+    assert run_flow(train_flow, asdict, [str(params_file)]) == 1
+    assert "error: " in capsys.readouterr().err
+
+
+def test_the_library_tells_epochs_to_prefect_at_info(finished):
+    assert logging.getLogger("audiocls").isEnabledFor(logging.INFO)
