@@ -47,15 +47,16 @@ def _family_has_what_is_frozen(params: RunParams) -> Iterator[Conflict]:
 def _config_leaves_labels_to_the_data(params: RunParams) -> Iterator[Conflict]:
     for name in RESERVED_CONFIG_FIELDS:
         if name in params.model.config:
-            yield f"model.config.{name}", "comes from the data and the family; leave it out"
+            value = params.model.config[name]
+            yield f"model.config.{name}", f"= {value!r}: comes from the data and the family; leave it out"
 
 
 def _config_fields_are_known(params: RunParams) -> Iterator[Conflict]:
-    # Imported late: it loads transformers, and is needed for a config that is given alone.
-    from audiocls.models.families import config_mistakes
-
     config = {name: value for name, value in params.model.config.items() if name not in RESERVED_CONFIG_FIELDS}
     if config:
+        # Imported late: it loads transformers, which takes seconds.
+        from audiocls.models.families import config_mistakes
+
         yield from config_mistakes(params.model.family, config)
 
 

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audiocls.atomic import write_table
 from audiocls.errors import DataError, name_some
-from audiocls.waveforms import StorePlan, look_up
+from audiocls.manifest import COLUMNS
+from audiocls.waveforms import SHARD_SCHEMA, StorePlan, look_up
 
-QUARANTINE_COLUMNS: Final = ["clip_id", "path", "label", "group", "split", "reason", "detail"]
+QUARANTINE_COLUMNS: Final = [*COLUMNS, "reason", "detail"]
+CLIPS_SCHEMA: Final = pa.schema(
+    [
+        *(pa.field(name, pa.string()) for name in COLUMNS),
+        *(field for field in SHARD_SCHEMA if field.name not in ("reason", "detail", "samples")),
+        pa.field("shard", pa.string()),
+        pa.field("first_sample", pa.int64()),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +48,10 @@ def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> Corpus:
     rows.loc[unlabelled & rows["reason"].isna(), ["reason", "detail"]] = ["unlabelled", "the source gives no label"]
     good = rows[rows["reason"].isna()].drop(columns=["reason", "detail"])
     bad = rows.loc[rows["reason"].notna(), QUARANTINE_COLUMNS]
-    digest = _digest(good)
+    table = pa.Table.from_pandas(good, schema=CLIPS_SCHEMA, preserve_index=False)
+    digest = _digest(table)
     folder = workspace / "corpora" / f"{manifest.stem}-{plan.store.name}-{digest[:12]}"
-    clips = write_table(good, folder / "clips.parquet")
+    clips = write_table(table, folder / "clips.parquet")
     quarantine = write_table(bad.astype("string"), folder / "quarantine.parquet")
     return Corpus(clips, quarantine, plan.store, digest, len(good), len(bad))
 
@@ -51,7 +63,8 @@ def check_quarantine(corpus: Corpus, max_bad_fraction: float) -> None:
         DataError: Names the first ten with their reasons.
     """
     total = corpus.num_clips + corpus.num_quarantined
-    if corpus.num_quarantined > max_bad_fraction * total or corpus.num_clips == 0:
+    # Divided, not multiplied: 0.29 * 100 is a little less than 29, and 29 / 100 is 0.29.
+    if corpus.num_clips == 0 or corpus.num_quarantined / total > max_bad_fraction:
         bad = pd.read_parquet(corpus.quarantine)
         names = name_some(f"{row.clip_id} ({row.reason}: {row.detail})" for row in bad.itertuples())
         raise DataError(
@@ -70,10 +83,10 @@ def quarantine_summary(corpus: Corpus) -> str:
     return f"{corpus.num_quarantined} {clips} in quarantine ({reasons}); see {corpus.quarantine}"
 
 
-def _digest(clips: pd.DataFrame) -> str:
+def _digest(clips: pa.Table) -> str:
     columns = ["clip_id", "label", "group", "split", "audio_sha256"]
-    lines = ("\x1f".join(map(str, row)) for row in clips[columns].itertuples(index=False))
-    return hashlib.sha256("\x1e".join(lines).encode()).hexdigest()
+    lines = (json.dumps(row) for row in zip(*(clips[name].to_pylist() for name in columns), strict=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def quarantined(corpus: Corpus, most: int) -> list[dict[str, str]]:

@@ -21,6 +21,10 @@ FULL_SCALE: Final = 32_768.0
 # Beyond these a header is damaged or hostile; they bound what is allocated together with max_file_seconds.
 MAX_RATE_HZ: Final = 768_000
 MAX_CHANNELS: Final = 64
+# No codec reaches it: the largest block of FLAC, 65,535 frames, takes 13 bytes where it is digital silence.
+MAX_FRAMES_PER_BYTE: Final = 6_000
+# 2 ** 100 times full scale is no recording, and float32 overflows where such samples are added up.
+MAX_MAGNITUDE: Final = 2.0**100
 
 
 class UnusableClipError(DataError):
@@ -80,7 +84,7 @@ def _read(content: bytes, params: AudioParams) -> tuple[NDArray[np.float32], int
     """Return (frames, channels) float32, the rate and the format, after checking the header's word on the length."""
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
-            _check_header(file, params)
+            _check_header(file, len(content), params)
             channels = file.read(dtype="float32", always_2d=True)
             rate_hz, source_format = int(file.samplerate), f"{file.format}/{file.subtype}"
     except soundfile.SoundFileError as error:
@@ -89,13 +93,17 @@ def _read(content: bytes, params: AudioParams) -> tuple[NDArray[np.float32], int
     return channels, rate_hz, source_format
 
 
-def _check_header(file: soundfile.SoundFile, params: AudioParams) -> None:
+def _check_header(file: soundfile.SoundFile, num_bytes: int, params: AudioParams) -> None:
     if not 0 < file.samplerate <= MAX_RATE_HZ or not 0 < file.channels <= MAX_CHANNELS:
         raise UnusableClipError("unreadable", f"the header says {file.samplerate} Hz and {file.channels} channels")
     seconds = file.frames / file.samplerate
     if seconds > params.max_file_seconds:
         raise UnusableClipError(
             "too_long", f"{seconds:.1f} s, and audio.max_file_seconds is {params.max_file_seconds:g}"
+        )
+    if file.frames > num_bytes * MAX_FRAMES_PER_BYTE:
+        raise UnusableClipError(
+            "unreadable", f"the header says {file.frames} frames, and the file has {num_bytes} bytes"
         )
 
 
@@ -107,9 +115,10 @@ def _check_samples(channels: NDArray[np.float32], rate_hz: int, params: AudioPar
         raise UnusableClipError(
             "too_short", f"{frames / rate_hz:.3f} s, and audio.min_seconds is {params.min_seconds:g}"
         )
-    broken = frames - int(np.isfinite(channels).all(axis=1).sum())
+    # Not a number is not smaller than anything, so that one comparison finds NaN, infinities and what is near them.
+    broken = frames - int((np.abs(channels) < MAX_MAGNITUDE).all(axis=1).sum())
     if broken:
-        raise UnusableClipError("non_finite", f"{broken} of {frames} frames are NaN or infinite")
+        raise UnusableClipError("non_finite", f"{broken} of {frames} frames are NaN, infinite or beyond all measure")
 
 
 def _mix(channels: NDArray[np.float32]) -> NDArray[np.float32]:

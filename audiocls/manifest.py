@@ -8,14 +8,18 @@ depends on the file system.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import os
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -72,6 +76,12 @@ def _list_folder(params: FolderData) -> pd.DataFrame:
         label = path.relative_to(root).parts[0] if path.parent != root else None
         group = clip_id if params.group_by == "file" else path.relative_to(root).parent.as_posix()
         rows.append((clip_id, str(path), label, group, None))
+    unwritable = [ascii(clip_id) for clip_id, path, *_ in rows if re.search("[\ud800-\udfff]", path)]
+    if unwritable:
+        raise DataError(
+            f"{params.path}: {len(unwritable)} file names are not UTF-8, so that no table can hold them; "
+            f"rename them: {name_some(unwritable)}."
+        )
     if skipped:
         logger.warning(
             "%d files are no recordings by their names and were left out: %s", len(skipped), name_some(skipped)
@@ -80,10 +90,19 @@ def _list_folder(params: FolderData) -> pd.DataFrame:
 
 
 def _files_below(root: Path) -> Iterator[Path]:
-    """Walk in sorted order, leaving out what is hidden."""
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder) / name for name in sorted(files) if not name.startswith("."))
+    """Walk in sorted order and through links, leaving out what is hidden and links to a folder above."""
+    for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
+        here = Path(folder)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _leads_up(here / name))
+        yield from (here / name for name in sorted(files) if not name.startswith("."))
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"{error.filename}: the directory cannot be listed: {error.strerror}.") from error
+
+
+def _leads_up(folder: Path) -> bool:
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _list_table(params: TableData) -> pd.DataFrame:
@@ -94,57 +113,67 @@ def _list_table(params: TableData) -> pd.DataFrame:
         "group_column": params.group_column,
         "split_column": params.split_column,
     }
-    missing = [f"data.{key} = {name}" for key, name in wanted.items() if name and name not in table.columns]
-    if missing:
-        raise DataError(
-            f"{params.path}: no such column: {', '.join(missing)}. Its columns: {name_some(table.columns, 30)}."
-        )
-    paths = _text(table[params.path_column])
+    _check_columns(params.path, {f"data.{key}": name for key, name in wanted.items() if name}, table.column_names)
+    paths = _text(params, table, params.path_column)
     if paths.isna().any():
         rows = [int(row) + 1 for row in paths.index[paths.isna()]]
         raise DataError(f"{params.path}: {len(rows)} rows have no {params.path_column}: data rows {name_some(rows)}.")
-    groups = _text(table[params.group_column]) if params.group_column else paths
+    groups = _text(params, table, params.group_column) if params.group_column else paths
     return pd.DataFrame(
         {
             "clip_id": paths,
             "path": [str(params.path.absolute().parent / path) for path in paths],
-            "label": _text(table[params.label_column]),
+            "label": _text(params, table, params.label_column),
             "group": groups.where(groups.notna(), paths),
             "split": _given_splits(params, table),
         }
     )
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    """Read every cell as text, so that a label 07 stays 07."""
+def _check_columns(path: Path, wanted: dict[str, str], columns: list[str]) -> None:
+    missing = [f"{key} = {name}" for key, name in wanted.items() if name not in columns]
+    if missing:
+        raise DataError(f"{path}: no such column: {', '.join(missing)}. Its columns: {name_some(columns, 30)}.")
+    twice = [f"{key} = {name}" for key, name in wanted.items() if columns.count(name) > 1]
+    if twice:
+        raise DataError(f"{path}: several columns have one name: {', '.join(twice)}. Rename all but one.")
+
+
+def _read_table(path: Path) -> pa.Table:
+    """Read a table; every cell of a CSV as text, so that a label 07 stays 07."""
     if not path.is_file():
         raise DataError(f"data.path = {path}: no such file.")
     try:
-        if path.suffix.lower() == ".parquet":
-            table = pq.read_table(path)
-        elif path.suffix.lower() == ".csv":
-            header = pa.csv.open_csv(path).schema.names
-            convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
-            table = pa.csv.read_csv(path, convert_options=convert)
-        else:
-            raise DataError(
-                f"data.path = {path}: a table is .csv or .parquet, and this one is {path.suffix or 'neither'}."
-            )
-    except (pa.ArrowInvalid, OSError) as error:
+        match path.suffix.lower():
+            case ".parquet":
+                return pq.read_table(path)
+            case ".csv":
+                # A transcript may run over several lines.
+                parse = pa.csv.ParseOptions(newlines_in_values=True)
+                header = pa.csv.open_csv(path, parse_options=parse).schema.names
+                convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
+                return pa.csv.read_csv(path, parse_options=parse, convert_options=convert)
+    except (pa.ArrowException, OSError) as error:
         raise DataError(f"data.path = {path}: the table cannot be read: {error}") from error
-    return table.to_pandas()
+    raise DataError(f"data.path = {path}: a table is .csv or .parquet, and this one is {path.suffix or 'neither'}.")
 
 
-def _text(column: pd.Series) -> pd.Series:
-    """Strip white space; what is null or blank becomes None."""
-    text = column.map(lambda cell: str(cell).strip() if cell is not None and cell == cell else "")
-    return text.map(lambda cell: cell or None).astype(object)
+def _text(params: TableData, table: pa.Table, name: str) -> pd.Series:
+    """Return a column as text, stripped of white space; what is null, not a number or blank becomes None."""
+    column = table[name]
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+    try:
+        text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    except pa.ArrowException as error:
+        raise DataError(f"{params.path}: the column {name} holds {column.type}, and text is needed.") from error
+    return pd.Series([cell or None for cell in text.to_pylist()], dtype=object)
 
 
-def _given_splits(params: TableData, table: pd.DataFrame) -> pd.Series | None:
+def _given_splits(params: TableData, table: pa.Table) -> pd.Series | None:
     if not params.split_column:
         return None
-    splits = _text(table[params.split_column])
+    splits = _text(params, table, params.split_column)
     odd = splits[~splits.isin(SPLITS)]
     if not odd.empty:
         values = [f"{value!r} ({count} rows)" for value, count in odd.fillna("").value_counts().items()]
@@ -166,8 +195,11 @@ def _sample_table(params: SampleData, workspace: Path) -> TableData:
 def _numbered(clips: pd.DataFrame) -> pd.DataFrame:
     """Sort by id, and give the second and later rows of one path an id of their own: "a.wav#2"."""
     clips = clips.sort_values(["clip_id", "label"], kind="stable", ignore_index=True)
-    repeat = clips.groupby("clip_id").cumcount() + 1
-    clips["clip_id"] = clips["clip_id"].where(repeat == 1, clips["clip_id"] + "#" + repeat.astype(str))
+    taken = set(clips["clip_id"])
+    free: defaultdict[str, Iterator[str]] = defaultdict(lambda: (f"#{n}" for n in itertools.count(2)))
+    for row in clips.index[clips.duplicated("clip_id")]:
+        name = clips.at[row, "clip_id"]
+        clips.at[row, "clip_id"] = next(name + end for end in free[name] if name + end not in taken)
     return clips[list(COLUMNS)]
 
 
@@ -178,5 +210,5 @@ def _write_manifest(clips: pd.DataFrame, workspace: Path) -> Path:
 
 
 def _digest(clips: pd.DataFrame) -> str:
-    lines = ("\x1f".join("" if cell is None else str(cell) for cell in row) for row in clips.itertuples(index=False))
-    return hashlib.sha256("\x1e".join(lines).encode()).hexdigest()[:16]
+    lines = (json.dumps(row) for row in clips.itertuples(index=False, name=None))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from audiocls.atomic import replacing
 from audiocls.decoding import FULL_SCALE
+from audiocls.waveforms import damaged
 
 
 class MappedWaveforms:
@@ -29,19 +32,30 @@ class MappedWaveforms:
         return len(self._first)
 
     def read(self, index: int, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
-        """Return samples `start` to `stop` of one clip as float32, shape (stop - start,)."""
-        length = int(self.num_samples[index])
-        stop = length if stop is None else min(stop, length)
+        """Return samples `start` to `stop` of one clip as float32, as a slice does: at most to the clip's end."""
         first = int(self._first[index])
-        samples = self._shards[index][first + start : first + stop]
-        return samples.astype(np.float32) * self._gain[index]
+        clip = self._shards[index][first : first + int(self.num_samples[index])]
+        return clip[start:stop].astype(np.float32) * self._gain[index]
 
 
 def unpack_shard(store: Path, name: str) -> Path:
-    """Write the samples of a shard end to end as little-endian int16, unless that was done before."""
+    """Write the samples of a shard end to end as little-endian int16, unless that was done since it was written.
+
+    Raises:
+        StoreError: The shard is damaged.
+    """
+    shard = store / "shards" / f"{name}.parquet"
     target = store / "unpacked" / f"{name}.i16"
-    if not target.exists():
-        with replacing(target) as part, part.open("wb") as out:
-            for batch in pq.ParquetFile(store / "shards" / f"{name}.parquet").iter_batches(32, columns=["samples"]):
-                out.writelines(cell.as_buffer() for cell in batch["samples"] if cell.is_valid)
+    if target.exists() and target.stat().st_mtime_ns >= shard.stat().st_mtime_ns:
+        return target
+    with replacing(target) as part, part.open("wb") as out:
+        out.writelines(_read_samples(shard))
     return target
+
+
+def _read_samples(shard: Path) -> Iterator[pa.Buffer]:
+    try:
+        for batch in pq.ParquetFile(shard).iter_batches(32, columns=["samples"]):
+            yield from (cell.as_buffer() for cell in batch["samples"] if cell.is_valid)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(shard, error) from error

@@ -5,19 +5,22 @@ from __future__ import annotations
 import copy
 import difflib
 import re
+import reprlib
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from audiocls import params as schema
 from audiocls.conflicts import find_conflicts
 from audiocls.errors import ParamsError
 from audiocls.params import RunParams
 
 Raw = dict[str, Any]
+Key = tuple[Hashable, ...]
+
+_AS_OVERRIDE: Final = " (given as an override)"
 
 
 class Mistake(NamedTuple):
@@ -34,47 +37,90 @@ def load_params(file: Path | str, overrides: Sequence[str] = ()) -> RunParams:
         ParamsError: The file cannot be read, or any key or value is wrong; the message lists every mistake.
     """
     file = Path(file)
-    raw = _read_yaml(file)
-    mistakes = [m for text in overrides if (m := _apply_override(raw, text)) is not None]
+    raw = _read_file(file)
+    mistakes, applied = [], []
+    for text in overrides:
+        mistake = _apply_override(raw, text)
+        if mistake is None:
+            applied.append(text.partition("=")[0].strip())
+        else:
+            mistakes.append(mistake)
     resolved, found = _validate(raw)
-    mistakes += found
+    mistakes += [_marked(mistake, applied) for mistake in found]
     if mistakes or resolved is None:
-        raise ParamsError(_report(file, overrides, mistakes))
+        raise ParamsError(_report(file, mistakes))
     return resolved
 
 
 def dump_params(params: RunParams) -> str:
     """Write resolved params as YAML that `load_params` reads back to an equal object."""
-    return yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.dump(params.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 class _Loader(yaml.SafeLoader):
     """SafeLoader that reads 5e-5 as a number, as YAML 1.2 does, and refuses a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
+        seen: set[Hashable] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
+            if not isinstance(key, Hashable) or key in seen:
+                fault = "stands twice" if isinstance(key, Hashable) else "is no text"
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} {fault}", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that quotes the text "5e-5", which `_Loader` would read as a number, and escapes line separators."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+_NUMBER: Final = (
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
 )
+_Loader.add_implicit_resolver(*_NUMBER)
+_Dumper.add_implicit_resolver(*_NUMBER)
+# Other styles write NEL and its kin as they are, and a reader takes them for the end of a line.
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
-def _read_yaml(file: Path) -> Raw:
+def _parse(text: str) -> Any:
+    """Parse YAML.
+
+    Raises:
+        ValueError: Says in one line what is wrong and where.
+    """
     try:
-        raw = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{file}: the params file cannot be read ({error}).") from error
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        what = " ".join(part for part in (error.context, error.problem) if part)
+        raise ValueError(f"not valid YAML: {where}{_one_line(what)}") from error
     except yaml.YAMLError as error:
-        raise ParamsError(f"{file}: not valid YAML: {_one_line(error)}.") from error
+        raise ValueError(f"not valid YAML: {_one_line(error)}") from error
+    except RecursionError as error:
+        raise ValueError("not valid YAML: it is nested too deeply") from error
+    except ValueError as error:  # 2026-13-01 looks like a date and is none
+        raise ValueError(f"a value cannot be read: {_one_line(error)}") from error
+
+
+def _read_file(file: Path) -> Raw:
+    try:
+        raw = _parse(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParamsError(f"{file}: the params file cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{file}: not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}.") from error
+    except ValueError as error:
+        raise ParamsError(f"{file}: {error}.") from error
     if not isinstance(raw, dict):
         raise ParamsError(f"{file}: a params file is a mapping of keys to values, and this one is {_kind(raw)}.")
     return raw
@@ -85,16 +131,19 @@ def _apply_override(raw: Raw, text: str) -> Mistake | None:
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        return Mistake(text, "is not an override; write key.path=value, e.g. training.epochs=3")
+        return Mistake(text, "is no override; write key.path=value, e.g. training.epochs=3")
     try:
-        parsed = yaml.load(value, Loader=_Loader)
-    except yaml.YAMLError as error:
-        return Mistake(key, f"the value {value!r} is not valid YAML: {_one_line(error)}")
+        parsed = _parse(value)
+    except ValueError as error:
+        return Mistake(key.strip(), f"= {value}: {error}{_AS_OVERRIDE}")
     section = raw
     for depth, part in enumerate(parts[:-1], start=1):
-        inner = section.setdefault(part, {})
+        if section.get(part) is None:
+            section[part] = {}
+        inner = section[part]
         if not isinstance(inner, dict):
-            return Mistake(key, f"{'.'.join(parts[:depth])} is {_kind(inner)} and has no keys of its own")
+            above = ".".join(parts[:depth])
+            return Mistake(key.strip(), f"= {value}: {above} is {_kind(inner)}, with no keys of its own{_AS_OVERRIDE}")
         section = inner
     section[parts[-1]] = parsed
     return None
@@ -115,32 +164,40 @@ def _without_mistakes(raw: Raw, error: ValidationError) -> RunParams | None:
     """Put defaults in place of wrong values, so that the rest can be checked; None where no default stands in."""
     repaired = copy.deepcopy(raw)
     for detail in error.errors():
-        *parents, last = _path(raw, detail["loc"])
+        *parents, last = _path(detail["loc"])
         section: Any = repaired
         for part in parents:
             section = section.get(part) if isinstance(section, dict) else None
         if isinstance(section, dict):
             section.pop(last, None)
-            if detail["type"] == "missing":
+            if last == "path":
                 section[last] = "missing"
+    # What the other rules say does not depend on the data, which alone have no default.
+    if not isinstance(repaired.get("data"), dict):
+        repaired["data"] = {"source": "sample"}
     try:
         return RunParams.model_validate(repaired)
     except ValidationError:
         return None
 
 
-def _path(raw: Raw, loc: Sequence[int | str]) -> list[str]:
-    """Drop the union tags that pydantic puts into a location: data.table.path is the key data.path."""
-    tagged = {"data", "balance"}
-    return [str(part) for i, part in enumerate(loc) if not (i == 1 and loc[0] in tagged and len(loc) > 2)]
+def _path(loc: Sequence[int | str]) -> Key:
+    """Drop what pydantic adds to a location: data.table.path is the key data.path, and config.5.[key] is config.5."""
+    field = RunParams.model_fields.get(str(loc[0]))
+    tagged = field is not None and field.discriminator is not None and len(loc) > 2
+    return tuple(part for i, part in enumerate(loc) if not (i == 1 and tagged) and part != "[key]")
+
+
+def _dotted(path: Key) -> str:
+    return ".".join(map(str, path))
 
 
 def _describe(raw: Raw, detail: Any) -> Mistake:
-    path = _path(raw, detail["loc"])
-    key = ".".join(path)
+    path, value = _path(detail["loc"]), detail["input"]
+    key = _dotted(path)
     match detail["type"]:
         case "extra_forbidden":
-            return Mistake(key, f"= {detail['input']!r}: unknown key{_suggestion(raw, path)}")
+            return Mistake(key, f"= {_short(value)}: unknown key{_suggestion(raw, path)}")
         case "missing":
             return Mistake(key, "is missing")
         case "union_tag_not_found":
@@ -149,44 +206,73 @@ def _describe(raw: Raw, detail: Any) -> Mistake:
         case "union_tag_invalid":
             context = detail["ctx"]
             name = context["discriminator"].strip("'")
-            return Mistake(f"{key}.{name}", f"= {context['tag']!r}: must be one of {context['expected_tags']}")
-    message = detail["msg"].removeprefix("Input ")
-    return Mistake(key, f"= {detail['input']!r}: {message}")
+            return Mistake(f"{key}.{name}", f"= {_short(value[name])}: must be one of {context['expected_tags']}")
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return Mistake(key, f"= {_short(value)}: must be a section with keys of its own")
+        case "path_type":
+            return Mistake(key, f"= {_short(value)}: must be a path")
+    if detail["type"] == "invalid_key" or detail["loc"][-1] == "[key]":
+        return Mistake(key, "is no text, and a key must be; put it in quotes")
+    message = detail["msg"].removeprefix("Input ").replace("should be", "must be")
+    return Mistake(key, f"= {_short(value)}: {message}")
 
 
-def _suggestion(raw: Raw, path: list[str]) -> str:
+def _suggestion(raw: Raw, path: Key) -> str:
     """Say where a key that is not known here may belong."""
-    section = raw.get(path[0]) if len(path) == 2 else None
-    if path[0] in ("data", "balance") and isinstance(section, dict):
-        discriminator = "source" if path[0] == "data" else "method"
-        here = f" of {path[0]}.{discriminator}={section.get(discriminator)}"
-    else:
-        here = ""
-    known = list(_known_keys())
-    same_name = [key for key in known if key.rsplit(".", 1)[-1] == path[-1] and key != ".".join(path)]
-    close = same_name or difflib.get_close_matches(".".join(path), known, n=1, cutoff=0.75)
+    name, key = str(path[-1]), _dotted(path)
+    field = RunParams.model_fields.get(str(path[0]))
+    here = ""
+    if field is not None and field.discriminator is not None:
+        tag = f"{path[0]}.{field.discriminator}"
+        here = f" of {tag}={raw[str(path[0])][field.discriminator]}"
+        owners = [m for m in _models(field.annotation) if name in m.model_fields]
+        if owners:
+            tags = [get_args(m.model_fields[str(field.discriminator)].annotation)[0] for m in owners]
+            return f"{here}; it belongs to {' or '.join(f'{tag}={t}' for t in tags)}"
+    known = list(dict.fromkeys(_known_keys()))
+    same_name = [other for other in known if other.rsplit(".", 1)[-1] == name]
+    close = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.75)
     return here + (f"; did you mean {' or '.join(close[:3])}?" if close else "")
 
 
 def _known_keys() -> Iterator[str]:
     for name, field in RunParams.model_fields.items():
         yield name
-        models = [m for m in vars(schema).values() if isinstance(m, type) and issubclass(m, BaseModel)]
-        yield from dict.fromkeys(
-            f"{name}.{key}" for m in models if m.__name__ in str(field.annotation) for key in m.model_fields
-        )
+        yield from (f"{name}.{key}" for model in _models(field.annotation) for key in model.model_fields)
 
 
-def _report(file: Path, overrides: Sequence[str], mistakes: Sequence[Mistake]) -> str:
-    overridden = {text.partition("=")[0].strip() for text in overrides}
-    lines = [f"  {m.key} {m.message}" + (" (given as an override)" if m.key in overridden else "") for m in mistakes]
-    count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
-    return "\n".join([f"{file}: {count} in the params:", *lines])
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections that a field may hold: one, the members of a union, or none where it is a plain value."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+def _marked(mistake: Mistake, overridden: Sequence[str]) -> Mistake:
+    """Say of a mistake that it came in by an override, and not by the file that the message names."""
+    near = any(f"{key}.".startswith(f"{mistake.key}.") or mistake.key.startswith(f"{key}.") for key in overridden)
+    return mistake._replace(message=mistake.message + _AS_OVERRIDE) if near else mistake
+
+
+def _report(file: Path, mistakes: Sequence[Mistake]) -> str:
+    count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    return "\n".join([f"{file}: {count} in the params:", *(f"  {m.key} {m.message}" for m in mistakes)])
 
 
 def _kind(value: object) -> str:
-    return "empty" if value is None else f"{value!r} (a {type(value).__name__})"
+    return "empty" if value is None else f"{_short(value)} (a {type(value).__name__})"
 
 
-def _one_line(error: Exception) -> str:
+def _short(value: object) -> str:
+    """Show a value in one line, however large it is."""
+    return _SHORT.repr(value)
+
+
+_SHORT: Final = reprlib.Repr()
+_SHORT.maxlevel = 2
+_SHORT.maxstring = _SHORT.maxother = 120
+
+
+def _one_line(error: object) -> str:
     return " ".join(str(error).split())

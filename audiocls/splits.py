@@ -19,7 +19,9 @@ from audiocls.params import SplitParams
 logger = logging.getLogger(__name__)
 
 TRAIN, VALIDATION, TEST = range(3)
-_MAX_PASSES = 20
+# A move must gain this much per class that it touches: those that gain most come first, so that few groups leave the
+# split of their hash; and then whatever gains, for as long as something does.
+_LEAST_GAINS = (0.4, 0.1, 0.01, *[1e-9] * 20)
 
 
 def assign_splits(clips: Path, params: SplitParams, seed: int, workspace: Path) -> Path:
@@ -46,7 +48,7 @@ def _splits_of(table: pd.DataFrame, params: SplitParams, seed: int) -> pd.Series
     present = set(given)
     test = 0.0 if "test" in present else params.test_fraction
     validation = 0.0 if "validation" in present else params.validation_fraction
-    if not test and not validation:
+    if "train" not in present or (not test and not validation):
         return given
     check_disjoint(table.assign(split=given))
     if table["split"].notna().any():
@@ -62,8 +64,11 @@ def _splits_of(table: pd.DataFrame, params: SplitParams, seed: int) -> pd.Series
 def split_groups(groups: pd.Series, labels: pd.Series, test: float, validation: float, seed: int) -> pd.Series:
     """Split clips by group: by a hash of the group's name, with some groups moved so that classes are stratified.
 
-    The hash alone would never move a group when others come or go; the moves, nearest to a threshold first, are as few
-    as stratification needs.
+    The hash alone would never move a group when others come or go; the moves, those that gain most first and among
+    these the nearest to a threshold, are about as few as stratification needs.
+
+    A class of three groups or more is in all three splits, unless groups of several classes stand in the way. A class
+    of fewer is in training before anything else.
 
     Args:
         groups: Group name of each clip, shape (num_clips,).
@@ -96,7 +101,7 @@ def _hash(name: str, seed: int) -> float:
 def _stratify(
     split: NDArray[np.int64], counts: scipy.sparse.csr_matrix, shares: NDArray[np.float64], order: NDArray[np.int64]
 ) -> None:
-    """Move single groups in place, for as long as that brings the class counts nearer to their shares.
+    """Move single groups in place, for as long as that brings the classes nearer to their shares.
 
     Args:
         split: Split of each group, shape (num_groups,).
@@ -104,30 +109,39 @@ def _stratify(
         shares: Share of each split, shape (3,).
         order: Groups in the order in which they are tried.
     """
+    # All clips together count as one more class, so that no split is left empty; its distance counts a ninth.
+    counts = scipy.sparse.hstack([counts, counts.sum(axis=1)]).tocsr()
     total = np.asarray(counts.sum(axis=0)).ravel()
-    have = np.stack([np.asarray(counts[split == s].sum(axis=0)).ravel() for s in range(3)])
+    scale = np.append(total[:-1], 3 * total[-1])
     want = shares[:, None] * total
-    allowed = np.flatnonzero(shares > 0)
+    # What is larger than a held-out split of its class starts in training: no single move would bring it there later.
+    held_out = shares[1:].max()
+    split[np.asarray((counts.multiply(1 / total) > held_out).sum(axis=1)).ravel() > 0] = TRAIN
+    have = np.stack([np.asarray(counts[split == s].sum(axis=0)).ravel() for s in range(3)])
+    # A class that cannot be learnt outweighs every distance. A class that is in no score weighs 1/2: more than moving
+    # the smaller of two groups can cost, and less than what is gained where most clips leave a held-out split.
+    absent = np.array([[3.0 * len(total)], [0.5], [0.5]])
 
-    def cost(s: int, columns: NDArray[np.int32], change: NDArray[np.float64] | float) -> float:
-        """Relative squared distance to the target; a class that is not there at all costs one more."""
-        after = have[s, columns] + change
-        return float((np.square(after - want[s, columns]) / total[columns] + (after == 0)).sum())
+    def cost(clips: NDArray[np.float64], columns: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Squared distance to the target as a share of the class, and what is absent, of each split, shape (3,)."""
+        distance = np.square((clips - want[:, columns]) / scale[columns])
+        return (distance + absent * (clips == 0)).sum(axis=1)
 
-    for _ in range(_MAX_PASSES):
+    for least_gain in _LEAST_GAINS:
         moves = 0
         for group in order:
             row = slice(counts.indptr[group], counts.indptr[group + 1])
             columns, clips, now = counts.indices[row], counts.data[row], split[group]
-            leave = cost(int(now), columns, -clips) - cost(int(now), columns, 0)
-            gains = [(cost(s, columns, clips) - cost(s, columns, 0) + leave, s) for s in allowed if s != now]
-            gain, to = min(gains)
-            if gain < -1e-9:
-                have[now, columns] -= clips
+            others = have[:, columns]
+            others[now] -= clips
+            costs = np.where(shares > 0, cost(others + clips, columns) - cost(others, columns), np.inf)
+            to = int(costs.argmin())
+            if costs[now] - costs[to] > least_gain * len(columns):
+                have[:, columns] = others
                 have[to, columns] += clips
                 split[group] = to
                 moves += 1
-        if not moves:
+        if not moves and least_gain == _LEAST_GAINS[-1]:
             return
 
 
@@ -135,14 +149,17 @@ def check_disjoint(table: pd.DataFrame) -> None:
     """Stop where a group stands in more than one split, whoever made the split.
 
     Raises:
-        LeakageError: Names the first ten such groups and their splits.
+        LeakageError: Names the first ten such groups and how many of their clips are where.
     """
-    splits = table.groupby("group", sort=True)["split"].unique()
-    straddling = splits[splits.map(len) > 1]
+    clips = table.groupby(["group", "split"]).size().unstack(fill_value=0)
+    straddling = clips[(clips > 0).sum(axis=1) > 1]
     if not straddling.empty:
-        names = name_some(f"{group!r} ({' and '.join(sorted(where))})" for group, where in straddling.items())
+        names = name_some(
+            f"{group!r} ({', '.join(f'{count} in {split}' for split, count in counts.items() if count)})"
+            for group, counts in straddling.iterrows()
+        )
         raise LeakageError(
-            f"{len(straddling)} of {len(splits)} groups stand in more than one split, so that the test would be on "
+            f"{len(straddling)} of {len(clips)} groups stand in more than one split, so that the test would be on "
             f"what was trained on: {names}. Correct the split column, or leave data.split_column out to have one made."
         )
 
@@ -162,7 +179,8 @@ def check_classes(table: pd.DataFrame) -> None:
     if empty:
         raise DataError(
             f"the split has no {' and no '.join(empty)} clips: there are {len(table)} clips in "
-            f"{table['group'].nunique()} groups. More groups, or other fractions in `split`, are needed."
+            f"{table['group'].nunique()} groups. "
+            "A given split needs training clips, and a made one three groups or more."
         )
     unseen = counts.index[counts["train"] == 0]
     if len(unseen):

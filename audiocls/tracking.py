@@ -19,7 +19,13 @@ from urllib.parse import urlsplit
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME, MLFLOW_USER
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_GIT_COMMIT,
+    MLFLOW_RUN_NAME,
+    MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_USER,
+)
 
 from audiocls.environment import describe_environment, git_revision
 from audiocls.errors import TrackingError
@@ -29,6 +35,8 @@ from audiocls.params_file import dump_params
 logger = logging.getLogger(__name__)
 
 _PROBE_SECONDS = 5
+# Without it MLflow 3's pages take an experiment for one on language models.
+_EXPERIMENT_KIND = "custom_model_development"
 # MLflow's own limits: entries in one call, characters in a parameter's value and in a data digest.
 _MOST_PARAMS, _LONGEST_PARAM, _LONGEST_DIGEST = 100, 6_000, 36
 
@@ -119,7 +127,7 @@ def _experiment(client: MlflowClient, params: RunParams) -> str:
     # A server knows where artifacts belong; for a database file MLflow would take the folder one happens to stand in.
     is_server = urlsplit(params.tracking_uri).scheme in ("http", "https")
     location = None if is_server else (params.workspace / "mlartifacts" / _safe(params.experiment)).absolute().as_uri()
-    return str(client.create_experiment(params.experiment, artifact_location=location))
+    return str(client.create_experiment(params.experiment, location, tags={"mlflow.experimentKind": _EXPERIMENT_KIND}))
 
 
 def _tags(name: str) -> dict[str, str]:
@@ -163,6 +171,11 @@ def _safe(name: str) -> str:
 def log_tags(run: TrackedRun, tags: Mapping[str, str]) -> None:
     """Set tags on the run."""
     MlflowClient(run.uri).log_batch(run.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def describe_run(run: TrackedRun, markdown: str) -> None:
+    """Show a text on the run's page."""
+    MlflowClient(run.uri).set_tag(run.run_id, MLFLOW_RUN_NOTE, markdown)
 
 
 def log_artifacts(run: TrackedRun, path: Path, folder: str | None = None) -> None:

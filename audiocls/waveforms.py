@@ -9,13 +9,15 @@
 
 A file is read once: hashed, decoded, written. A second run reads no file whose size and time of change are known, and
 decodes no bytes that the store has under whatever name. Shards and file tables appear whole or not at all, so a killed
-run loses the shards in flight and nothing else.
+run loses the shards in flight and nothing else. A file counts as known only while a shard has its samples: whoever
+deletes a damaged shard gets it back with the next run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +25,6 @@ from typing import Any, Final
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from audiocls import decoding
@@ -108,9 +109,10 @@ def plan_store(manifest: Path, params: AudioParams, workspace: Path) -> StorePla
     store = open_store(params, workspace)
     paths = pq.read_table(manifest, columns=["path"])["path"].to_pandas().drop_duplicates()
     files = pd.DataFrame([_look_at(path) for path in paths], columns=FILE_SCHEMA.names, dtype=object)
-    files = _with_known_hashes(files, store)
+    stored = _stored(store)
+    files = _with_hashes(files, _known_files(_met_files(store), stored))
     new = files[files["content_sha256"].isna() & files["reason"].isna()]
-    plan = _write_plan(pd.concat([new, files.drop(new.index)]), store)
+    plan = _write_plan(pd.concat([new, files.drop(new.index)]), stored, store)
     starts = range(0, len(new), SHARD_CLIPS)
     return StorePlan(store, plan, tuple(ShardPlan(store, plan, i, min(i + SHARD_CLIPS, len(new))) for i in starts))
 
@@ -125,32 +127,39 @@ def _look_at(path: str) -> tuple[str, int, int, None, str | None, str | None]:
         return path, -1, -1, None, "missing", detail
     except OSError as error:
         return path, -1, -1, None, "missing", str(error.strerror)
+    except ValueError as error:  # a path with a zero byte in it
+        return path, -1, -1, None, "missing", str(error)
     if not file.is_file():
         return path, -1, -1, None, "not_a_file", "a directory" if file.is_dir() else "neither a file nor a directory"
     return path, found.st_size, found.st_mtime_ns, None, None, None
 
 
-def _with_known_hashes(files: pd.DataFrame, store: Path) -> pd.DataFrame:
-    """Enter the hash of every file whose path, size and time of change the store has met."""
+def _with_hashes(files: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """Enter what is known of every file whose path, size and time of change the store has met."""
     unread = files.drop(columns=["content_sha256", "reason", "detail"])
-    known = unread.merge(_known_files(store), on=_FILE_KEY, how="left")[["content_sha256", "reason", "detail"]]
+    known = unread.merge(known, on=_FILE_KEY, how="left")[["content_sha256", "reason", "detail"]]
     return files.assign(**{name: files[name].where(files[name].notna(), known[name]) for name in known}).replace(
         {float("nan"): None}
     )
 
 
-def _known_files(store: Path) -> pd.DataFrame:
-    """Read which file held which bytes; files that could not be read are left out, so that they are tried again."""
-    tables = sorted((store / "files").glob("*.parquet"))
-    known = pa.concat_tables([FILE_SCHEMA.empty_table(), *(pq.read_table(t, schema=FILE_SCHEMA) for t in tables)])
-    return known.to_pandas().dropna(subset="content_sha256").drop_duplicates(_FILE_KEY)
+def _met_files(store: Path) -> pd.DataFrame:
+    """Read every file table: which file held which bytes, or why it could not be read."""
+    tables = [_read(path, schema=FILE_SCHEMA) for path in sorted((store / "files").glob("*.parquet"))]
+    return pa.concat_tables([FILE_SCHEMA.empty_table(), *tables]).to_pandas()
 
 
-def _write_plan(files: pd.DataFrame, store: Path) -> Path:
+def _known_files(met: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the files that could not be read, or whose samples are gone, so that they are tried again."""
+    return met[met["content_sha256"].isin(stored["content_sha256"])].drop_duplicates(_FILE_KEY)
+
+
+def _write_plan(files: pd.DataFrame, stored: pd.DataFrame, store: Path) -> Path:
+    """Write a plan under the digest of what it found, so that no other plan's shards can have the names of its own."""
     table = pa.Table.from_pandas(files[FILE_SCHEMA.names], schema=FILE_SCHEMA, preserve_index=False)
-    known = _stored(store)[["content_sha256"]].astype("string")
+    known = stored[["content_sha256"]].astype("string")
     digest = hashlib.sha256()
-    for frame in (files[_FILE_KEY].astype(str), known):
+    for frame in (files[[*_FILE_KEY, "content_sha256"]].astype(str), known):
         digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
     plan = store / "plans" / f"{digest.hexdigest()[:16]}.parquet"
     write_table(known, _known_beside(plan))
@@ -164,8 +173,7 @@ def _known_beside(plan: Path) -> Path:
 def write_shard(shard: ShardPlan, params: AudioParams) -> int:
     """Read, decode and write the files of one shard; return how many were read."""
     files = pq.read_table(shard.plan).slice(shard.start, shard.stop - shard.start).to_pylist()
-    name = hashlib.sha256("\n".join(f"{f['path']} {f['size_bytes']} {f['modified_ns']}" for f in files).encode())
-    target = shard.store / "shards" / f"{name.hexdigest()[:16]}.parquet"
+    target = shard.store / "shards" / f"{shard.plan.stem}-{shard.start:06d}.parquet"
     have = set(pq.read_table(_known_beside(shard.plan))["content_sha256"].to_pylist())
     with replacing(target) as part, pq.ParquetWriter(part, SHARD_SCHEMA, **_writer_options()) as writer:
         batch: list[dict[str, Any]] = []
@@ -189,15 +197,27 @@ def _writer_options() -> dict[str, Any]:
 def _decoded_rows(files: list[dict[str, Any]], have: set[str], params: AudioParams) -> Iterator[dict[str, Any]]:
     """Yield a row of SHARD_SCHEMA for all bytes that are new, and enter the hash or the reason into `files`."""
     for file in files:
-        try:
-            content = Path(file["path"]).read_bytes()
-        except OSError as error:
-            file |= {"reason": "unreadable", "detail": str(error.strerror)}
+        content, fault = _read_content(file)
+        if fault:
+            file |= {"reason": "unreadable", "detail": fault}
             continue
         file["content_sha256"] = digest = hashlib.sha256(content).hexdigest()
         if digest not in have:
             have.add(digest)
             yield _decoded_row(digest, content, params)
+
+
+def _read_content(file: dict[str, Any]) -> tuple[bytes, str | None]:
+    """Return the bytes of a file, and what is wrong where it cannot be read or is not the file that was planned."""
+    try:
+        with Path(file["path"]).open("rb") as opened:
+            content = opened.read()
+            found = os.fstat(opened.fileno())
+    except OSError as error:
+        return b"", str(error.strerror)
+    if (len(content), found.st_mtime_ns) != (file["size_bytes"], file["modified_ns"]):
+        return b"", "it changed while the store was filled; the next run reads it"
+    return content, None
 
 
 def _decoded_row(digest: str, content: bytes, params: AudioParams) -> dict[str, Any]:
@@ -215,12 +235,7 @@ def _stored(store: Path) -> pd.DataFrame:
     columns = [name for name in SHARD_SCHEMA.names if name != "samples"]
     parts = []
     for path in sorted((store / "shards").glob("*.parquet")):
-        try:
-            part = pq.read_table(path, columns=columns).to_pandas()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise StoreError(
-                f"{path}: the shard cannot be read ({error}). Delete it; the next run writes it anew."
-            ) from error
+        part = _read(path, columns=columns).to_pandas()
         lengths = part["num_samples"].fillna(0).astype("int64")
         parts.append(part.assign(shard=path.stem, first_sample=lengths.cumsum() - lengths))
     if not parts:
@@ -228,15 +243,27 @@ def _stored(store: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).drop_duplicates("content_sha256", ignore_index=True)
 
 
+def _read(path: Path, **options: Any) -> pa.Table:
+    try:
+        return pq.read_table(path, **options)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> StoreError:
+    """Make the error that says of a shard or a file table that it is damaged, and what to do."""
+    return StoreError(f"{path}: cannot be read ({error}). Delete it; the next run writes it anew.")
+
+
 def look_up(plan: StorePlan) -> pd.DataFrame:
     """Join the plan's files with what the store has of them: a row a path, with samples or with a reason."""
-    files = _with_known_hashes(pq.read_table(plan.plan).to_pandas(), plan.store)
-    found = files.merge(_stored(plan.store), on="content_sha256", how="left", suffixes=("", "_stored"))
+    stored, met = _stored(plan.store), _met_files(plan.store)
+    # Once read beats any failed try, and of two failed tries either says why.
+    known = pd.concat([_known_files(met, stored), met[met["reason"].notna()]]).drop_duplicates(_FILE_KEY)
+    files = _with_hashes(_read(plan.plan).to_pandas(), known)
+    found = files.merge(stored, on="content_sha256", how="left", suffixes=("", "_stored"))
     for column in ("reason", "detail"):
         found[column] = found[column].where(found[column].notna(), found.pop(f"{column}_stored"))
-    lost = found["content_sha256"].isna() & found["reason"].isna()
-    found.loc[lost, ["reason", "detail"]] = [
-        "unreadable",
-        "the file changed or could not be read while the store was filled",
-    ]
+    lost = found["shard"].isna() & found["reason"].isna()
+    found.loc[lost, ["reason", "detail"]] = ["unreadable", "the store has not been filled with it"]
     return found

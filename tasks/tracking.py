@@ -10,6 +10,7 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_UI_URL
 
 from audiocls import tracking
 from audiocls.balance import Balanced
@@ -28,8 +29,8 @@ from tasks.retries import unless_mistaken
 def open_run(params: RunParams) -> Iterator[TrackedRun]:
     """Open the MLflow run of this flow run; each names the other."""
     tags = {"prefect.flow_run_id": str(flow_run.id), "prefect.flow_run_name": str(flow_run.name)}
-    if flow_run.ui_url:
-        tags["prefect.flow_run_url"] = flow_run.ui_url
+    if PREFECT_UI_URL.value():  # none where the server is the embedded one, which shows no pages
+        tags["prefect.flow_run_url"] = str(flow_run.ui_url)
     with tracking.tracked_run(params, str(flow_run.name), tags) as run:
         if run.url:
             create_link_artifact(key="mlflow-run", link=run.url, link_text="The MLflow run")
@@ -72,7 +73,8 @@ def log_results(run: TrackedRun, model: TrainedModel, evaluation: Evaluation) ->
 def publish_summary(
     run: TrackedRun, corpus: Corpus, balanced: Balanced, model: TrainedModel, evaluation: Evaluation
 ) -> str:
-    """Show the result on the flow run's page; return it as Markdown."""
+    """Show the result on the flow run's page and on the MLflow run's; return it as Markdown."""
     summary = summarise(run, corpus, balanced, model, evaluation)
+    tracking.describe_run(run, summary)
     create_markdown_artifact(key="train-summary", markdown=summary)
     return summary

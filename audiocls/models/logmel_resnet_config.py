@@ -31,9 +31,9 @@ class LogmelResnetConfig(PreTrainedConfig):  # type: ignore[misc]  # transformer
     channels: Sequence[int] = (32, 64, 128)  # of each stage
     blocks_per_stage: int = 1
     dropout: float = 0.1
-    mask_time_prob: float = 0.1
+    mask_time_prob: float = 0.0
     mask_time_length: int = 10
-    mask_feature_prob: float = 0.1
+    mask_feature_prob: float = 0.0
     mask_feature_length: int = 8
     initializer_range: float = 0.02
 

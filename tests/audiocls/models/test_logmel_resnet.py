@@ -230,6 +230,11 @@ def test_outputs_follow_the_transformers_conventions(model, clips):
     assert torch.equal(model(values, mask, return_dict=False)[0], output.logits)
 
 
+def test_convolutions_run_channels_last_which_is_quicker_on_a_cpu(model, clips):
+    output = model(*pad(clips, RATE_HZ), output_hidden_states=True)
+    assert all(block.is_contiguous(memory_format=torch.channels_last) for block in output.hidden_states)
+
+
 def test_trainer_sees_a_mean_loss(model, tmp_path):
     assert not any(kind.kind == kind.VAR_KEYWORD for kind in inspect.signature(model.forward).parameters.values())
     assert Trainer(model=model).model_accepts_loss_kwargs is False

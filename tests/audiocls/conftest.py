@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import io
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from audiocls.manifest import list_clips
+from audiocls.params import AudioParams, TableData
+from audiocls.waveforms import plan_store, write_shard
+
+
+def make_tone(hz=440.0, seconds=0.2, rate_hz=16_000, peak=0.5):
+    times = np.arange(round(seconds * rate_hz)) / rate_hz
+    return (peak * np.sin(2 * np.pi * hz * times)).astype(np.float32)
+
+
+def encode_as(signal, rate_hz=16_000, container="WAV", subtype="PCM_16"):
+    file = io.BytesIO()
+    soundfile.write(file, signal, rate_hz, format=container, subtype=subtype)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def tone():
+    """A function that returns a tone, (samples,) float32."""
+    return make_tone
+
+
+@pytest.fixture(scope="session")
+def encode():
+    """A function that returns the bytes of an audio file."""
+    return encode_as
+
+
+@pytest.fixture(scope="session")
+def write_tone():
+    """A function that writes a tone to a file, making its folders, and may set the file's time of change."""
+
+    def write(path, hz=440.0, seconds=0.1, modified_ns=None, **options):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_as(make_tone(hz, seconds, **options), options.get("rate_hz", 16_000)))
+        if modified_ns is not None:
+            os.utime(path, ns=(modified_ns, modified_ns))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def list_table():
+    """A function that writes a table of (path, label) and optionally more, and returns the manifest made from it."""
+
+    def listed(workspace, rows, columns=("path", "label")):
+        table = workspace / "clips.csv"
+        table.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows, columns=list(columns)).to_csv(table, index=False)
+        group, split = ("group" if "group" in columns else None), ("split" if "split" in columns else None)
+        params = TableData(source="table", path=table, group_column=group, split_column=split)
+        return list_clips(params, workspace)
+
+    return listed
+
+
+@pytest.fixture(scope="session")
+def fill_store():
+    """A function that plans a store and writes its shards, and returns the plan."""
+
+    def fill(manifest, workspace, params=None, order=1):
+        params = params or AudioParams()
+        plan = plan_store(manifest, params, workspace)
+        for shard in plan.shards[::order]:
+            write_shard(shard, params)
+        return plan
+
+    return fill

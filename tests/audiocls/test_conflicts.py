@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from audiocls.conflicts import RESERVED_CONFIG_FIELDS, find_conflicts
+from audiocls.params import FAMILIES, RunParams
+
+
+def conflicts(**sections):
+    return find_conflicts(RunParams.model_validate({"data": {"source": "sample"}} | sections))
+
+
+def test_the_defaults_of_every_family_do_not_conflict():
+    assert FAMILIES
+    for family in FAMILIES:
+        assert conflicts(model={"family": family}) == []
+
+
+@pytest.mark.parametrize(("test", "validation", "allowed"), [(0.5, 0.4, True), (0.5, 0.5, False), (0.9, 0.2, False)])
+def test_the_held_out_shares_leave_clips_to_train_on(test, validation, allowed):
+    found = conflicts(split={"test_fraction": test, "validation_fraction": validation})
+    assert [key for key, _ in found] == ([] if allowed else ["split.test_fraction"])
+
+
+def test_the_shortest_clip_is_shorter_than_the_longest():
+    ((key, message),) = conflicts(audio={"min_seconds": 5.0, "max_file_seconds": 5.0})
+    assert key == "audio.min_seconds"
+    assert "5.0" in message
+    assert "audio.max_file_seconds" in message
+
+
+@pytest.mark.parametrize("family", ["logmel-resnet", "audio-spectrogram-transformer"])
+def test_a_family_without_a_front_end_cannot_freeze_it(family):
+    ((key, message),) = conflicts(model={"family": family, "freeze": "feature_encoder"})
+    assert key == "model.freeze"
+    assert family in message
+    assert conflicts(model={"family": family, "freeze": "encoder"}) == []
+
+
+def test_a_family_with_a_front_end_may_freeze_it():
+    assert conflicts(model={"family": "hubert", "freeze": "feature_encoder"}) == []
+
+
+def test_beta_belongs_to_the_effective_number():
+    balance = {"method": "weighted_loss", "beta": 0.9}
+    assert [key for key, _ in conflicts(balance=balance)] == ["balance.beta"]
+    assert conflicts(balance=balance | {"weighting": "effective_number"}) == []
+    assert conflicts(balance={"method": "weighted_loss"}) == []
+
+
+def test_a_gpu_is_asked_for_only_where_there_is_one():
+    torch = pytest.importorskip("torch")
+    found = conflicts(training={"device": "cuda"})
+    assert [key for key, _ in found] == ([] if torch.cuda.is_available() else ["training.device"])
+
+
+def test_impossible_combinations_are_told_together():
+    found = conflicts(
+        split={"test_fraction": 0.7, "validation_fraction": 0.7},
+        audio={"min_seconds": 9.0, "max_file_seconds": 5.0},
+        balance={"method": "weighted_loss", "beta": 0.9},
+        model={"freeze": "feature_encoder"},
+    )
+    assert {key for key, _ in found} == {"split.test_fraction", "audio.min_seconds", "balance.beta", "model.freeze"}
+
+
+# The fields of the model's config
+
+
+def test_params_without_a_config_are_checked_without_loading_torch():
+    script = """
+import sys
+from audiocls.conflicts import find_conflicts
+from audiocls.params import RunParams
+assert find_conflicts(RunParams.model_validate({"data": {"source": "sample"}})) == []
+assert not {"torch", "transformers"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_field_that_the_family_has_is_accepted():
+    assert conflicts(model={"family": "wav2vec2", "config": {"hidden_size": 96, "hidden_dropout": 0.1}}) == []
+
+
+def test_a_field_that_the_family_does_not_have_is_named_with_its_value():
+    ((key, message),) = conflicts(model={"family": "wav2vec2", "config": {"hiden_size": 96}})
+    assert key == "model.config.hiden_size"
+    assert "96" in message
+    assert "Wav2Vec2Config" in message
+
+
+def test_a_field_of_the_wrong_type_is_named_with_its_value():
+    ((key, message),) = conflicts(model={"family": "wav2vec2", "config": {"hidden_size": "wide"}})
+    assert key.startswith("model.config")
+    assert "hidden_size" in key + message
+    assert "wide" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("field", RESERVED_CONFIG_FIELDS)
+def test_a_field_that_the_data_decide_is_refused(field):
+    ((key, message),) = conflicts(model={"family": "wav2vec2", "config": {field: 7}})
+    assert key == f"model.config.{field}"
+    assert message == "= 7: comes from the data and the family; leave it out"
+
+
+def test_every_wrong_field_of_the_config_is_told():
+    config = {"num_labels": 3, "hiden_size": 96, "layers": 2}
+    found = conflicts(model={"family": "wav2vec2", "config": config})
+    assert {key for key, _ in found} == {f"model.config.{field}" for field in config}

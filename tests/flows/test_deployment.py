@@ -1,0 +1,99 @@
+"""What a person does: deploy, start a worker, ask for a run by the flow's name, and wait until it is completed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+HOME = Path(__file__).resolve().parents[2]
+SMALL = ["training.max_steps=4", "data.clips=120", "data.voices=12", "model.config={channels: [4, 8]}"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    pytest.importorskip("espeakng_loader", reason="the quickstart speaks with espeak-ng: pip install 'audiocls[sample]'")
+    home = tmp_path_factory.mktemp("prefect")
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return outer | {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api",
+        "PREFECT_CLI_COLORS": "false",
+        "NO_COLOR": "1",
+        "COLUMNS": "200",
+    }
+
+
+@pytest.fixture(scope="module")
+def deployed(environment, tmp_path_factory):
+    """A server with the deployments of prefect.yaml and a worker; both end with the tests."""
+    deployment = run([sys.executable, "-m", "flows.deploy"], environment)
+    log = tmp_path_factory.mktemp("worker") / "log.txt"
+    with log.open("w") as out:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "worker", "start", "--pool", "audiocls", "--type", "process"],
+            cwd=HOME, env=environment, stdout=out, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    yield deployment
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(timeout=60)
+    run([sys.executable, "-m", "prefect", "server", "stop"], environment)
+
+
+def run(command: list[str], environment: dict[str, str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, cwd=HOME, env=environment, capture_output=True, text=True, timeout=300)
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def ask(name: str, environment: dict[str, str], workspace: Path, *, check: bool = True):
+    overrides = json.dumps([*SMALL, f"workspace={workspace}"])
+    arguments = ["-p", "params_file=params/quickstart.yaml", "-p", f"overrides={overrides}", "--watch"]
+    return run([sys.executable, "-m", "prefect", "deployment", "run", name, *arguments], environment, check=check)
+
+
+def finished_runs(workspace: Path):
+    client = MlflowClient(f"sqlite:///{workspace / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("quickstart")
+    return [run for run in client.search_runs([experiment.experiment_id]) if run.info.status == "FINISHED"]
+
+
+def test_deploying_says_how_to_ask_for_a_run(deployed, environment):
+    assert "prefect deployment run train-flow -p params_file=params/quickstart.yaml" in deployed.stderr
+    assert environment["PREFECT_API_URL"] in deployed.stderr
+
+
+def test_the_flow_name_alone_runs_to_the_end(deployed, environment, tmp_path):
+    done = ask("train-flow", environment, tmp_path)
+    assert "Completed" in done.stdout
+    (finished,) = finished_runs(tmp_path)
+    assert "test/f1_macro" in finished.data.metrics
+
+
+def test_the_full_name_runs_without_the_plugin_and_the_short_one_does_not(deployed, environment, tmp_path):
+    plain = environment | {"PREFECT_PLUGINS_ENABLED": "false"}
+    refused = ask("train-flow", plain, tmp_path, check=False)
+    assert refused.returncode != 0
+    assert "Invalid deployment name format" in refused.stdout + refused.stderr
+    assert "Completed" in ask("train-flow/default", plain, tmp_path).stdout
+    assert len(finished_runs(tmp_path)) == 1
+
+
+def test_retraining_is_scheduled_weekly(deployed, environment):
+    shown = run([sys.executable, "-m", "prefect", "deployment", "inspect", "train-flow/retrain", "-o", "json"], environment)
+    (schedule,) = json.loads(shown.stdout)["schedules"]
+    assert schedule["schedule"]["cron"] == "0 3 * * 1"
+    assert schedule["active"]
