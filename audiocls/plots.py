@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 # Past this many classes the counts in the cells would be too small to read.
 _MOST_ANNOTATED = 30
+_LONGEST_NAME = 24
 
 
 def draw_confusion(counts: pd.DataFrame, title: str, target: Path) -> Path:
@@ -29,8 +30,9 @@ def draw_confusion(counts: pd.DataFrame, title: str, target: Path) -> Path:
     shares = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
-    axes.set_xticks(range(number), counts.columns, rotation=90, parse_math=False)
-    axes.set_yticks(range(number), counts.index, parse_math=False)
+    names = [_short(str(name)) for name in counts.index]
+    axes.set_xticks(range(number), names, rotation=90, parse_math=False)
+    axes.set_yticks(range(number), names, parse_math=False)
     axes.set(xlabel="predicted", ylabel="true")
     axes.set_title(title, parse_math=False)
     if number <= _MOST_ANNOTATED:
@@ -48,11 +50,16 @@ def draw_class_counts(before: dict[str, int], after: dict[str, int], target: Pat
     positions = np.arange(len(names))
     axes.barh(positions - 0.2, [before[name] for name in names], height=0.4, label="before", color="#9ecae1")
     axes.barh(positions + 0.2, [after.get(name, 0) for name in names], height=0.4, label="after", color="#3182bd")
-    axes.set_yticks(positions, names, parse_math=False)
+    axes.set_yticks(positions, [_short(name) for name in names], parse_math=False)
     axes.invert_yaxis()
     axes.set(xlabel="training clips seen in an epoch")
     axes.legend()
     return _save(figure, target)
+
+
+def _short(name: str) -> str:
+    """Cut a name that would leave the picture no room."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def _save(figure: Figure, target: Path) -> Path:

@@ -6,12 +6,12 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-import soundfile  # noqa: E402
-import torch  # noqa: E402
+import numpy as np
+import pytest
+import soundfile
+import torch
 
 RATE_HZ = 16_000
 TONES_HZ = {"low": 250.0, "middle": 1_000.0, "high": 3_500.0}

@@ -87,7 +87,11 @@ def test_sgd_has_momentum(prepared, tones, tmp_path):
 def test_biases_and_norms_have_no_weight_decay(prepared, tones, tmp_path):
     params = run_params(tmp_path, tones, {"weight_decay": 0.3})
     model = build_model(params.model, params.audio, ["a", "b", "c"])[0]
-    decay = {id(p): g["weight_decay"] for g in _trainer(params, model, tmp_path).create_optimizer().param_groups for p in g["params"]}
+    decay = {
+        id(p): g["weight_decay"]
+        for g in _trainer(params, model, tmp_path).create_optimizer().param_groups
+        for p in g["params"]
+    }
     for name, parameter in model.named_parameters():
         assert decay[id(parameter)] == (0.3 if parameter.ndim >= 2 else 0.0), name
 
@@ -110,7 +114,13 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(family, prepared, to
     for accumulation in (1, 2, 4):
         config = TINY_CONFIGS[family] | {"hidden_dropout": 0.0, "attention_dropout": 0.0}
         if family == "wav2vec2":
-            config |= {"activation_dropout": 0.0, "feat_proj_dropout": 0.0, "final_dropout": 0.0, "layerdrop": 0.0, "mask_time_prob": 0.0}
+            config |= {
+                "activation_dropout": 0.0,
+                "feat_proj_dropout": 0.0,
+                "final_dropout": 0.0,
+                "layerdrop": 0.0,
+                "mask_time_prob": 0.0,
+            }
         else:
             config = TINY_CONFIGS[family]
         training = {
@@ -159,7 +169,9 @@ def test_class_weights_and_smoothing_count_in_training_and_not_in_evaluation(ton
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     model.eval()
     loss = trainer.compute_loss(model, {"input_values": inputs, "labels": targets})
-    assert loss.item() == pytest.approx(torch.nn.functional.cross_entropy(model(inputs).logits, targets).item(), rel=1e-5)
+    assert loss.item() == pytest.approx(
+        torch.nn.functional.cross_entropy(model(inputs).logits, targets).item(), rel=1e-5
+    )
 
 
 def test_early_stopping_ends_training_and_keeps_the_best_checkpoint(prepared, tones, tmp_path):
@@ -202,7 +214,9 @@ def test_predictions_do_not_depend_on_the_batch_size(prepared, tones, tmp_path):
     model, _ = train(prepared, params, tmp_path)
     tables = []
     for batch_size in (1, 7):
-        sized = params.model_copy(update={"training": params.training.model_copy(update={"eval_batch_size": batch_size})})
+        sized = params.model_copy(
+            update={"training": params.training.model_copy(update={"eval_batch_size": batch_size})}
+        )
         folder = evaluate(model.folder, prepared[0], prepared[2], sized, tmp_path / str(batch_size)).folder
         tables.append(pd.read_parquet(folder / "predictions.parquet"))
     pd.testing.assert_frame_equal(tables[0], tables[1], atol=1e-4)

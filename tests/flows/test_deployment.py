@@ -25,7 +25,9 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    pytest.importorskip("espeakng_loader", reason="the quickstart speaks with espeak-ng: pip install 'audiocls[sample]'")
+    pytest.importorskip(
+        "espeakng_loader", reason="the quickstart speaks with espeak-ng: pip install 'audiocls[sample]'"
+    )
     home = tmp_path_factory.mktemp("prefect")
     outer = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return outer | {
@@ -93,7 +95,9 @@ def test_the_full_name_runs_without_the_plugin_and_the_short_one_does_not(deploy
 
 
 def test_retraining_is_scheduled_weekly(deployed, environment):
-    shown = run([sys.executable, "-m", "prefect", "deployment", "inspect", "train-flow/retrain", "-o", "json"], environment)
+    shown = run(
+        [sys.executable, "-m", "prefect", "deployment", "inspect", "train-flow/retrain", "-o", "json"], environment
+    )
     (schedule,) = json.loads(shown.stdout)["schedules"]
     assert schedule["schedule"]["cron"] == "0 3 * * 1"
     assert schedule["active"]

@@ -69,9 +69,13 @@ def artifact(finished, path: str) -> Path:
 
 def test_the_result_names_the_run_the_model_the_metrics_and_the_seconds_of_each_stage(finished):
     result, _ = finished
-    assert {"test/accuracy", "test/precision_macro", "test/recall_macro", "test/f1_macro", "validation/f1_macro"} <= set(
-        result.metrics
-    )
+    assert {
+        "test/accuracy",
+        "test/precision_macro",
+        "test/recall_macro",
+        "test/f1_macro",
+        "validation/f1_macro",
+    } <= set(result.metrics)
     assert {"ingest", "cache_waveforms", "assign_splits", "balance_classes", "fit", "evaluate"} <= set(result.seconds)
     assert all(seconds >= 0 for seconds in result.seconds.values())
 
@@ -192,7 +196,9 @@ def test_the_command_line_ends_with_one_json_line_on_stdout(tones, tmp_path, cap
 
 
 def test_mistakes_in_the_params_end_with_2_and_one_message(tones, tmp_path, capsys):
-    params_file = write_params(tmp_path, tones, trainign={"epochs": 3}, split={"test_fraction": 0.9, "validation_fraction": 0.5})
+    params_file = write_params(
+        tmp_path, tones, trainign={"epochs": 3}, split={"test_fraction": 0.9, "validation_fraction": 0.5}
+    )
     assert run_flow(train_flow, asdict, [str(params_file), "training.epochs=many"]) == 2
     captured = capsys.readouterr()
     for expected in (str(params_file), "trainign", "training.epochs", "'many'", "split.test_fraction"):

@@ -105,15 +105,13 @@ def test_freezing_the_feature_encoder_leaves_the_transformer_to_train(family):
 
 def test_a_checkpoint_of_another_family_is_refused(checkpoint, family):
     other = "wavlm" if family != "wavlm" else "hubert"
-    with pytest.raises(ParamsError, match=f"the checkpoint is a {family}, and model.family is {other}"):
+    with pytest.raises(ParamsError, match=f"is a {family}, and model"):
         build_model(ModelParams(family=other, pretrained=str(checkpoint)), AUDIO, LABELS)
 
 
 def test_a_checkpoint_of_another_rate_is_refused(checkpoint, family):
-    with pytest.raises(ParamsError, match="set audio.sample_rate_hz=16000"):
-        build_model(
-            ModelParams(family=family, pretrained=str(checkpoint)), AudioParams(sample_rate_hz=8_000), LABELS
-        )
+    with pytest.raises(ParamsError, match=r"set audio\.sample_rate_hz=16000"):
+        build_model(ModelParams(family=family, pretrained=str(checkpoint)), AudioParams(sample_rate_hz=8_000), LABELS)
 
 
 def test_a_checkpoint_that_is_not_there_is_named():

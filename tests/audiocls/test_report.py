@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from audiocls.balance import Balanced
+from audiocls.corpus import Corpus
+from audiocls.evaluation import Evaluation
+from audiocls.report import summarise
+from audiocls.tracking import TrackedRun
+from audiocls.training import TrainedModel
+
+LABELS = ["<script>alert(1)</script>", "a|b", "07"]
+
+
+@pytest.fixture
+def summary(tmp_path):
+    def make(uri: str = "sqlite:///somewhere/mlflow.db", labels=LABELS) -> str:
+        pd.DataFrame({"clip_id": ["x.wav"], "reason": ["empty"]}).to_parquet(tmp_path / "quarantine.parquet")
+        rows = [(label, 0.5, 0.5, 0.25 * i, 4) for i, label in enumerate(labels)]
+        report = pd.DataFrame(
+            [*rows[:-1], (*rows[-1][:1], None, None, None, 0)], columns=["label", "precision", "recall", "f1", "clips"]
+        )
+        report.to_csv(tmp_path / "classification_report.csv", index=False)
+        names = ("accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "f1_weighted")
+        metrics = {f"{split}/{name}": 0.123456 for split in ("validation", "test") for name in names}
+        return summarise(
+            TrackedRun(uri, "1", "abc", tmp_path),
+            Corpus(tmp_path / "clips.parquet", tmp_path / "quarantine.parquet", tmp_path, "digest", 99, 1),
+            Balanced(tmp_path / "rows.parquet", None, dict.fromkeys(labels, 10), dict.fromkeys(labels, 20)),
+            TrainedModel(Path("runs/abc/model"), 1_234_567, 1_234, 40, 4.0, 30, "cpu", "fp32"),
+            Evaluation(metrics, tmp_path),
+        )
+
+    return make
+
+
+def test_it_says_what_was_trained_on_what_and_how_good_it_is(summary):
+    text = summary()
+    for expected in (
+        "99 clips",
+        "3 classes",
+        "1 clip is in quarantine (1 empty)",
+        "1,234,567 parameters",
+        "0.1235",
+        "runs/abc/model",
+    ):
+        assert expected in text
+
+
+def test_labels_cannot_break_out_of_the_table(summary):
+    text = summary()
+    assert "<script>" not in text
+    assert "a\\|b" in text
+    assert "| 07 |" in text
+
+
+def test_a_class_without_test_clips_has_no_score(summary):
+    assert "| 07 | 10 | 20 | 0 |  |" in summary()
+
+
+def test_the_run_is_linked_on_a_server_and_explained_on_a_file(summary):
+    assert "[abc](http://127.0.0.1:5000/#/experiments/1/runs/abc)" in summary("http://127.0.0.1:5000")
+    assert "mlflow server --backend-store-uri sqlite:///somewhere/mlflow.db" in summary()
