@@ -66,14 +66,23 @@ def resample(
 
     Returns:
         Shape (num_rows,); with `oversample` the originals come first, in their order.
+
+    Raises:
+        BalanceError: There is one class alone, and nothing to balance it with.
     """
     match params:
+        case NoBalance() | WeightedLoss():
+            return rows
         case Oversample():
             sampler = RandomOverSampler(random_state=seed)
         case Undersample():
             sampler = RandomUnderSampler(random_state=seed)
-        case _:
-            return rows
+    classes = np.unique(labels.astype(str))
+    if len(classes) < 2:
+        raise BalanceError(
+            f"balance.method = {params.method}: all {len(rows)} training clips are of the class "
+            f"{name_some(map(repr, classes.tolist()))}; two classes or more can be balanced."
+        )
     resampled: NDArray[np.int64] = sampler.fit_resample(rows.reshape(-1, 1), labels)[0].ravel()
     return resampled
 
