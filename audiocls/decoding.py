@@ -61,12 +61,16 @@ def decode(content: bytes, params: AudioParams) -> Recording:
         raise UnusableClipError("empty", "the file has no bytes")
     channels, rate_hz, source_format = _read(content, params)
     mono = _mix(channels)
-    resampled = _resample(mono, rate_hz, params.sample_rate_hz)
     peak = float(np.abs(mono).max())
+    if peak < 10 ** (params.silence_db / 20):
+        raise UnusableClipError(
+            "silent", f"the peak is {peak:.1e} of full scale, and audio.silence_db is {params.silence_db:g}"
+        )
+    resampled = _resample(mono, rate_hz, params.sample_rate_hz)
     scale = max(1.0, float(np.abs(resampled).max(initial=0.0)))
     samples = _to_int16(resampled / np.float32(scale))
     if not samples.any():
-        raise UnusableClipError("silent", f"every 16-bit sample is zero (peak {peak:.1e} of full scale)")
+        raise UnusableClipError("silent", f"every 16-bit sample at {params.sample_rate_hz} Hz is zero")
     return Recording(
         samples=samples,
         scale=scale,

@@ -29,6 +29,8 @@ def git_revision() -> tuple[str, bool] | None:
     """Return the commit that this code was run from and whether there were changes on top; None outside of git."""
     here = Path(__file__).parent
     try:
+        # An environment inside of somebody else's checkout has that one's commit, which says nothing of this code.
+        _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
         commit = _git(here, "rev-parse", "HEAD")
         return commit, bool(_git(here, "status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.CalledProcessError):

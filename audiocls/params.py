@@ -74,6 +74,9 @@ class AudioParams(Params):
     max_file_seconds: float = Field(
         3_600.0, gt=0, description="Longer files are quarantined as too_long, before anything is decoded."
     )
+    silence_db: float = Field(
+        -60.0, lt=0, description="Files whose peak stays below, relative to full scale, are quarantined as silent."
+    )
     max_seconds: float = Field(10.0, gt=0, le=600, description="Length of the model's input; longer clips are cut.")
     truncate: Literal["random", "head", "center"] = Field(
         "random", description="Where a long clip is cut. random: anew in every epoch of training, center in evaluation."

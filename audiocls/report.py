@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import html
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +22,8 @@ _SHOWN_METRICS = {
     "f1_weighted": "F1, weighted",
 }
 _SHOWN_CLASSES = 30
+# What Markdown or HTML could take for its own; an underscore inside a word is left, as it is common and harmless.
+_MARKUP = re.compile(r"""[&<>"'|\\`*~\[\]]|(?<![^\W_])_|_(?![^\W_])""")
 
 
 def summarise(run: TrackedRun, corpus: Corpus, balanced: Balanced, model: TrainedModel, evaluation: Evaluation) -> str:
@@ -50,20 +52,23 @@ def summarise(run: TrackedRun, corpus: Corpus, balanced: Balanced, model: Traine
 
 
 def _class_table(report: Path, balanced: Balanced) -> list[str]:
-    """List the classes with the lowest F1 first."""
+    """List the classes with the lowest F1 first, and say how many are left out."""
     table = pd.read_csv(report, dtype={"label": str}, keep_default_na=False, na_values={"f1": [""]})
+    left_out = len(table) - _SHOWN_CLASSES
     table = table.sort_values("f1", kind="stable").head(_SHOWN_CLASSES)
     lines = ["| class | training clips | after balance | test clips | test F1 |", "|---|---|---|---|---|"]
     for row in table.itertuples():
         before, after = balanced.counts_before[row.label], balanced.counts_after[row.label]
         f1 = "" if pd.isna(row.f1) else f"{row.f1:.4f}"
         lines.append(f"| {_escaped(row.label)} | {before} | {after} | {row.clips} | {f1} |")
+    if left_out > 0:
+        lines += ["", f"and {left_out} classes more in `{report}`"]
     return lines
 
 
 def _escaped(label: str) -> str:
-    """Keep a label from being read as HTML or as a column."""
-    return html.escape(label).replace("|", "\\|")
+    """Keep a label from being read as HTML, as Markdown, or as more than one cell of a table."""
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", " ".join(label.split()))
 
 
 def _link(run: TrackedRun) -> str:

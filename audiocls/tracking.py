@@ -9,9 +9,10 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_NAME,
     MLFLOW_USER,
 )
+from sqlalchemy.exc import SQLAlchemyError
 
 from audiocls.environment import describe_environment, git_revision
 from audiocls.errors import TrackingError
@@ -39,6 +41,10 @@ _PROBE_SECONDS = 5
 _EXPERIMENT_KIND = "custom_model_development"
 # MLflow's own limits: entries in one call, characters in a parameter's value and in a data digest.
 _MOST_PARAMS, _LONGEST_PARAM, _LONGEST_DIGEST = 100, 6_000, 36
+# MLflow's limit is 250; the rest is for what keeps two names apart.
+_LONGEST_NAME = 240
+# What MLflow lets through: the database's own errors, a disk's or a network's, and a driver that is not installed.
+_STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError, ImportError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,34 +76,56 @@ def tracked_run(params: RunParams, name: str, tags: Mapping[str, str]) -> Iterat
     """
     run = start_run(params, name, tags)
     try:
+        _log_params(run, params)
         yield run
     except Exception as error:
-        MlflowClient(run.uri).set_tag(run.run_id, "error", str(error)[:5_000])
-        MlflowClient(run.uri).set_terminated(run.run_id, "FAILED")
+        _end_early(run, "FAILED", str(error)[:5_000])
         raise
-    except BaseException:
-        MlflowClient(run.uri).set_terminated(run.run_id, "KILLED")
+    except BaseException as error:
+        _end_early(run, "KILLED", type(error).__name__)
         raise
-    MlflowClient(run.uri).set_terminated(run.run_id, "FINISHED")
+    with _client(run.uri) as client:
+        client.set_terminated(run.run_id, "FINISHED")
 
 
 def start_run(params: RunParams, name: str, tags: Mapping[str, str]) -> TrackedRun:
-    """Create the experiment if need be, and a run with params, tags, environment and the resolved YAML."""
+    """Create the experiment if need be, and an empty run in it."""
     uri = params.tracking_uri
     _probe(uri)
-    client = MlflowClient(uri)
-    try:
+    with _client(uri) as client:
         experiment_id = _experiment(client, params)
         created = client.create_run(experiment_id, tags=_tags(name) | dict(tags), run_name=name)
-    except MlflowException as error:
-        raise TrackingError(f"tracking.uri = {uri}: MLflow cannot start a run: {error}") from error
-    run = TrackedRun(uri, experiment_id, created.info.run_id, params.workspace / "runs" / created.info.run_id)
-    entries = [Param(key, value[:_LONGEST_PARAM]) for key, value in flatten(params.model_dump(mode="json")).items()]
-    for start in range(0, len(entries), _MOST_PARAMS):
-        client.log_batch(run.run_id, params=entries[start : start + _MOST_PARAMS])
-    client.log_text(run.run_id, dump_params(params), "params.yaml")
-    client.log_text(run.run_id, json.dumps(describe_environment(), indent=2), "environment.json")
-    return run
+    return TrackedRun(uri, experiment_id, created.info.run_id, params.workspace / "runs" / created.info.run_id)
+
+
+def _log_params(run: TrackedRun, params: RunParams) -> None:
+    """Log the params, the resolved YAML, which holds whole what is too long for a param, and the environment."""
+    flat = flatten(params.model_dump(mode="json"))
+    entries = [Param(fit, flat[key][:_LONGEST_PARAM]) for key, fit in _fit_names(flat).items()]
+    with _client(run.uri) as client:
+        for start in range(0, len(entries), _MOST_PARAMS):
+            client.log_batch(run.run_id, params=entries[start : start + _MOST_PARAMS])
+        client.log_text(run.run_id, dump_params(params), "params.yaml")
+        client.log_text(run.run_id, json.dumps(describe_environment(), indent=2), "environment.json")
+
+
+def _end_early(run: TrackedRun, status: str, reason: str) -> None:
+    """End a run that did not finish; where the store fails too, what ended the run still comes before it."""
+    try:
+        with _client(run.uri) as client:
+            client.set_tag(run.run_id, "error", reason)
+            client.set_terminated(run.run_id, status)
+    except TrackingError as error:
+        logger.warning("run %s could not be marked as %s: %s", run.run_id, status, error)
+
+
+@contextmanager
+def _client(uri: str) -> Iterator[MlflowClient]:
+    """Yield a client whose failures are TrackingErrors."""
+    try:
+        yield MlflowClient(uri)
+    except _STORE_ERRORS as error:
+        raise TrackingError(f"tracking.uri = {uri}: MLflow fails: {error}") from error
 
 
 def _probe(uri: str) -> None:
@@ -107,9 +135,9 @@ def _probe(uri: str) -> None:
     try:
         with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_PROBE_SECONDS):
             pass
-    except urllib.error.HTTPError:
-        pass  # It answers; some hosted servers have no /health.
-    except OSError as error:
+    except (OSError, HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError) and error.code < 500:
+            return  # It answers; some hosted servers have no /health.
         raise TrackingError(
             f"tracking.uri = {uri}: no MLflow server answers there ({error}). Start it, or leave tracking.uri out to "
             "write to SQLite in the workspace."
@@ -127,7 +155,14 @@ def _experiment(client: MlflowClient, params: RunParams) -> str:
     # A server knows where artifacts belong; for a database file MLflow would take the folder one happens to stand in.
     is_server = urlsplit(params.tracking_uri).scheme in ("http", "https")
     location = None if is_server else (params.workspace / "mlartifacts" / _safe(params.experiment)).absolute().as_uri()
-    return str(client.create_experiment(params.experiment, location, tags={"mlflow.experimentKind": _EXPERIMENT_KIND}))
+    try:
+        tags = {"mlflow.experimentKind": _EXPERIMENT_KIND}
+        return str(client.create_experiment(params.experiment, location, tags=tags))
+    except MlflowException:
+        found = client.get_experiment_by_name(params.experiment)
+        if found is None:
+            raise
+        return str(found.experiment_id)  # Another run made it in between.
 
 
 def _tags(name: str) -> dict[str, str]:
@@ -157,39 +192,60 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def log_metrics(run: TrackedRun, metrics: Mapping[str, float], step: int = 0) -> None:
-    """Log metrics in one call; characters that MLflow refuses in a name become `_`."""
+    """Log metrics, as many in one call as MLflow takes.
+
+    Characters that it refuses in a name become `_`; names that would then be the same get one more `_` each.
+    """
     now = int(time.time() * 1000)
-    entries = [Metric(_safe(name), value, now, step) for name, value in metrics.items()]
-    for start in range(0, len(entries), 1_000):
-        MlflowClient(run.uri).log_batch(run.run_id, metrics=entries[start : start + 1_000])
+    entries = [Metric(fit, metrics[name], now, step) for name, fit in _fit_names(metrics).items()]
+    with _client(run.uri) as client:
+        for start in range(0, len(entries), 1_000):
+            client.log_batch(run.run_id, metrics=entries[start : start + 1_000])
+
+
+def _fit_names(names: Iterable[str]) -> dict[str, str]:
+    fit: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        candidate = _safe(name)
+        while candidate in taken:
+            candidate += "_"
+        taken.add(candidate)
+        fit[name] = candidate
+    return fit
 
 
 def _safe(name: str) -> str:
-    return re.sub(r"[^\w\-. :/]", "_", name)
+    """Make a name one that MLflow takes, and that as a path stays below where it starts."""
+    parts = re.sub(r"[^\w\-. :/]", "_", name)[:_LONGEST_NAME].split("/")
+    return "/".join("_" if part in ("", ".", "..") else part for part in parts)
 
 
 def log_tags(run: TrackedRun, tags: Mapping[str, str]) -> None:
     """Set tags on the run."""
-    MlflowClient(run.uri).log_batch(run.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    with _client(run.uri) as client:
+        client.log_batch(run.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
 def describe_run(run: TrackedRun, markdown: str) -> None:
     """Show a text on the run's page."""
-    MlflowClient(run.uri).set_tag(run.run_id, MLFLOW_RUN_NOTE, markdown)
+    with _client(run.uri) as client:
+        client.set_tag(run.run_id, MLFLOW_RUN_NOTE, markdown)
 
 
 def log_artifacts(run: TrackedRun, path: Path, folder: str | None = None) -> None:
     """Copy a file, or all that a directory holds, to the run's artifacts."""
-    client = MlflowClient(run.uri)
-    if path.is_dir():
-        client.log_artifacts(run.run_id, str(path), folder)
-    else:
-        client.log_artifact(run.run_id, str(path), folder)
+    with _client(run.uri) as client:
+        if path.is_dir():
+            client.log_artifacts(run.run_id, str(path), folder)
+        else:
+            client.log_artifact(run.run_id, str(path), folder)
 
 
 def log_json(run: TrackedRun, value: Any, name: str) -> None:
     """Write a value as JSON to the run's artifacts."""
-    MlflowClient(run.uri).log_text(run.run_id, json.dumps(value, indent=2, ensure_ascii=False), name)
+    with _client(run.uri) as client:
+        client.log_text(run.run_id, json.dumps(value, indent=2, ensure_ascii=False), name)
 
 
 def log_dataset(run: TrackedRun, source: Path, name: str, digest: str, profile: Mapping[str, int]) -> None:
@@ -197,5 +253,6 @@ def log_dataset(run: TrackedRun, source: Path, name: str, digest: str, profile: 
     where = json.dumps({"uri": source.absolute().as_uri()})
     dataset = Dataset(name, digest[:_LONGEST_DIGEST], "local", where, profile=json.dumps(profile))
     entry = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
-    MlflowClient(run.uri).log_inputs(run.run_id, datasets=[entry])
+    with _client(run.uri) as client:
+        client.log_inputs(run.run_id, datasets=[entry])
     log_tags(run, {"data.digest": digest})

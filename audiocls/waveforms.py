@@ -95,6 +95,7 @@ def open_store(params: AudioParams, workspace: Path) -> Path:
         "sample_rate_hz": params.sample_rate_hz,
         "min_seconds": params.min_seconds,
         "max_file_seconds": params.max_file_seconds,
+        "silence_db": params.silence_db,
     }
     text = json.dumps(settings, indent=2, sort_keys=True)
     store = workspace / "waveforms" / hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -199,7 +199,17 @@ def _freeze(model: PreTrainedModel, params: ModelParams) -> None:
 
 
 def model_inputs(waveforms: list[NDArray[np.float32]], extractor: Any, samples: int) -> dict[str, torch.Tensor]:
-    """Turn waveforms, none longer than `samples`, into a batch of the model's inputs, zero-padded to one length."""
-    length = {} if isinstance(extractor, ASTFeatureExtractor) else {"padding": "max_length", "max_length": samples}
+    """Turn waveforms, none longer than `samples`, into a batch of the model's inputs, zero-padded to one length.
+
+    That length is the longest clip's where padding changes nothing, as the mask keeps `logmel-resnet` from seeing it,
+    and `samples` elsewhere, so that a clip's logits do not depend on what else is in its batch.
+    """
+    match extractor:
+        case WaveformFeatureExtractor():
+            length: dict[str, Any] = {"padding": True}
+        case ASTFeatureExtractor():
+            length = {}  # it pads its frames to a length of its own
+        case _:
+            length = {"padding": "max_length", "max_length": samples}
     batch = extractor(waveforms, sampling_rate=extractor.sampling_rate, return_tensors="pt", **length)
     return dict(batch)

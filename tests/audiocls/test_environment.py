@@ -36,3 +36,15 @@ def test_changes_on_top_of_a_revision_are_told(tmp_path, monkeypatch):
     assert environment.git_revision()[1] is False
     code.write_text("changed")
     assert environment.git_revision()[1] is True
+
+
+def test_a_checkout_that_does_not_hold_this_code_is_not_its_revision(tmp_path, monkeypatch):
+    installed = tmp_path / ".venv" / "environment.py"
+    installed.parent.mkdir()
+    shutil.copy(environment.__file__, installed)
+    monkeypatch.setattr(environment, "__file__", str(installed))
+    (tmp_path / "thesis.txt").write_text("somebody else's")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.invalid", "-C", str(tmp_path)]
+    for command in (["init", "-q"], ["add", "thesis.txt"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], check=True)
+    assert environment.git_revision() is None

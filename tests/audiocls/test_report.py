@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 
 from audiocls.balance import Balanced
 from audiocls.corpus import Corpus
@@ -50,11 +52,42 @@ def test_it_says_what_was_trained_on_what_and_how_good_it_is(summary):
         assert expected in text
 
 
+def shown_classes(markdown):
+    """What the first cells of the table of classes say; None where one holds more than plain text."""
+    table = markdown[markdown.index("| class |") :]
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(table)
+    cells = [inline.children for token, inline in pairwise(tokens) if token.type == "td_open"]
+    return [
+        "".join(part.content for part in cell) if {part.type for part in cell} <= {"text", "text_special"} else None
+        for cell in cells[::5]
+    ]
+
+
 def test_labels_cannot_break_out_of_the_table(summary):
-    text = summary()
+    odd = [
+        "a\\|b",
+        "[x](https://x.invalid)",
+        "*b*",
+        "_i_",
+        "__init__",
+        "dog_bark",
+        "`c`",
+        "~~s~~",
+        "&lt;",
+        "é",
+        "two\nlines",
+    ]
+    text = summary(labels=[*LABELS, *odd])
     assert "<script>" not in text
-    assert "a\\|b" in text
-    assert "| 07 |" in text
+    assert shown_classes(text) == [*LABELS, *odd[:-1], "two lines"]
+
+
+def test_of_many_classes_the_worst_are_shown_and_the_others_counted(summary):
+    labels = [f"class-{i}" for i in range(45)]
+    text = summary(labels=labels)
+    assert shown_classes(text) == labels[:30]
+    assert "and 15 classes more in `" in text
+    assert "classes more" not in summary(labels=labels[:30])
 
 
 def test_a_class_without_test_clips_has_no_score(summary):

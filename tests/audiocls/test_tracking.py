@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import math
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -115,6 +119,19 @@ def test_more_metrics_than_one_call_takes_are_all_logged(params, client):
     assert len(client.get_run(run.run_id).data.metrics) == 1_001
 
 
+def test_class_names_that_would_be_one_metric_stay_two(params, client):
+    odd = {"f1/a!": 1.0, "f1/a?": 2.0, "f1/a_": 3.0, "f1/..": 4.0, "f1//x/": 5.0, "f1/" + "y" * 300: 6.0, "/": 7.0}
+    with tracking.tracked_run(params, "odd names", {}) as run:
+        tracking.log_metrics(run, odd)
+    assert sorted(client.get_run(run.run_id).data.metrics.values()) == sorted(odd.values())
+
+
+def test_a_score_that_is_no_number_is_logged_as_such(params, client):
+    with tracking.tracked_run(params, "nan", {}) as run:
+        tracking.log_metrics(run, {"validation/loss": math.nan})
+    assert math.isnan(client.get_run(run.run_id).data.metrics["validation/loss"])
+
+
 def test_files_folders_and_json_become_artifacts(params, client, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights").write_bytes(b"\x00\x01")
@@ -140,18 +157,49 @@ def test_the_data_set_is_an_input_with_its_digest(params, client, tmp_path):
     assert found.data.tags["data.digest"] == digest
 
 
+def interrupted_by(error: BaseException, params: RunParams) -> str:
+    """Open a run, raise in it, and return its id."""
+    opened = tracking.tracked_run(params, "ends early", {})
+    run = opened.__enter__()
+    assert not opened.__exit__(type(error), error, None)
+    return run.run_id
+
+
 def test_a_failed_run_says_why(params, client):
-    with pytest.raises(ZeroDivisionError), tracking.tracked_run(params, "fails", {}) as run:
-        raise ZeroDivisionError("no clips")
-    found = client.get_run(run.run_id)
+    found = client.get_run(interrupted_by(ZeroDivisionError("no clips"), params))
     assert found.info.status == "FAILED"
     assert found.data.tags["error"] == "no clips"
 
 
 def test_an_interrupted_run_is_killed(params, client):
-    with pytest.raises(KeyboardInterrupt), tracking.tracked_run(params, "interrupted", {}) as run:
-        raise KeyboardInterrupt
-    assert client.get_run(run.run_id).info.status == "KILLED"
+    run_id = interrupted_by(KeyboardInterrupt(), params)
+    assert client.get_run(run_id).info.status == "KILLED"
+
+
+def test_a_failure_comes_before_that_of_a_store_which_cannot_take_it(params, client, caplog):
+    def fail_in_a_deleted_run():
+        with tracking.tracked_run(params, "deleted", {}) as run:
+            client.delete_run(run.run_id)
+            raise ZeroDivisionError("no clips")
+
+    with pytest.raises(ZeroDivisionError, match="no clips"):
+        fail_in_a_deleted_run()
+    assert "could not be marked as FAILED" in caplog.text
+
+
+def test_logging_to_a_run_that_was_deleted_meanwhile_is_a_tracking_error(params, client):
+    run = tracking.start_run(params, "deleted", {})
+    client.delete_run(run.run_id)
+    with pytest.raises(TrackingError, match=r"^tracking\.uri = .*active"):
+        tracking.log_metrics(run, {"train/loss": 1.0})
+
+
+def test_runs_that_start_at_once_share_a_new_experiment(params):
+    new = params.model_copy(update={"experiment": "started at once"})
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(lambda i: tracking.start_run(new, f"run {i}", {}), range(4)))
+    assert len({run.run_id for run in runs}) == 4
+    assert len({run.experiment_id for run in runs}) == 1
 
 
 def test_a_description_is_the_note_of_the_run(params, client):
@@ -188,16 +236,66 @@ def test_artifacts_of_a_database_file_lie_in_the_workspace(sqlite, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_does_not_answer_is_told_at_once(tmp_path):
+@pytest.mark.parametrize("experiment", ["../../outside", "/outside", "a/../..", "..", "Vögel 100 % #1"])
+def test_no_name_of_an_experiment_leads_out_of_the_workspace(sqlite, experiment):
     params = RunParams.model_validate(
-        {
-            "workspace": str(tmp_path),
-            "data": {"source": "folder", "path": "x"},
-            "tracking": {"uri": f"http://127.0.0.1:{free_port()}"},
-        }
+        {"experiment": experiment, "workspace": str(sqlite), "data": {"source": "folder", "path": "x"}}
     )
-    with pytest.raises(TrackingError, match="no MLflow server answers there"):
-        tracking.start_run(params, "nobody", {})
+    with tracking.tracked_run(params, "where", {}) as run:
+        tracking.log_json(run, 1, "one.json")
+    (found,) = sqlite.parent.rglob(f"{run.run_id}/artifacts/one.json")
+    assert found.is_relative_to(sqlite / "mlartifacts")
+
+
+def test_a_run_whose_artifacts_cannot_be_written_does_not_stay_running(tmp_path):
+    params = RunParams.model_validate({"workspace": str(tmp_path), "data": {"source": "folder", "path": "x"}})
+    (tmp_path / "mlartifacts").write_text("in the way")
+    with pytest.raises(TrackingError, match="mlartifacts"), tracking.tracked_run(params, "no place", {}):
+        pass
+    client = MlflowClient(params.tracking_uri)
+    (run,) = client.search_runs([client.get_experiment_by_name(params.experiment).experiment_id])
+    assert run.info.status == "FAILED"
+
+
+# Stores that cannot be used
+
+
+def start_at(uri, workspace):
+    params = {"workspace": str(workspace), "data": {"source": "folder", "path": "x"}, "tracking": {"uri": uri}}
+    return tracking.start_run(RunParams.model_validate(params), "nobody", {})
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{free}", "127.0.0.1:port", "", "two words:5000"])
+def test_a_server_that_does_not_answer_is_told_at_once(address, tmp_path):
+    with pytest.raises(TrackingError, match=r"no MLflow server answers there .* leave tracking\.uri out"):
+        start_at(f"http://{address.format(free=free_port())}", tmp_path)
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_a_server_of_something_else_is_a_tracking_error(status, tmp_path):
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(status)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        try:
+            with pytest.raises(TrackingError, match=str(status)):
+                start_at(f"http://127.0.0.1:{other.server_port}", tmp_path)
+        finally:
+            other.shutdown()
+
+
+@pytest.mark.parametrize("uri", ["sqlite:///{}/file/mlflow.db", "sqlite:///{}/file", "nonsense://x", "{}/mlruns"])
+def test_a_store_that_cannot_be_opened_is_a_tracking_error_that_names_it(uri, tmp_path):
+    (tmp_path / "file").write_text("no data base" * 1_000)
+    with pytest.raises(TrackingError, match=r"^tracking\.uri = "):
+        start_at(uri.format(tmp_path), tmp_path)
 
 
 def test_the_logged_yaml_is_the_run_again(sqlite, tmp_path):
