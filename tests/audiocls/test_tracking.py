@@ -247,10 +247,13 @@ def test_no_name_of_an_experiment_leads_out_of_the_workspace(sqlite, experiment)
     assert found.is_relative_to(sqlite / "mlartifacts")
 
 
-def test_a_run_whose_artifacts_cannot_be_written_does_not_stay_running(tmp_path):
-    params = RunParams.model_validate({"workspace": str(tmp_path), "data": {"source": "folder", "path": "x"}})
-    (tmp_path / "mlartifacts").write_text("in the way")
-    with pytest.raises(TrackingError, match="mlartifacts"), tracking.tracked_run(params, "no place", {}):
+def test_a_run_whose_artifacts_cannot_be_written_does_not_stay_running(sqlite):
+    params = RunParams.model_validate(
+        {"experiment": "in the way", "workspace": str(sqlite), "data": {"source": "folder", "path": "x"}}
+    )
+    (sqlite / "mlartifacts").mkdir(exist_ok=True)
+    (sqlite / "mlartifacts" / "in the way").write_text("a file where the folder should be")
+    with pytest.raises(TrackingError, match="mlartifacts/in the way"), tracking.tracked_run(params, "no place", {}):
         pass
     client = MlflowClient(params.tracking_uri)
     (run,) = client.search_runs([client.get_experiment_by_name(params.experiment).experiment_id])
