@@ -9,7 +9,8 @@ PREFECT_PORT ?= 4200
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Python compiles what is imported when it is imported: compiling all of torch and transformers takes a minute.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 
 # Nothing is sent to anybody.
 export DO_NOT_TRACK := 1
@@ -41,7 +42,7 @@ train: $(VENV)/.train ## Train on PARAMS (params/quickstart.yaml), with override
 	@echo 'To see the runs: make mlflow, then http://127.0.0.1:$(MLFLOW_PORT)' >&2
 
 test: $(VENV)/.dev ## Run the tests
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(ARGS)
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and types
 	@$(BIN)/ruff check .

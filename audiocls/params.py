@@ -92,6 +92,10 @@ class SplitParams(Params):
 
     test_fraction: float = Field(0.15, gt=0, lt=1, description="Share of clips looked at once, at the end.")
     validation_fraction: float = Field(0.15, gt=0, lt=1, description="Share of clips that choose the checkpoint.")
+    duplicates: Literal["stop", "move"] = Field(
+        "stop",
+        description="Where copies of a recording stand in several splits: stop, or move their groups to training.",
+    )
 
 
 class ModelParams(Params):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,9 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from audiocls.atomic import write_table
-from audiocls.errors import DataError, LeakageError, name_some
+from audiocls.errors import DataError, name_some
+from audiocls.leakage import check_copies, check_disjoint, linked_groups, move_copies, report_label_conflicts
+from audiocls.ledger import remembered_splits
 from audiocls.manifest import SPLITS
 from audiocls.params import SplitParams
 
@@ -24,26 +28,47 @@ TRAIN, VALIDATION, TEST = range(3)
 _LEAST_GAINS = (0.4, 0.1, 0.01, *[1e-9] * 20)
 
 
-def assign_splits(clips: Path, params: SplitParams, seed: int, workspace: Path) -> Path:
+def assign_splits(clips: Path, params: SplitParams, seed: int, workspace: Path, ledger: Path | None = None) -> Path:
     """Fill the column `split` of a clips table, check it, and return the path of the result.
 
     Splits that the source gives are kept; of validation and test, what it gives no clip of is made out of its training
-    clips, group by group.
+    clips, group by group. Groups with a recording in common count as one.
+
+    Args:
+        clips: The clips table of a corpus.
+        params: How much is held out, and what to do about copies across given splits.
+        seed: Draws the split.
+        workspace: Gets the result.
+        ledger: Remembers where each group is, so that none moves when others come or go; None remembers nothing.
 
     Raises:
-        LeakageError: A group stands in more than one split.
+        LeakageError: A group, or a copy of a recording, stands in more than one split.
         DataError: There is one class alone, or a class without training clips, or a split without clips.
     """
     table = pd.read_parquet(clips)
-    table["split"] = _splits_of(table, params, seed)
-    check_disjoint(table)
-    check_classes(table)
-    settings = f"{clips.parent.name} {params.model_dump_json()} {seed}"
-    name = hashlib.sha256(settings.encode()).hexdigest()[:16]
+    report_label_conflicts(table)
+    # What the checks refuse is not remembered: the next try starts anew.
+    memory: AbstractContextManager[dict[str, str]] = remembered_splits(ledger) if ledger else nullcontext({})
+    with memory as remembered:
+        table["split"] = _splits_of(table, params, seed, remembered)
+        if params.duplicates == "move":
+            table["split"] = move_copies(table)
+        check_disjoint(table)
+        check_copies(table)
+        check_classes(table)
+    rows = table[["clip_id", "split"]].astype(str)
+    digest = hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
+    name = f"{clips.parent.name}-{digest.hexdigest()[:12]}"
     return write_table(table, workspace / "splits" / f"{name}.parquet")
 
 
-def _splits_of(table: pd.DataFrame, params: SplitParams, seed: int) -> pd.Series:
+def ledger_of(experiment: str, params: SplitParams, seed: int, workspace: Path) -> Path:
+    """Name the ledger of an experiment: its runs share one for as long as the seed and the shares stay the same."""
+    settings = f"{experiment}\x1f{params.test_fraction}\x1f{params.validation_fraction}\x1f{seed}"
+    return workspace / "splits" / f"ledger-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.parquet"
+
+
+def _splits_of(table: pd.DataFrame, params: SplitParams, seed: int, remembered: dict[str, str]) -> pd.Series:
     given = table["split"].where(table["split"].notna(), "train")
     present = set(given)
     test = 0.0 if "test" in present else params.test_fraction
@@ -57,11 +82,30 @@ def _splits_of(table: pd.DataFrame, params: SplitParams, seed: int) -> pd.Series
             "The given split has no %s clips; they are made out of its training clips.", " and no ".join(missing)
         )
     pool = table[given == "train"]
-    made = split_groups(pool["group"], pool["label"], test, validation, seed)
+    made = _make(pool, test, validation, seed, remembered)
     return given.mask(given == "train", made)
 
 
-def split_groups(groups: pd.Series, labels: pd.Series, test: float, validation: float, seed: int) -> pd.Series:
+def _make(pool: pd.DataFrame, test: float, validation: float, seed: int, remembered: dict[str, str]) -> pd.Series:
+    """Split the clips of a pool, the groups met before as they were, and remember the new ones."""
+    units = linked_groups(pool)
+    earlier = pool["group"].map(remembered).dropna()
+    # Where a new copy links groups that were in different splits, training takes them: what was trained on must not
+    # come into the test.
+    fixed = earlier.map(SPLITS.index).groupby(units[earlier.index]).min().map(dict(enumerate(SPLITS)))
+    made = split_groups(units, pool["label"], test, validation, seed, fixed.to_dict())
+    remembered.update(zip(pool["group"], made, strict=True))
+    return made
+
+
+def split_groups(
+    groups: pd.Series,
+    labels: pd.Series,
+    test: float,
+    validation: float,
+    seed: int,
+    fixed: Mapping[str, str] | None = None,
+) -> pd.Series:
     """Split clips by group: by a hash of the group's name, with some groups moved so that classes are stratified.
 
     The hash alone would never move a group when others come or go; the moves, those that gain most first and among
@@ -76,6 +120,7 @@ def split_groups(groups: pd.Series, labels: pd.Series, test: float, validation: 
         test: Share of the clips for test, in [0, 1).
         validation: Share for validation; test + validation < 1.
         seed: Draws the hashes.
+        fixed: Split of the groups that must stay where they are; what is new is stratified around them.
 
     Returns:
         "train", "validation" or "test" of each clip, with the index of `groups`.
@@ -88,7 +133,12 @@ def split_groups(groups: pd.Series, labels: pd.Series, test: float, validation: 
     split = np.where(hashes < test, TEST, np.where(hashes < test + validation, VALIDATION, TRAIN))
     shares = np.array([1 - test - validation, validation, test])
     distance = np.minimum(np.abs(hashes - test), np.abs(hashes - test - validation))
-    _stratify(split, counts, shares, np.argsort(distance, kind="stable"))
+    order = np.argsort(distance, kind="stable")
+    if fixed:
+        stays = np.array([name in fixed for name in names])
+        split[stays] = [SPLITS.index(fixed[name]) for name in names[stays]]
+        order = order[~stays[order]]
+    _stratify(split, counts, shares, order)
     return pd.Series(np.array(SPLITS)[split[codes]], index=groups.index)
 
 
@@ -107,7 +157,7 @@ def _stratify(
         split: Split of each group, shape (num_groups,).
         counts: Clips by group and class, shape (num_groups, num_classes).
         shares: Share of each split, shape (3,).
-        order: Groups in the order in which they are tried.
+        order: Groups in the order in which they are tried; those that are not named stay where they are.
     """
     # All clips together count as one more class, so that no split is left empty; its distance counts a ninth.
     counts = scipy.sparse.hstack([counts, counts.sum(axis=1)]).tocsr()
@@ -116,7 +166,8 @@ def _stratify(
     want = shares[:, None] * total
     # What is larger than a held-out split of its class starts in training: no single move would bring it there later.
     held_out = shares[1:].max()
-    split[np.asarray((counts.multiply(1 / total) > held_out).sum(axis=1)).ravel() > 0] = TRAIN
+    large = np.asarray((counts.multiply(1 / total) > held_out).sum(axis=1)).ravel() > 0
+    split[order[large[order]]] = TRAIN
     have = np.stack([np.asarray(counts[split == s].sum(axis=0)).ravel() for s in range(3)])
     # A class that cannot be learnt outweighs every distance. A class that is in no score weighs 1/2: more than moving
     # the smaller of two groups can cost, and less than what is gained where most clips leave a held-out split.
@@ -143,25 +194,6 @@ def _stratify(
                 moves += 1
         if not moves and least_gain == _LEAST_GAINS[-1]:
             return
-
-
-def check_disjoint(table: pd.DataFrame) -> None:
-    """Stop where a group stands in more than one split, whoever made the split.
-
-    Raises:
-        LeakageError: Names the first ten such groups and how many of their clips are where.
-    """
-    clips = table.groupby(["group", "split"]).size().unstack(fill_value=0)
-    straddling = clips[(clips > 0).sum(axis=1) > 1]
-    if not straddling.empty:
-        names = name_some(
-            f"{group!r} ({', '.join(f'{count} in {split}' for split, count in counts.items() if count)})"
-            for group, counts in straddling.iterrows()
-        )
-        raise LeakageError(
-            f"{len(straddling)} of {len(clips)} groups stand in more than one split, so that the test would be on "
-            f"what was trained on: {names}. Correct the split column, or leave data.split_column out to have one made."
-        )
 
 
 def check_classes(table: pd.DataFrame) -> None:

@@ -49,7 +49,7 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
         corpus = collect_corpus(manifest, filled, params.workspace)
         log_corpus(run, corpus)
         check_quarantine(corpus, params.data.max_bad_fraction)
-        splits = assign_splits(corpus, params.split, params.seed, params.workspace)
+        splits = assign_splits(corpus, params)
         # Balance after the split and on training clips only: a copy of a test clip in training
         # would inflate every metric below.
         balanced = balance_classes(splits, params.balance, params.seed, params.workspace)

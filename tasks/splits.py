@@ -9,12 +9,13 @@ from prefect.cache_policies import NO_CACHE
 
 from audiocls import splits
 from audiocls.corpus import Corpus
-from audiocls.params import SplitParams
+from audiocls.params import RunParams
 from audiocls.stopwatch import timed
 
 
 @task(cache_policy=NO_CACHE)
 @timed
-def assign_splits(corpus: Corpus, params: SplitParams, seed: int, workspace: Path) -> Path:
+def assign_splits(corpus: Corpus, params: RunParams) -> Path:
     """Keep or make the split, and check it; return the clips with their splits."""
-    return splits.assign_splits(corpus.clips, params, seed, workspace)
+    ledger = splits.ledger_of(params.experiment, params.split, params.seed, params.workspace)
+    return splits.assign_splits(corpus.clips, params.split, params.seed, params.workspace, ledger)

@@ -54,7 +54,10 @@ def assign(tmp_path):
 
     def assigned(rows, columns=("group", "label", "split"), seed=0, params=PARAMS):
         table = pd.DataFrame(rows, columns=list(columns))
-        table = table.assign(clip_id=[f"{i}.wav" for i in range(len(table))], split=table.get("split"))
+        ids = [f"{i}.wav" for i in range(len(table))]
+        table = table.assign(
+            clip_id=ids, split=table.get("split"), audio_sha256=table.get("audio_sha256", pd.Series(ids))
+        )
         path = tmp_path / "corpora" / "digest" / "clips.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         table.to_parquet(path)

@@ -1,0 +1,97 @@
+"""The leakage firewall: no group, and no copy of a recording, on both sides of a split, whoever made it."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+from scipy.sparse.csgraph import connected_components
+
+from audiocls.errors import LeakageError, name_some
+from audiocls.manifest import SPLITS
+
+logger = logging.getLogger(__name__)
+
+
+def linked_groups(table: pd.DataFrame) -> pd.Series:
+    """Name, for each clip, what must stay in one split: its group, with all groups that share a recording with it.
+
+    Args:
+        table: Clips with `group` and `audio_sha256`, the hash of the decoded samples.
+
+    Returns:
+        With the index of `table`: the name of the group that comes first among those linked.
+    """
+    groups, names = pd.factorize(table["group"], sort=True)
+    recordings, _ = pd.factorize(table["audio_sha256"])
+    size = len(names) + recordings.max(initial=-1) + 1
+    edges = scipy.sparse.coo_matrix((np.ones(len(table)), (groups, len(names) + recordings)), shape=(size, size))
+    _, component = connected_components(edges, directed=False)
+    first = pd.Series(names).groupby(component[: len(names)]).first()
+    return pd.Series(first.loc[component[groups]].to_numpy(), index=table.index)
+
+
+def check_disjoint(table: pd.DataFrame) -> None:
+    """Stop where a group stands in more than one split, whoever made the split.
+
+    Raises:
+        LeakageError: Names the first ten such groups and how many of their clips are where.
+    """
+    clips = table.groupby(["group", "split"]).size().unstack(fill_value=0)
+    straddling = clips[(clips > 0).sum(axis=1) > 1]
+    if not straddling.empty:
+        names = name_some(
+            f"{group!r} ({', '.join(f'{count} in {split}' for split, count in counts.items() if count)})"
+            for group, counts in straddling.iterrows()
+        )
+        raise LeakageError(
+            f"{len(straddling)} of {len(clips)} groups stand in more than one split, so that the test would be on "
+            f"what was trained on: {names}. Correct the split column, or leave data.split_column out to have one made."
+        )
+
+
+def check_copies(table: pd.DataFrame) -> None:
+    """Stop where the same decoded audio stands in more than one split, under whatever names.
+
+    Raises:
+        LeakageError: Names the first ten recordings with their clips.
+    """
+    splits = table.groupby("audio_sha256")["split"].nunique()
+    copied = table[table["audio_sha256"].isin(splits.index[splits > 1])]
+    if not copied.empty:
+        sets = copied.groupby("audio_sha256", sort=False)
+        names = name_some(" = ".join(f"{row.clip_id} ({row.split})" for row in clips.itertuples()) for _, clips in sets)
+        raise LeakageError(
+            f"{sets.ngroups} recordings stand in more than one split under several names: {names}. Remove the copies, "
+            "or set split.duplicates=move, which takes them, and the groups that they link, into training."
+        )
+
+
+def move_copies(table: pd.DataFrame) -> pd.Series:
+    """Put groups that share recordings across splits into one: training if any is there, else validation.
+
+    Returns:
+        The new split of each clip. Held-out clips are lost to training and never the other way, so that the test stays
+        one on what was not trained on.
+    """
+    units = linked_groups(table)
+    rank = table["split"].map(SPLITS.index)
+    moved = rank.groupby(units).transform("min").map(dict(enumerate(SPLITS)))
+    if (moved != table["split"]).any():
+        clips = table.loc[moved != table["split"], "clip_id"]
+        logger.warning(
+            "%d clips were moved, as copies link their groups to another split: %s", len(clips), name_some(clips)
+        )
+    return moved
+
+
+def report_label_conflicts(table: pd.DataFrame) -> None:
+    """Warn of recordings that stand under several labels: at most one of them is right."""
+    labels = table.groupby("audio_sha256")["label"].nunique()
+    odd = table[table["audio_sha256"].isin(labels.index[labels > 1])]
+    if not odd.empty:
+        sets = odd.groupby("audio_sha256", sort=False)
+        names = name_some(" = ".join(f"{row.clip_id} ({row.label})" for row in clips.itertuples()) for _, clips in sets)
+        logger.warning("%d recordings have several labels: %s", sets.ngroups, names)
