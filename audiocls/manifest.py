@@ -19,14 +19,12 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet as pq
 
 from audiocls.atomic import write_table
 from audiocls.errors import DataError, name_some
 from audiocls.params import FolderData, SampleData, TableData
 from audiocls.sample_corpus import VERSION, build_sample_corpus
+from audiocls.tables import read_columns, text_column
 
 logger = logging.getLogger(__name__)
 
@@ -106,74 +104,33 @@ def _leads_up(folder: Path) -> bool:
 
 
 def _list_table(params: TableData) -> pd.DataFrame:
-    table = _read_table(params.path)
-    wanted = {
-        "path_column": params.path_column,
-        "label_column": params.label_column,
-        "group_column": params.group_column,
-        "split_column": params.split_column,
+    named = {
+        "data.path_column": params.path_column,
+        "data.label_column": params.label_column,
+        "data.group_column": params.group_column,
+        "data.split_column": params.split_column,
     }
-    _check_columns(params.path, {f"data.{key}": name for key, name in wanted.items() if name}, table.column_names)
-    paths = _text(params, table, params.path_column)
+    table = read_columns(params.path, {key: name for key, name in named.items() if name})
+    paths = text_column(params.path, table, params.path_column)
     if paths.isna().any():
         rows = [int(row) + 1 for row in paths.index[paths.isna()]]
         raise DataError(f"{params.path}: {len(rows)} rows have no {params.path_column}: data rows {name_some(rows)}.")
-    groups = _text(params, table, params.group_column) if params.group_column else paths
+    groups = text_column(params.path, table, params.group_column) if params.group_column else paths
     return pd.DataFrame(
         {
             "clip_id": paths,
             "path": [str(params.path.absolute().parent / path) for path in paths],
-            "label": _text(params, table, params.label_column),
+            "label": text_column(params.path, table, params.label_column),
             "group": groups.where(groups.notna(), paths),
             "split": _given_splits(params, table),
         }
     )
 
 
-def _check_columns(path: Path, wanted: dict[str, str], columns: list[str]) -> None:
-    missing = [f"{key} = {name}" for key, name in wanted.items() if name not in columns]
-    if missing:
-        raise DataError(f"{path}: no such column: {', '.join(missing)}. Its columns: {name_some(columns, 30)}.")
-    twice = [f"{key} = {name}" for key, name in wanted.items() if columns.count(name) > 1]
-    if twice:
-        raise DataError(f"{path}: several columns have one name: {', '.join(twice)}. Rename all but one.")
-
-
-def _read_table(path: Path) -> pa.Table:
-    """Read a table; every cell of a CSV as text, so that a label 07 stays 07."""
-    if not path.is_file():
-        raise DataError(f"data.path = {path}: no such file.")
-    try:
-        match path.suffix.lower():
-            case ".parquet":
-                return pq.read_table(path)
-            case ".csv":
-                # A transcript may run over several lines.
-                parse = pa.csv.ParseOptions(newlines_in_values=True)
-                header = pa.csv.open_csv(path, parse_options=parse).schema.names
-                convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
-                return pa.csv.read_csv(path, parse_options=parse, convert_options=convert)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"data.path = {path}: the table cannot be read: {error}") from error
-    raise DataError(f"data.path = {path}: a table is .csv or .parquet, and this one is {path.suffix or 'neither'}.")
-
-
-def _text(params: TableData, table: pa.Table, name: str) -> pd.Series:
-    """Return a column as text, stripped of white space; what is null, not a number or blank becomes None."""
-    column = table[name]
-    if pa.types.is_floating(column.type):
-        column = pc.if_else(pc.is_nan(column), None, column)
-    try:
-        text = pc.utf8_trim_whitespace(column.cast(pa.string()))
-    except pa.ArrowException as error:
-        raise DataError(f"{params.path}: the column {name} holds {column.type}, and text is needed.") from error
-    return pd.Series([cell or None for cell in text.to_pylist()], dtype=object)
-
-
 def _given_splits(params: TableData, table: pa.Table) -> pd.Series | None:
     if not params.split_column:
         return None
-    splits = _text(params, table, params.split_column)
+    splits = text_column(params.path, table, params.split_column)
     odd = splits[~splits.isin(SPLITS)]
     if not odd.empty:
         values = [f"{value!r} ({count} rows)" for value, count in odd.fillna("").value_counts().items()]

@@ -44,10 +44,10 @@ class FolderData(DataParams):
 
 
 class TableData(DataParams):
-    """A CSV or Parquet table, a row a clip."""
+    """A table with a row a clip: CSV, TSV (tabs, no quoting), Parquet or JSON lines."""
 
     source: Literal["table"]
-    path: LocalPath = Field(description="The table: .csv or .parquet.")
+    path: LocalPath = Field(description="The table: .csv, .tsv, .parquet, .jsonl or .ndjson.")
     path_column: str = Field("path", description="Column of clip paths, absolute or relative to the table's folder.")
     label_column: str = Field("label", description="Column of class names.")
     group_column: str | None = Field(

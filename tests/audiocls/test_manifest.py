@@ -250,6 +250,74 @@ def test_a_cell_may_run_over_lines(root, list_rows):
     assert [row["label"] for row in list_rows(table(path))] == ["yes", "no"]
 
 
+def write_table_as(path, frame):
+    match path.suffix:
+        case ".csv":
+            frame.to_csv(path, index=False)
+        case ".tsv":
+            frame.to_csv(path, index=False, sep="\t")
+        case ".parquet":
+            frame.to_parquet(path)
+        case _:
+            frame.to_json(path, orient="records", lines=True)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".TSV"])
+def test_a_table_says_the_same_in_every_format(root, list_rows, suffix):
+    frame = pd.DataFrame(
+        {
+            "path": ["a.wav", "ä b.wav", "c.wav"],
+            "label": ["07", "2026-01-01", None],
+            "group": ["ann", None, "ann"],
+            "split": ["train", "test", "validation"],
+            "text": ["one, two", "tab less", None],
+        }
+    )
+    path = write_table_as(root / f"clips{suffix.lower()}", frame).rename(root / f"clips{suffix}")
+    rows = list_rows(table(path, group_column="group", split_column="split"))
+    assert [tuple(row[name] for name in ("clip_id", "path", "label", "group", "split")) for row in rows] == [
+        ("a.wav", str(root / "a.wav"), "07", "ann", "train"),
+        ("c.wav", str(root / "c.wav"), None, "ann", "validation"),
+        ("ä b.wav", str(root / "ä b.wav"), "2026-01-01", "ä b.wav", "test"),
+    ]
+
+
+def test_a_quotation_mark_in_a_tsv_is_a_letter(root, list_rows):
+    path = write_csv(root, 'path\tsentence\tlabel\na.wav\t"Ach", sprach er\tde\nb.wav\t"open\ten\n', "clips.tsv")
+    assert [(row["clip_id"], row["label"]) for row in list_rows(table(path))] == [("a.wav", "de"), ("b.wav", "en")]
+
+
+def test_json_lines_may_have_numbers_gaps_and_blank_lines(root, list_rows):
+    lines = [
+        '{"path": "a", "label": 7}',
+        "",
+        '{"label": "7", "path": "b"}',
+        '{"path": "c"}',
+        '{"path": "d", "label": NaN}',
+    ]
+    path = write_csv(root, "\ufeff" + "\r\n".join(lines), "clips.jsonl")
+    assert [row["label"] for row in list_rows(table(path))] == ["7", "7", None, None]
+
+
+def test_columns_that_are_not_asked_for_are_not_read(root, list_rows):
+    path = root / "clips.csv"
+    path.write_bytes(b"path,label,note\na.wav,yes,caf\xe9\n")  # would not be UTF-8
+    assert [row["label"] for row in list_rows(table(path))] == ["yes"]
+
+
+def test_one_column_may_be_label_and_group(root, list_rows):
+    for suffix in (".csv", ".parquet", ".jsonl"):
+        path = write_table_as(root / f"clips{suffix}", pd.DataFrame({"path": ["a"], "label": ["x"]}))
+        assert [(row["label"], row["group"]) for row in list_rows(table(path, group_column="label"))] == [("x", "x")]
+
+
+def test_a_folder_named_like_a_partition_adds_no_column(root, list_rows):
+    (root / "label=z").mkdir()
+    path = write_table_as(root / "label=z" / "clips.parquet", pd.DataFrame({"path": ["a"], "label": ["x"]}))
+    assert [row["label"] for row in list_rows(table(path))] == ["x"]
+
+
 def test_missing_columns_are_all_named_with_those_that_are_there(root, list_rows):
     path = write_csv(root, "file;word\na.wav;yes\n")
     with pytest.raises(DataError) as caught:
@@ -292,8 +360,19 @@ def test_a_blank_path_is_named_by_its_row(root, list_rows):
         ("clips.csv", b"path,label\na.wav,caf\xe9\n", "the table cannot be read: .*invalid UTF8 data"),
         ("clips.csv", b"path,label\na,b,c\n", "the table cannot be read: .*Expected 2 columns, got 3"),
         ("clips.parquet", b"PAR1 and no more PAR1", "the table cannot be read"),
-        ("clips.tsv", b"path\tlabel\n", r"a table is \.csv or \.parquet, and this one is \.tsv"),
-        ("clips", b"path,label\n", "and this one is neither"),
+        ("clips.xlsx", b"PK", r"a table is \.csv, \.tsv, \.parquet, \.jsonl or \.ndjson, and this one is \.xlsx"),
+        ("clips", b"path,label\n", "and this one is none of them"),
+        ("clips.tsv", b"path\tlabel\n", "no clips found"),
+        ("clips.jsonl", b"\n", "no clips found"),
+        ("clips.jsonl", b'{"path": "a", "label": "x"}\n{"path":', "line 2 is not valid JSON"),
+        ("clips.jsonl", b'{"path": "caf\xe9"}\n', "line 1 is not valid JSON: .*can't decode byte"),
+        ("clips.ndjson", b"[1]\n", "line 1 must be an object, and is list"),
+        ("clips.jsonl", b'{"path": "a", "label": ["x"]}\n', "line 1: label holds list, and text is needed"),
+        (
+            "clips.jsonl",
+            b'{"path": "a", "word": "x"}\n',
+            "no such column: data.label_column = label. Its columns: path",
+        ),
     ],
 )
 def test_a_file_that_is_no_table_is_told(root, list_rows, name, content, message):
