@@ -14,11 +14,12 @@ import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import pyarrow as pa
+from fsspec.utils import glob_translate
 
 from audiocls.atomic import write_table
 from audiocls.errors import DataError, name_some
@@ -65,14 +66,16 @@ def _list_folder(params: FolderData) -> pd.DataFrame:
     root = params.path.absolute()
     if not root.is_dir():
         raise DataError(f"data.path = {params.path}: no such directory. It should hold one directory a class.")
+    is_wanted = _name_filter(params)
     rows, skipped = [], []
     for path in _files_below(root):
-        if path.suffix.lower() not in RECORDING_SUFFIXES and path.suffix:
-            skipped.append(path.relative_to(root))
-            continue
         clip_id = path.relative_to(root).as_posix()
-        label = path.relative_to(root).parts[0] if path.parent != root else None
-        group = clip_id if params.group_by == "file" else path.relative_to(root).parent.as_posix()
+        if not is_wanted(clip_id):
+            continue
+        if path.suffix.lower() not in RECORDING_SUFFIXES and path.suffix:
+            skipped.append(clip_id)
+            continue
+        label, group = _label_and_group(clip_id, params)
         rows.append((clip_id, str(path), label, group, None))
     unwritable = [ascii(clip_id) for clip_id, path, *_ in rows if re.search("[\ud800-\udfff]", path)]
     if unwritable:
@@ -85,6 +88,24 @@ def _list_folder(params: FolderData) -> pd.DataFrame:
             "%d files are no recordings by their names and were left out: %s", len(skipped), name_some(skipped)
         )
     return pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+
+
+def _name_filter(params: FolderData) -> Callable[[str], bool]:
+    """Return what says of a path below the root whether `include` and `exclude` leave it in."""
+    include = [re.compile(glob_translate(glob)) for glob in params.include or ["**"]]
+    exclude = [re.compile(glob_translate(glob)) for glob in params.exclude]
+    return lambda name: any(glob.match(name) for glob in include) and not any(glob.match(name) for glob in exclude)
+
+
+def _label_and_group(clip_id: str, params: FolderData) -> tuple[str | None, str]:
+    path = PurePosixPath(clip_id)
+    label = path.parts[0] if len(path.parts) > 1 else None
+    group = path.parent.as_posix() if params.group_by == "folder" else clip_id
+    if params.pattern is None:
+        return label, group
+    found = re.fullmatch(params.pattern, clip_id)
+    named = {name: (text or "").strip() for name, text in found.groupdict().items()} if found else {}
+    return named.get("label") or None, named.get("group") or group
 
 
 def _files_below(root: Path) -> Iterator[Path]:

@@ -138,6 +138,59 @@ def test_a_name_that_no_table_can_hold_is_told(root, list_rows):
         list_rows(folder(root))
 
 
+def test_a_pattern_finds_label_and_group_in_the_path(root, list_rows):
+    touch(root, "ann/yes_1.wav", "ann/no_2.wav", "bob/deep/yes_1.wav")
+    rows = list_rows(folder(root, pattern=r"(?P<group>\w+)/(?:.*/)?(?P<label>[a-z]+)_\d+\.wav"))
+    assert [(row["clip_id"], row["label"], row["group"]) for row in rows] == [
+        ("ann/no_2.wav", "no", "ann"),
+        ("ann/yes_1.wav", "yes", "ann"),
+        ("bob/deep/yes_1.wav", "yes", "bob"),
+    ]
+
+
+def test_a_pattern_without_a_group_leaves_each_file_or_folder_its_own(root, list_rows):
+    touch(root, "ann/yes_1.wav", "ann/no_2.wav")
+    pattern = r".*/(?P<label>[a-z]+)_\d+\.wav"
+    assert [row["group"] for row in list_rows(folder(root, pattern=pattern))] == ["ann/no_2.wav", "ann/yes_1.wav"]
+    assert {row["group"] for row in list_rows(folder(root, pattern=pattern, group_by="folder"))} == {"ann"}
+
+
+def test_a_file_that_does_not_match_is_a_row_without_a_label(root, list_rows):
+    touch(root, "ann/yes_1.wav", "ann/yes_1.wav.flac", "ann/_3.wav", "stray.wav")
+    rows = list_rows(folder(root, pattern=r"(?P<group>\w+)/(?P<label>[a-z]*)_\d+\.wav"))
+    assert {row["clip_id"]: (row["label"], row["group"]) for row in rows} == {
+        "ann/yes_1.wav": ("yes", "ann"),
+        "ann/yes_1.wav.flac": (None, "ann/yes_1.wav.flac"),
+        "ann/_3.wav": (None, "ann"),
+        "stray.wav": (None, "stray.wav"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "left"),
+    [
+        ([], [], ["a.wav", "x/a.wav", "x/b.flac", "x/y/a.wav"]),
+        (["*.wav"], [], ["a.wav"]),
+        (["**/*.wav"], [], ["a.wav", "x/a.wav", "x/y/a.wav"]),
+        (["*/*.wav", "x/?.flac"], [], ["x/a.wav", "x/b.flac"]),
+        (["x/**"], ["**/a.*"], ["x/b.flac"]),
+        ([], ["x/*"], ["a.wav", "x/y/a.wav"]),
+        ([], ["x/**", "[b-z].wav"], ["a.wav"]),
+    ],
+)
+def test_globs_choose_the_files(root, list_rows, include, exclude, left):
+    touch(root, "a.wav", "x/a.wav", "x/b.flac", "x/y/a.wav")
+    assert [row["clip_id"] for row in list_rows(folder(root, include=include, exclude=exclude))] == left
+
+
+def test_what_the_globs_leave_out_is_not_warned_of_and_nothing_left_is_an_error(root, list_rows, caplog):
+    touch(root, "cat/a.wav", "cat/notes.txt")
+    assert len(list_rows(folder(root, exclude=["**/*.txt"]))) == 1
+    assert caplog.records == []
+    with pytest.raises(DataError, match="no clips found"):
+        list_rows(folder(root, include=["dog/**"]))
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
 def test_a_directory_that_cannot_be_listed_is_not_passed_over(root, list_rows):
     touch(root, "cat/a.wav", "dog/b.wav")
