@@ -1,8 +1,8 @@
 """The manifest: a Parquet table with a row a clip, listed from a source without reading any audio.
 
 Columns: `clip_id` (unique; the path as the source names it), `path` (absolute), `label` (null where there is none),
-`group` (what must not straddle a split), `split` (null where it is still to be made). Sorted, so that the order never
-depends on the file system.
+`group` (what must not straddle a split), `split` (null where it is still to be made), `reason` and `detail` (null, or
+why the clip goes to quarantine unread). Sorted, so that the order never depends on the file system.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from audiocls.tables import read_columns, text_column
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("clip_id", "path", "label", "group", "split")
+REFUSAL = ("reason", "detail")
 SPLITS = ("train", "validation", "test")
 RECORDING_SUFFIXES = frozenset(
     {
@@ -137,7 +138,7 @@ def _list_table(params: TableData) -> pd.DataFrame:
         rows = [int(row) + 1 for row in paths.index[paths.isna()]]
         raise DataError(f"{params.path}: {len(rows)} rows have no {params.path_column}: data rows {name_some(rows)}.")
     groups = text_column(params.path, table, params.group_column) if params.group_column else paths
-    return pd.DataFrame(
+    clips = pd.DataFrame(
         {
             "clip_id": paths,
             "path": [str(params.path.absolute().parent / path) for path in paths],
@@ -146,6 +147,21 @@ def _list_table(params: TableData) -> pd.DataFrame:
             "split": _given_splits(params, table),
         }
     )
+    return _refuse_outside(clips, params.path.absolute().parent) if params.stay_in_folder else clips
+
+
+def _refuse_outside(clips: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Give a reason to the clips whose paths lead out of a folder, and make the other paths plain.
+
+    Paths are compared as they are written, without "..", and plain is what is read of them: with "a" a link to
+    elsewhere, "a/../b" means the folder's own "b". Links in the folder were put there by whoever owns it.
+    """
+    folder = Path(os.path.normpath(folder))
+    clips["path"] = [os.path.normpath(path) for path in clips["path"]]
+    detail = f"leads out of {folder}, and data.stay_in_folder is true"
+    inside = [Path(path).is_relative_to(folder) for path in clips["path"]]
+    refusals = [(None, None) if stays else ("outside_folder", detail) for stays in inside]
+    return clips.join(pd.DataFrame(refusals, columns=list(REFUSAL), dtype=object))
 
 
 def _given_splits(params: TableData, table: pa.Table) -> pd.Series | None:
@@ -178,11 +194,12 @@ def _numbered(clips: pd.DataFrame) -> pd.DataFrame:
     for row in clips.index[clips.duplicated("clip_id")]:
         name = clips.at[row, "clip_id"]
         clips.at[row, "clip_id"] = next(name + end for end in free[name] if name + end not in taken)
-    return clips[list(COLUMNS)]
+    clips = clips.reindex(columns=[*COLUMNS, *REFUSAL]).astype(object)
+    return clips.where(clips.notna(), None)
 
 
 def _write_manifest(clips: pd.DataFrame, workspace: Path) -> Path:
-    schema = pa.schema([(name, pa.string()) for name in COLUMNS])
+    schema = pa.schema([(name, pa.string()) for name in (*COLUMNS, *REFUSAL)])
     table = pa.Table.from_pandas(clips, schema=schema, preserve_index=False)
     return write_table(table, workspace / "manifests" / f"{_digest(clips)}.parquet")
 

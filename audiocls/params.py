@@ -96,6 +96,11 @@ class TableData(DataParams):
         None, description="Column of what must not straddle a split. null: each file alone."
     )
     split_column: str | None = Field(None, description="Column of train, validation or test. null: the split is made.")
+    stay_in_folder: bool = Field(
+        False,
+        description="Quarantine, unread, paths that lead out of the table's folder by .. or by being absolute: for "
+        "tables of others. Links in the folder are followed.",
+    )
 
 
 class SampleData(DataParams):

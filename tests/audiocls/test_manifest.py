@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiocls.errors import DataError
-from audiocls.manifest import COLUMNS, list_clips
+from audiocls.manifest import COLUMNS, REFUSAL, list_clips
 from audiocls.params import FolderData, SampleData, TableData
 
 
@@ -69,6 +69,8 @@ def test_a_directory_is_a_class_however_deep_its_files_lie(root, list_rows):
         "label": "cat",
         "group": "cat/a.wav",
         "split": None,
+        "reason": None,
+        "detail": None,
     }
 
 
@@ -232,9 +234,9 @@ def test_every_recording_is_listed_once_under_its_own_id(tmp_path_factory, names
 def test_a_csv_has_its_own_column_names_and_paths_from_its_own_folder(root, list_rows):
     path = write_csv(root, "file,word,who,part,notes\nsub/a.wav,yes,ann,train,x\n/else/b.wav,no,bob,test,y\n")
     rows = list_rows(table(path, path_column="file", label_column="word", group_column="who", split_column="part"))
-    assert rows == [
-        {"clip_id": "/else/b.wav", "path": "/else/b.wav", "label": "no", "group": "bob", "split": "test"},
-        {"clip_id": "sub/a.wav", "path": str(root / "sub/a.wav"), "label": "yes", "group": "ann", "split": "train"},
+    assert [tuple(row[name] for name in COLUMNS) for row in rows] == [
+        ("/else/b.wav", "/else/b.wav", "no", "bob", "test"),
+        ("sub/a.wav", str(root / "sub/a.wav"), "yes", "ann", "train"),
     ]
 
 
@@ -351,6 +353,30 @@ def test_json_lines_may_have_numbers_gaps_and_blank_lines(root, list_rows):
     ]
     path = write_csv(root, "\ufeff" + "\r\n".join(lines), "clips.jsonl")
     assert [row["label"] for row in list_rows(table(path))] == ["7", "7", None, None]
+
+
+def test_paths_that_leave_the_folder_are_refused_where_they_must_not(root, list_rows):
+    inside = ["a.wav", "sub/../b.wav", f"{root}/c.wav", "..d.wav", f"{root}/../{root.name}/e.wav"]
+    outside = ["../a.wav", "sub/../../b.wav", "/etc/passwd", f"{root}/../c.wav", f"{root}2/a.wav", ".."]
+    path = write_csv(root, "path,label\n" + "".join(f"{name},x\n" for name in inside + outside))
+    rows = list_rows(table(path, stay_in_folder=True))
+    assert {row["clip_id"]: row["reason"] for row in rows} == dict.fromkeys(inside) | dict.fromkeys(
+        outside, "outside_folder"
+    )
+    assert {row["detail"] for row in rows} == {None, f"leads out of {root}, and data.stay_in_folder is true"}
+    assert all(row["path"].startswith(f"{root}/") and "/../" not in row["path"] for row in rows if not row["reason"])
+    assert {row["reason"] for row in list_rows(table(path))} == {None}
+
+
+def test_a_link_cannot_turn_a_way_back_into_a_way_out(root, list_rows, tmp_path):
+    (tmp_path / "else" / "where").mkdir(parents=True)
+    (root / "link").symlink_to(tmp_path / "else" / "where")
+    path = write_csv(root, "path,label\nlink/../b.wav,x\nlink/c.wav,x\n")
+    rows = list_rows(table(path, stay_in_folder=True))
+    assert [(row["path"], row["reason"]) for row in rows] == [
+        (str(root / "b.wav"), None),
+        (str(root / "link/c.wav"), None),
+    ]
 
 
 def test_columns_that_are_not_asked_for_are_not_read(root, list_rows):
@@ -477,7 +503,7 @@ def test_the_rows_of_a_table_may_come_in_any_order(root, tmp_path):
 def test_every_column_is_text_even_where_it_is_empty(root, tmp_path):
     touch(root, "a.wav")
     schema = pq.read_schema(list_clips(folder(root), tmp_path))
-    assert schema.names == list(COLUMNS)
+    assert schema.names == [*COLUMNS, *REFUSAL]
     assert {str(kind) for kind in schema.types} == {"string"}
 
 
