@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
-from audiocls.params import RunParams, WeightedLoss
+from audiocls.params import FolderData, RunParams, WeightedLoss
 
 Conflict = tuple[str, str]
 RESERVED_CONFIG_FIELDS = ("num_labels", "id2label", "label2id", "model_type", "problem_type")
@@ -13,6 +14,16 @@ RESERVED_CONFIG_FIELDS = ("num_labels", "id2label", "label2id", "model_type", "p
 def find_conflicts(params: RunParams) -> list[Conflict]:
     """Return every impossible combination as (key, message); an empty list when there is none."""
     return [conflict for rule in _RULES for conflict in rule(params)]
+
+
+def _groups_come_from_one_place(params: RunParams) -> Iterator[Conflict]:
+    data = params.data
+    if (
+        isinstance(data, FolderData)
+        and data.group_by == "folder"
+        and "group" in re.compile(data.pattern or "").groupindex
+    ):
+        yield "data.group_by", "= 'folder': data.pattern has a group (?P<group>...) already; leave out one of the two"
 
 
 def _split_leaves_training_clips(params: RunParams) -> Iterator[Conflict]:
@@ -75,6 +86,7 @@ def _device_is_there(params: RunParams) -> Iterator[Conflict]:
 
 
 _RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
+    _groups_come_from_one_place,
     _split_leaves_training_clips,
     _lengths_are_ordered,
     _family_has_what_is_frozen,

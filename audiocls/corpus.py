@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 
 from audiocls.atomic import write_table
 from audiocls.errors import DataError, name_some
-from audiocls.manifest import COLUMNS
+from audiocls.manifest import COLUMNS, REFUSAL
 from audiocls.waveforms import SHARD_SCHEMA, StorePlan, look_up
 
-QUARANTINE_COLUMNS: Final = [*COLUMNS, "reason", "detail"]
+QUARANTINE_COLUMNS: Final = [*COLUMNS, *REFUSAL]
 CLIPS_SCHEMA: Final = pa.schema(
     [
         *(pa.field(name, pa.string()) for name in COLUMNS),
-        *(field for field in SHARD_SCHEMA if field.name not in ("reason", "detail", "samples")),
+        *(field for field in SHARD_SCHEMA if field.name not in (*REFUSAL, "samples")),
         pa.field("shard", pa.string()),
         pa.field("first_sample", pa.int64()),
     ]
@@ -43,10 +43,13 @@ class Corpus:
 def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> Corpus:
     """Join the manifest with the filled store."""
     rows = pq.read_table(manifest).to_pandas()
-    rows = rows.merge(look_up(plan).drop(columns=["size_bytes", "modified_ns"]), on="path", how="left")
+    found = look_up(plan).drop(columns=["size_bytes", "modified_ns"])
+    rows = rows.merge(found, on="path", how="left", suffixes=("_listed", ""))
+    for column in REFUSAL:  # what the manifest refuses was not read
+        rows[column] = rows[f"{column}_listed"].where(rows["reason_listed"].notna(), rows[column])
     unlabelled = rows["label"].isna()
     rows.loc[unlabelled & rows["reason"].isna(), ["reason", "detail"]] = ["unlabelled", "the source gives no label"]
-    good = rows[rows["reason"].isna()].drop(columns=["reason", "detail"])
+    good = rows[rows["reason"].isna()]
     bad = rows.loc[rows["reason"].notna(), QUARANTINE_COLUMNS]
     table = pa.Table.from_pandas(good, schema=CLIPS_SCHEMA, preserve_index=False)
     digest = _digest(table)

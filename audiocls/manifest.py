@@ -1,8 +1,8 @@
 """The manifest: a Parquet table with a row a clip, listed from a source without reading any audio.
 
 Columns: `clip_id` (unique; the path as the source names it), `path` (absolute), `label` (null where there is none),
-`group` (what must not straddle a split), `split` (null where it is still to be made). Sorted, so that the order never
-depends on the file system.
+`group` (what must not straddle a split), `split` (null where it is still to be made), `reason` and `detail` (null, or
+why the clip goes to quarantine unread). Sorted, so that the order never depends on the file system.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet as pq
+from fsspec.utils import glob_translate
 
 from audiocls.atomic import write_table
 from audiocls.errors import DataError, name_some
 from audiocls.params import FolderData, SampleData, TableData
 from audiocls.sample_corpus import VERSION, build_sample_corpus
+from audiocls.tables import read_columns, text_column
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("clip_id", "path", "label", "group", "split")
+REFUSAL = ("reason", "detail")
 SPLITS = ("train", "validation", "test")
 RECORDING_SUFFIXES = frozenset(
     {
@@ -67,14 +67,16 @@ def _list_folder(params: FolderData) -> pd.DataFrame:
     root = params.path.absolute()
     if not root.is_dir():
         raise DataError(f"data.path = {params.path}: no such directory. It should hold one directory a class.")
+    is_wanted = _name_filter(params)
     rows, skipped = [], []
     for path in _files_below(root):
-        if path.suffix.lower() not in RECORDING_SUFFIXES and path.suffix:
-            skipped.append(path.relative_to(root))
-            continue
         clip_id = path.relative_to(root).as_posix()
-        label = path.relative_to(root).parts[0] if path.parent != root else None
-        group = clip_id if params.group_by == "file" else path.relative_to(root).parent.as_posix()
+        if not is_wanted(clip_id):
+            continue
+        if path.suffix.lower() not in RECORDING_SUFFIXES and path.suffix:
+            skipped.append(clip_id)
+            continue
+        label, group = _label_and_group(clip_id, params)
         rows.append((clip_id, str(path), label, group, None))
     unwritable = [ascii(clip_id) for clip_id, path, *_ in rows if re.search("[\ud800-\udfff]", path)]
     if unwritable:
@@ -87,6 +89,24 @@ def _list_folder(params: FolderData) -> pd.DataFrame:
             "%d files are no recordings by their names and were left out: %s", len(skipped), name_some(skipped)
         )
     return pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+
+
+def _name_filter(params: FolderData) -> Callable[[str], bool]:
+    """Return what says of a path below the root whether `include` and `exclude` leave it in."""
+    include = [re.compile(glob_translate(glob)) for glob in params.include or ["**"]]
+    exclude = [re.compile(glob_translate(glob)) for glob in params.exclude]
+    return lambda name: any(glob.match(name) for glob in include) and not any(glob.match(name) for glob in exclude)
+
+
+def _label_and_group(clip_id: str, params: FolderData) -> tuple[str | None, str]:
+    path = PurePosixPath(clip_id)
+    label = path.parts[0] if len(path.parts) > 1 else None
+    group = path.parent.as_posix() if params.group_by == "folder" else clip_id
+    if params.pattern is None:
+        return label, group
+    found = re.fullmatch(params.pattern, clip_id)
+    named = {name: (text or "").strip() for name, text in found.groupdict().items()} if found else {}
+    return named.get("label") or None, named.get("group") or group
 
 
 def _files_below(root: Path) -> Iterator[Path]:
@@ -106,74 +126,48 @@ def _leads_up(folder: Path) -> bool:
 
 
 def _list_table(params: TableData) -> pd.DataFrame:
-    table = _read_table(params.path)
-    wanted = {
-        "path_column": params.path_column,
-        "label_column": params.label_column,
-        "group_column": params.group_column,
-        "split_column": params.split_column,
+    named = {
+        "data.path_column": params.path_column,
+        "data.label_column": params.label_column,
+        "data.group_column": params.group_column,
+        "data.split_column": params.split_column,
     }
-    _check_columns(params.path, {f"data.{key}": name for key, name in wanted.items() if name}, table.column_names)
-    paths = _text(params, table, params.path_column)
+    table = read_columns(params.path, {key: name for key, name in named.items() if name})
+    paths = text_column(params.path, table, params.path_column)
     if paths.isna().any():
         rows = [int(row) + 1 for row in paths.index[paths.isna()]]
         raise DataError(f"{params.path}: {len(rows)} rows have no {params.path_column}: data rows {name_some(rows)}.")
-    groups = _text(params, table, params.group_column) if params.group_column else paths
-    return pd.DataFrame(
+    groups = text_column(params.path, table, params.group_column) if params.group_column else paths
+    clips = pd.DataFrame(
         {
             "clip_id": paths,
             "path": [str(params.path.absolute().parent / path) for path in paths],
-            "label": _text(params, table, params.label_column),
+            "label": text_column(params.path, table, params.label_column),
             "group": groups.where(groups.notna(), paths),
             "split": _given_splits(params, table),
         }
     )
+    return _refuse_outside(clips, params.path.absolute().parent) if params.stay_in_folder else clips
 
 
-def _check_columns(path: Path, wanted: dict[str, str], columns: list[str]) -> None:
-    missing = [f"{key} = {name}" for key, name in wanted.items() if name not in columns]
-    if missing:
-        raise DataError(f"{path}: no such column: {', '.join(missing)}. Its columns: {name_some(columns, 30)}.")
-    twice = [f"{key} = {name}" for key, name in wanted.items() if columns.count(name) > 1]
-    if twice:
-        raise DataError(f"{path}: several columns have one name: {', '.join(twice)}. Rename all but one.")
+def _refuse_outside(clips: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Give a reason to the clips whose paths lead out of a folder, and make the other paths plain.
 
-
-def _read_table(path: Path) -> pa.Table:
-    """Read a table; every cell of a CSV as text, so that a label 07 stays 07."""
-    if not path.is_file():
-        raise DataError(f"data.path = {path}: no such file.")
-    try:
-        match path.suffix.lower():
-            case ".parquet":
-                return pq.read_table(path)
-            case ".csv":
-                # A transcript may run over several lines.
-                parse = pa.csv.ParseOptions(newlines_in_values=True)
-                header = pa.csv.open_csv(path, parse_options=parse).schema.names
-                convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
-                return pa.csv.read_csv(path, parse_options=parse, convert_options=convert)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"data.path = {path}: the table cannot be read: {error}") from error
-    raise DataError(f"data.path = {path}: a table is .csv or .parquet, and this one is {path.suffix or 'neither'}.")
-
-
-def _text(params: TableData, table: pa.Table, name: str) -> pd.Series:
-    """Return a column as text, stripped of white space; what is null, not a number or blank becomes None."""
-    column = table[name]
-    if pa.types.is_floating(column.type):
-        column = pc.if_else(pc.is_nan(column), None, column)
-    try:
-        text = pc.utf8_trim_whitespace(column.cast(pa.string()))
-    except pa.ArrowException as error:
-        raise DataError(f"{params.path}: the column {name} holds {column.type}, and text is needed.") from error
-    return pd.Series([cell or None for cell in text.to_pylist()], dtype=object)
+    Paths are compared as they are written, without "..", and plain is what is read of them: with "a" a link to
+    elsewhere, "a/../b" means the folder's own "b". Links in the folder were put there by whoever owns it.
+    """
+    folder = Path(os.path.normpath(folder))
+    clips["path"] = [os.path.normpath(path) for path in clips["path"]]
+    detail = f"leads out of {folder}, and data.stay_in_folder is true"
+    inside = [Path(path).is_relative_to(folder) for path in clips["path"]]
+    refusals = [(None, None) if stays else ("outside_folder", detail) for stays in inside]
+    return clips.join(pd.DataFrame(refusals, columns=list(REFUSAL), dtype=object))
 
 
 def _given_splits(params: TableData, table: pa.Table) -> pd.Series | None:
     if not params.split_column:
         return None
-    splits = _text(params, table, params.split_column)
+    splits = text_column(params.path, table, params.split_column)
     odd = splits[~splits.isin(SPLITS)]
     if not odd.empty:
         values = [f"{value!r} ({count} rows)" for value, count in odd.fillna("").value_counts().items()]
@@ -200,11 +194,12 @@ def _numbered(clips: pd.DataFrame) -> pd.DataFrame:
     for row in clips.index[clips.duplicated("clip_id")]:
         name = clips.at[row, "clip_id"]
         clips.at[row, "clip_id"] = next(name + end for end in free[name] if name + end not in taken)
-    return clips[list(COLUMNS)]
+    clips = clips.reindex(columns=[*COLUMNS, *REFUSAL]).astype(object)
+    return clips.where(clips.notna(), None)
 
 
 def _write_manifest(clips: pd.DataFrame, workspace: Path) -> Path:
-    schema = pa.schema([(name, pa.string()) for name in COLUMNS])
+    schema = pa.schema([(name, pa.string()) for name in (*COLUMNS, *REFUSAL)])
     table = pa.Table.from_pandas(clips, schema=schema, preserve_index=False)
     return write_table(table, workspace / "manifests" / f"{_digest(clips)}.parquet")
 

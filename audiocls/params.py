@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from fsspec.utils import glob_translate
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+_GROUPS = {"label", "group"}
 LocalPath = Annotated[Path, Field(strict=False)]
 
 RAW_WAVEFORM_FAMILIES = ("wav2vec2", "hubert", "data2vec-audio", "wavlm")
@@ -34,26 +37,70 @@ class DataParams(Params):
 
 
 class FolderData(DataParams):
-    """A directory a class: `path/LABEL/any/depth/clip.wav`."""
+    """A directory a class, `path/LABEL/any/depth/clip.wav`, or names that a pattern finds the label in."""
 
     source: Literal["folder"]
     path: LocalPath = Field(description="The directory that holds one directory a class.")
+    pattern: str | None = Field(
+        None,
+        description="Regular expression that a file's whole path below `path`, with slashes, must match, with the "
+        "groups (?P<label>...) and, if there is one, (?P<group>...). What does not match has no label. "
+        "null: the first directory is the label.",
+    )
+    include: list[str] = Field(
+        default_factory=list,
+        description="Globs over the path below `path`; files that match none are left out. * and ? stay within a "
+        "directory, ** is any number of them: **/*.wav. Empty: all.",
+    )
+    exclude: list[str] = Field(
+        default_factory=list, description="Globs as in `include`; files that match one are left out."
+    )
     group_by: Literal["file", "folder"] = Field(
         "file", description="What must not straddle a split: each file alone, or the files of one directory together."
     )
 
+    @field_validator("pattern")
+    @classmethod
+    def _names_the_label(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            groups = set(re.compile(pattern).groupindex)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"is no regular expression: {error}") from error
+        if "label" not in groups:
+            raise ValueError("must have a group (?P<label>...)")
+        if groups - _GROUPS:
+            raise ValueError(f"may name the groups label and group, and not {', '.join(sorted(groups - _GROUPS))}")
+        return pattern
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _are_globs(cls, globs: list[str]) -> list[str]:
+        for glob in globs:
+            try:
+                re.compile(glob_translate(glob))
+            except (ValueError, re.error) as error:
+                raise ValueError(f"{glob!r} is no glob: {error}") from error
+        return globs
+
 
 class TableData(DataParams):
-    """A CSV or Parquet table, a row a clip."""
+    """A table with a row a clip: CSV, TSV (tabs, no quoting), Parquet or JSON lines."""
 
     source: Literal["table"]
-    path: LocalPath = Field(description="The table: .csv or .parquet.")
+    path: LocalPath = Field(description="The table: .csv, .tsv, .parquet, .jsonl or .ndjson.")
     path_column: str = Field("path", description="Column of clip paths, absolute or relative to the table's folder.")
     label_column: str = Field("label", description="Column of class names.")
     group_column: str | None = Field(
         None, description="Column of what must not straddle a split. null: each file alone."
     )
     split_column: str | None = Field(None, description="Column of train, validation or test. null: the split is made.")
+    stay_in_folder: bool = Field(
+        False,
+        description="Quarantine, unread, paths that lead out of the table's folder by .. or by being absolute: for "
+        "tables of others. Links in the folder are followed.",
+    )
 
 
 class SampleData(DataParams):

@@ -25,6 +25,7 @@ from typing import Any, Final
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from audiocls import decoding
@@ -108,7 +109,8 @@ def open_store(params: AudioParams, workspace: Path) -> Path:
 def plan_store(manifest: Path, params: AudioParams, workspace: Path) -> StorePlan:
     """Look at every file of the manifest, read none, and cut those that are new into shards."""
     store = open_store(params, workspace)
-    paths = pq.read_table(manifest, columns=["path"])["path"].to_pandas().drop_duplicates()
+    readable = pq.read_table(manifest, columns=["path"], filters=pc.field("reason").is_null())
+    paths = readable["path"].to_pandas().drop_duplicates()
     files = pd.DataFrame([_look_at(path) for path in paths], columns=FILE_SCHEMA.names, dtype=object)
     stored = _stored(store)
     files = _with_hashes(files, _known_files(_met_files(store), stored))

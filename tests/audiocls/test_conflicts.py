@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,20 @@ def test_the_defaults_of_every_family_do_not_conflict():
     assert FAMILIES
     for family in FAMILIES:
         assert conflicts(model={"family": family}) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "group_by", "allowed"),
+    [
+        ("(?P<group>.*)/(?P<label>.*)", "folder", False),
+        ("(?P<group>.*)/(?P<label>.*)", "file", True),
+        (".*/(?P<label>.*)", "folder", True),
+        (None, "folder", True),
+    ],
+)
+def test_groups_come_from_the_pattern_or_from_the_folder(pattern, group_by, allowed):
+    found = conflicts(data={"source": "folder", "path": Path("a"), "pattern": pattern, "group_by": group_by})
+    assert [key for key, _ in found] == ([] if allowed else ["data.group_by"])
 
 
 @pytest.mark.parametrize(("test", "validation", "allowed"), [(0.5, 0.4, True), (0.5, 0.5, False), (0.9, 0.2, False)])

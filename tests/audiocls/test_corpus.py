@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from audiocls.corpus import Corpus, check_quarantine, collect_corpus, quarantine_summary, quarantined
 from audiocls.errors import DataError
 from audiocls.manifest import list_clips
-from audiocls.params import FolderData
+from audiocls.params import FolderData, TableData
 
 
 @pytest.fixture
@@ -112,6 +112,23 @@ def test_the_same_audio_in_another_container_has_the_same_audio_hash(collect, tm
     clips = pq.read_table(collect([("a.wav", "x"), ("a.flac", "x")]).clips).to_pydict()
     assert len(set(clips["content_sha256"])) == 2
     assert len(set(clips["audio_sha256"])) == 1
+
+
+def test_what_the_manifest_refuses_is_quarantined_unread(write_tone, fill_store, tmp_path):
+    for name in ("in/a.wav", "out.wav"):
+        write_tone(tmp_path / name)
+    (tmp_path / "in" / "clips.csv").write_text("path,label\na.wav,x\n../out.wav,x\n../gone.wav,\n")
+    manifest = list_clips(TableData(source="table", path=tmp_path / "in" / "clips.csv", stay_in_folder=True), tmp_path)
+    plan = fill_store(manifest, tmp_path)
+    corpus = collect_corpus(manifest, plan, tmp_path)
+    assert pq.read_table(plan.plan)["path"].to_pylist() == [str(tmp_path / "in" / "a.wav")]
+    assert pq.read_table(corpus.clips)["clip_id"].to_pylist() == ["a.wav"]
+    bad = pq.read_table(corpus.quarantine).to_pylist()
+    assert [(row["clip_id"], row["reason"]) for row in bad] == [
+        ("../gone.wav", "outside_folder"),
+        ("../out.wav", "outside_folder"),
+    ]
+    assert all("data.stay_in_folder" in row["detail"] for row in bad)
 
 
 # The digest

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiocls.errors import DataError
-from audiocls.manifest import COLUMNS, list_clips
+from audiocls.manifest import COLUMNS, REFUSAL, list_clips
 from audiocls.params import FolderData, SampleData, TableData
 
 
@@ -69,6 +69,8 @@ def test_a_directory_is_a_class_however_deep_its_files_lie(root, list_rows):
         "label": "cat",
         "group": "cat/a.wav",
         "split": None,
+        "reason": None,
+        "detail": None,
     }
 
 
@@ -138,6 +140,59 @@ def test_a_name_that_no_table_can_hold_is_told(root, list_rows):
         list_rows(folder(root))
 
 
+def test_a_pattern_finds_label_and_group_in_the_path(root, list_rows):
+    touch(root, "ann/yes_1.wav", "ann/no_2.wav", "bob/deep/yes_1.wav")
+    rows = list_rows(folder(root, pattern=r"(?P<group>\w+)/(?:.*/)?(?P<label>[a-z]+)_\d+\.wav"))
+    assert [(row["clip_id"], row["label"], row["group"]) for row in rows] == [
+        ("ann/no_2.wav", "no", "ann"),
+        ("ann/yes_1.wav", "yes", "ann"),
+        ("bob/deep/yes_1.wav", "yes", "bob"),
+    ]
+
+
+def test_a_pattern_without_a_group_leaves_each_file_or_folder_its_own(root, list_rows):
+    touch(root, "ann/yes_1.wav", "ann/no_2.wav")
+    pattern = r".*/(?P<label>[a-z]+)_\d+\.wav"
+    assert [row["group"] for row in list_rows(folder(root, pattern=pattern))] == ["ann/no_2.wav", "ann/yes_1.wav"]
+    assert {row["group"] for row in list_rows(folder(root, pattern=pattern, group_by="folder"))} == {"ann"}
+
+
+def test_a_file_that_does_not_match_is_a_row_without_a_label(root, list_rows):
+    touch(root, "ann/yes_1.wav", "ann/yes_1.wav.flac", "ann/_3.wav", "stray.wav")
+    rows = list_rows(folder(root, pattern=r"(?P<group>\w+)/(?P<label>[a-z]*)_\d+\.wav"))
+    assert {row["clip_id"]: (row["label"], row["group"]) for row in rows} == {
+        "ann/yes_1.wav": ("yes", "ann"),
+        "ann/yes_1.wav.flac": (None, "ann/yes_1.wav.flac"),
+        "ann/_3.wav": (None, "ann"),
+        "stray.wav": (None, "stray.wav"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "left"),
+    [
+        ([], [], ["a.wav", "x/a.wav", "x/b.flac", "x/y/a.wav"]),
+        (["*.wav"], [], ["a.wav"]),
+        (["**/*.wav"], [], ["a.wav", "x/a.wav", "x/y/a.wav"]),
+        (["*/*.wav", "x/?.flac"], [], ["x/a.wav", "x/b.flac"]),
+        (["x/**"], ["**/a.*"], ["x/b.flac"]),
+        ([], ["x/*"], ["a.wav", "x/y/a.wav"]),
+        ([], ["x/**", "[b-z].wav"], ["a.wav"]),
+    ],
+)
+def test_globs_choose_the_files(root, list_rows, include, exclude, left):
+    touch(root, "a.wav", "x/a.wav", "x/b.flac", "x/y/a.wav")
+    assert [row["clip_id"] for row in list_rows(folder(root, include=include, exclude=exclude))] == left
+
+
+def test_what_the_globs_leave_out_is_not_warned_of_and_nothing_left_is_an_error(root, list_rows, caplog):
+    touch(root, "cat/a.wav", "cat/notes.txt")
+    assert len(list_rows(folder(root, exclude=["**/*.txt"]))) == 1
+    assert caplog.records == []
+    with pytest.raises(DataError, match="no clips found"):
+        list_rows(folder(root, include=["dog/**"]))
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
 def test_a_directory_that_cannot_be_listed_is_not_passed_over(root, list_rows):
     touch(root, "cat/a.wav", "dog/b.wav")
@@ -179,9 +234,9 @@ def test_every_recording_is_listed_once_under_its_own_id(tmp_path_factory, names
 def test_a_csv_has_its_own_column_names_and_paths_from_its_own_folder(root, list_rows):
     path = write_csv(root, "file,word,who,part,notes\nsub/a.wav,yes,ann,train,x\n/else/b.wav,no,bob,test,y\n")
     rows = list_rows(table(path, path_column="file", label_column="word", group_column="who", split_column="part"))
-    assert rows == [
-        {"clip_id": "/else/b.wav", "path": "/else/b.wav", "label": "no", "group": "bob", "split": "test"},
-        {"clip_id": "sub/a.wav", "path": str(root / "sub/a.wav"), "label": "yes", "group": "ann", "split": "train"},
+    assert [tuple(row[name] for name in COLUMNS) for row in rows] == [
+        ("/else/b.wav", "/else/b.wav", "no", "bob", "test"),
+        ("sub/a.wav", str(root / "sub/a.wav"), "yes", "ann", "train"),
     ]
 
 
@@ -250,6 +305,98 @@ def test_a_cell_may_run_over_lines(root, list_rows):
     assert [row["label"] for row in list_rows(table(path))] == ["yes", "no"]
 
 
+def write_table_as(path, frame):
+    match path.suffix:
+        case ".csv":
+            frame.to_csv(path, index=False)
+        case ".tsv":
+            frame.to_csv(path, index=False, sep="\t")
+        case ".parquet":
+            frame.to_parquet(path)
+        case _:
+            frame.to_json(path, orient="records", lines=True)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".TSV"])
+def test_a_table_says_the_same_in_every_format(root, list_rows, suffix):
+    frame = pd.DataFrame(
+        {
+            "path": ["a.wav", "ä b.wav", "c.wav"],
+            "label": ["07", "2026-01-01", None],
+            "group": ["ann", None, "ann"],
+            "split": ["train", "test", "validation"],
+            "text": ["one, two", "tab less", None],
+        }
+    )
+    path = write_table_as(root / f"clips{suffix.lower()}", frame).rename(root / f"clips{suffix}")
+    rows = list_rows(table(path, group_column="group", split_column="split"))
+    assert [tuple(row[name] for name in ("clip_id", "path", "label", "group", "split")) for row in rows] == [
+        ("a.wav", str(root / "a.wav"), "07", "ann", "train"),
+        ("c.wav", str(root / "c.wav"), None, "ann", "validation"),
+        ("ä b.wav", str(root / "ä b.wav"), "2026-01-01", "ä b.wav", "test"),
+    ]
+
+
+def test_a_quotation_mark_in_a_tsv_is_a_letter(root, list_rows):
+    path = write_csv(root, 'path\tsentence\tlabel\na.wav\t"Ach", sprach er\tde\nb.wav\t"open\ten\n', "clips.tsv")
+    assert [(row["clip_id"], row["label"]) for row in list_rows(table(path))] == [("a.wav", "de"), ("b.wav", "en")]
+
+
+def test_json_lines_may_have_numbers_gaps_and_blank_lines(root, list_rows):
+    lines = [
+        '{"path": "a", "label": 7}',
+        "",
+        '{"label": "7", "path": "b"}',
+        '{"path": "c"}',
+        '{"path": "d", "label": NaN}',
+    ]
+    path = write_csv(root, "\ufeff" + "\r\n".join(lines), "clips.jsonl")
+    assert [row["label"] for row in list_rows(table(path))] == ["7", "7", None, None]
+
+
+def test_paths_that_leave_the_folder_are_refused_where_they_must_not(root, list_rows):
+    inside = ["a.wav", "sub/../b.wav", f"{root}/c.wav", "..d.wav", f"{root}/../{root.name}/e.wav"]
+    outside = ["../a.wav", "sub/../../b.wav", "/etc/passwd", f"{root}/../c.wav", f"{root}2/a.wav", ".."]
+    path = write_csv(root, "path,label\n" + "".join(f"{name},x\n" for name in inside + outside))
+    rows = list_rows(table(path, stay_in_folder=True))
+    assert {row["clip_id"]: row["reason"] for row in rows} == dict.fromkeys(inside) | dict.fromkeys(
+        outside, "outside_folder"
+    )
+    assert {row["detail"] for row in rows} == {None, f"leads out of {root}, and data.stay_in_folder is true"}
+    assert all(row["path"].startswith(f"{root}/") and "/../" not in row["path"] for row in rows if not row["reason"])
+    assert {row["reason"] for row in list_rows(table(path))} == {None}
+
+
+def test_a_link_cannot_turn_a_way_back_into_a_way_out(root, list_rows, tmp_path):
+    (tmp_path / "else" / "where").mkdir(parents=True)
+    (root / "link").symlink_to(tmp_path / "else" / "where")
+    path = write_csv(root, "path,label\nlink/../b.wav,x\nlink/c.wav,x\n")
+    rows = list_rows(table(path, stay_in_folder=True))
+    assert [(row["path"], row["reason"]) for row in rows] == [
+        (str(root / "b.wav"), None),
+        (str(root / "link/c.wav"), None),
+    ]
+
+
+def test_columns_that_are_not_asked_for_are_not_read(root, list_rows):
+    path = root / "clips.csv"
+    path.write_bytes(b"path,label,note\na.wav,yes,caf\xe9\n")  # would not be UTF-8
+    assert [row["label"] for row in list_rows(table(path))] == ["yes"]
+
+
+def test_one_column_may_be_label_and_group(root, list_rows):
+    for suffix in (".csv", ".parquet", ".jsonl"):
+        path = write_table_as(root / f"clips{suffix}", pd.DataFrame({"path": ["a"], "label": ["x"]}))
+        assert [(row["label"], row["group"]) for row in list_rows(table(path, group_column="label"))] == [("x", "x")]
+
+
+def test_a_folder_named_like_a_partition_adds_no_column(root, list_rows):
+    (root / "label=z").mkdir()
+    path = write_table_as(root / "label=z" / "clips.parquet", pd.DataFrame({"path": ["a"], "label": ["x"]}))
+    assert [row["label"] for row in list_rows(table(path))] == ["x"]
+
+
 def test_missing_columns_are_all_named_with_those_that_are_there(root, list_rows):
     path = write_csv(root, "file;word\na.wav;yes\n")
     with pytest.raises(DataError) as caught:
@@ -292,8 +439,19 @@ def test_a_blank_path_is_named_by_its_row(root, list_rows):
         ("clips.csv", b"path,label\na.wav,caf\xe9\n", "the table cannot be read: .*invalid UTF8 data"),
         ("clips.csv", b"path,label\na,b,c\n", "the table cannot be read: .*Expected 2 columns, got 3"),
         ("clips.parquet", b"PAR1 and no more PAR1", "the table cannot be read"),
-        ("clips.tsv", b"path\tlabel\n", r"a table is \.csv or \.parquet, and this one is \.tsv"),
-        ("clips", b"path,label\n", "and this one is neither"),
+        ("clips.xlsx", b"PK", r"a table is \.csv, \.tsv, \.parquet, \.jsonl or \.ndjson, and this one is \.xlsx"),
+        ("clips", b"path,label\n", "and this one is none of them"),
+        ("clips.tsv", b"path\tlabel\n", "no clips found"),
+        ("clips.jsonl", b"\n", "no clips found"),
+        ("clips.jsonl", b'{"path": "a", "label": "x"}\n{"path":', "line 2 is not valid JSON"),
+        ("clips.jsonl", b'{"path": "caf\xe9"}\n', "line 1 is not valid JSON: .*can't decode byte"),
+        ("clips.ndjson", b"[1]\n", "line 1 must be an object, and is list"),
+        ("clips.jsonl", b'{"path": "a", "label": ["x"]}\n', "line 1: label holds list, and text is needed"),
+        (
+            "clips.jsonl",
+            b'{"path": "a", "word": "x"}\n',
+            "no such column: data.label_column = label. Its columns: path",
+        ),
     ],
 )
 def test_a_file_that_is_no_table_is_told(root, list_rows, name, content, message):
@@ -345,7 +503,7 @@ def test_the_rows_of_a_table_may_come_in_any_order(root, tmp_path):
 def test_every_column_is_text_even_where_it_is_empty(root, tmp_path):
     touch(root, "a.wav")
     schema = pq.read_schema(list_clips(folder(root), tmp_path))
-    assert schema.names == list(COLUMNS)
+    assert schema.names == [*COLUMNS, *REFUSAL]
     assert {str(kind) for kind in schema.types} == {"string"}
 
 

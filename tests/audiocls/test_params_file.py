@@ -395,3 +395,28 @@ def test_no_default_is_out_of_its_own_bounds():
     defaults = RunParams(data=SampleData(source="sample"))
     assert RunParams.model_validate(json.loads(defaults.model_dump_json())) == defaults
     assert math.isfinite(defaults.training.learning_rate)
+
+
+# What a folder's pattern and globs must be
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "pattern: '(?P<label>['",
+            "data.pattern = '(?P<label>[': is no regular expression: unterminated character set",
+        ),
+        ("pattern: '(.*)/.*'", "data.pattern = '(.*)/.*': must have a group (?P<label>...)"),
+        (
+            "pattern: '(?P<label>.)(?P<speaker>.)'",
+            "data.pattern = '(?P<label>.)(?P<speaker>.)': may name the groups label and group, and not speaker",
+        ),
+        ("include: ['a**b']", "data.include = ['a**b']: 'a**b' is no glob: "),
+        ("exclude: '*.wav'", "data.exclude = '*.wav': "),
+    ],
+)
+def test_a_pattern_or_glob_that_cannot_work_is_told_with_the_other_mistakes(mistakes, line, message):
+    lines = mistakes(f"data:\n  source: folder\n  path: a\n  {line}\nseed: -1\nsplit: {{test_fraction: 0.9}}\n")
+    assert {text.split(" ")[0] for text in lines} == {message.split(" ")[0], "seed", "split.test_fraction"}
+    assert any(text.startswith(message) for text in lines)

@@ -1,0 +1,133 @@
+"""Tables of clips as users bring them: of any format, read as text, and only the columns that are asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from audiocls.errors import DataError, name_some
+
+_DELIMITED: Final = {
+    # A transcript may run over several lines.
+    ".csv": pa.csv.ParseOptions(newlines_in_values=True),
+    # A quotation mark in a TSV is a letter like any other: Common Voice has transcripts that begin with one.
+    ".tsv": pa.csv.ParseOptions(delimiter="\t", quote_char=False),
+}
+_JSON_LINES: Final = (".jsonl", ".ndjson")
+_FORMATS: Final = ".csv, .tsv, .parquet, .jsonl or .ndjson"
+
+
+def read_columns(path: Path, wanted: dict[str, str]) -> pa.Table:
+    """Read some columns of a table, by its suffix; every cell of a CSV or TSV as text, so that a label 07 stays 07.
+
+    Args:
+        path: The table.
+        wanted: The params key of each column and the column's name, e.g. {"data.path_column": "path"}.
+
+    Raises:
+        DataError: The table is not there, is none or is broken, or lacks a column or has it twice.
+    """
+    if not path.is_file():
+        raise DataError(f"data.path = {path}: no such file.")
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".parquet":
+            return _read_parquet(path, wanted)
+        if suffix in _DELIMITED:
+            return _read_delimited(path, wanted, _DELIMITED[suffix])
+        if suffix in _JSON_LINES:
+            return _read_json_lines(path, wanted)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"data.path = {path}: the table cannot be read: {error}") from error
+    raise DataError(f"data.path = {path}: a table is {_FORMATS}, and this one is {path.suffix or 'none of them'}.")
+
+
+def check_columns(place: Path | str, wanted: dict[str, str], columns: Sequence[str]) -> None:
+    """Stop where a wanted column is missing or is there several times.
+
+    Raises:
+        DataError: Names all of them, with their params keys.
+    """
+    missing = [f"{key} = {name}" for key, name in wanted.items() if name not in columns]
+    if missing:
+        raise DataError(f"{place}: no such column: {', '.join(missing)}. Its columns: {name_some(columns, 30)}.")
+    twice = [f"{key} = {name}" for key, name in wanted.items() if columns.count(name) > 1]
+    if twice:
+        raise DataError(f"{place}: several columns have one name: {', '.join(twice)}. Rename all but one.")
+
+
+def text_column(place: Path | str, table: pa.Table, name: str) -> pd.Series:
+    """Return a column as text, stripped of white space; what is null, not a number or blank becomes None."""
+    column = table[name]
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+    try:
+        text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    except pa.ArrowException as error:
+        raise DataError(f"{place}: the column {name} holds {column.type}, and text is needed.") from error
+    return pd.Series([cell or None for cell in text.to_pylist()], dtype=object)
+
+
+def _read_parquet(path: Path, wanted: dict[str, str]) -> pa.Table:
+    # Not pq.read_table, which takes a folder named split=train for a column of the table.
+    with pq.ParquetFile(path) as file:
+        check_columns(path, wanted, file.schema_arrow.names)
+        return file.read(columns=_once(wanted))
+
+
+def _read_delimited(path: Path, wanted: dict[str, str], parse: pa.csv.ParseOptions) -> pa.Table:
+    check_columns(path, wanted, pa.csv.open_csv(path, parse_options=parse).schema.names)
+    names = _once(wanted)
+    convert = pa.csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, pa.string()))
+    return pa.csv.read_csv(path, parse_options=parse, convert_options=convert)
+
+
+# Not pyarrow's own reader: it makes a time of the label "2026-01-01", and of a column with 7 and "7" an error.
+def _read_json_lines(path: Path, wanted: dict[str, str]) -> pa.Table:
+    names = _once(wanted)
+    cells: dict[str, list[str | None]] = {name: [] for name in names}
+    columns: dict[str, None] = {}
+    for number, row in _json_rows(path):
+        columns.update(dict.fromkeys(row))
+        for name in names:
+            cells[name].append(_json_cell(row.get(name), f"{path}: line {number}: {name}"))
+    if columns:
+        check_columns(path, wanted, list(columns))
+    return pa.table({name: pa.array(column, pa.string()) for name, column in cells.items()})
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number and the object of each line that is not blank."""
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8-sig"))
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}: line {number} is not valid JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise DataError(f"{path}: line {number} must be an object, and is {type(row).__name__}.")
+            yield number, row
+
+
+def _json_cell(value: Any, place: str) -> str | None:
+    # NaN, which Python's writer has for a missing value, is the one number that is not itself.
+    if value is None or value != value:
+        return None
+    if isinstance(value, dict | list):
+        raise DataError(f"{place} holds {type(value).__name__}, and text is needed.")
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _once(wanted: dict[str, str]) -> list[str]:
+    """Return the wanted names without repetition: one column may be both label and group."""
+    return list(dict.fromkeys(wanted.values()))
