@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
@@ -39,7 +42,7 @@ def name_run() -> str:
     return f"{Path(flow_run.parameters['params_file']).stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
-@flow(name="train-flow", flow_run_name=name_run)
+@flow(name="train-flow", flow_run_name=name_run, task_runner=ThreadPoolTaskRunner[Any](max_workers=os.cpu_count()))
 def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult:
     """Run every stage once, in order, and return the tracked test metrics."""
     params = load_params(params_file, overrides)
