@@ -7,7 +7,6 @@ import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -42,7 +41,12 @@ def name_run() -> str:
     return f"{Path(flow_run.parameters['params_file']).stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
-@flow(name="train-flow", flow_run_name=name_run, task_runner=ThreadPoolTaskRunner[Any](max_workers=os.cpu_count()))
+# As many shards at a time as there are cores: Prefect's default would start all of them, and hold all in memory.
+@flow(
+    name="train-flow",
+    flow_run_name=name_run,
+    task_runner=ThreadPoolTaskRunner(max_workers=os.cpu_count()),  # type: ignore[arg-type]  # Prefect's types disagree
+)
 def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult:
     """Run every stage once, in order, and return the tracked test metrics."""
     params = load_params(params_file, overrides)
