@@ -34,7 +34,7 @@ $(VENV)/.train: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	@$(PIP_INSTALL) --editable '.[sample,dev]'
+	@$(PIP_INSTALL) --editable '.[sample,formats,dev]'
 	@touch $@
 
 train: $(VENV)/.train ## Train on PARAMS (params/quickstart.yaml), with overrides in ARGS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,11 +12,12 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from audiocls.containers import INSTALL, ContainerError, ContainerFile, is_installed, recognise
 from audiocls.errors import DataError
 from audiocls.params import AudioParams
 
-ALGORITHM: Final = 1
-"""Part of every store's key. Raise it when the same bytes would become other samples."""
+ALGORITHM: Final = 2
+"""Part of every store's key. Raise it when the same bytes would become other samples. 2: PyAV."""
 
 FULL_SCALE: Final = 32_768.0
 # Beyond these a header is damaged or hostile; they bound what is allocated together with max_file_seconds.
@@ -34,6 +36,10 @@ class UnusableClipError(DataError):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class MissingDecoderError(UnusableClipError):
+    """A recording that an extra would read: worth another try with every run, as nobody can tell when it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,27 +94,58 @@ def _read(content: bytes, params: AudioParams) -> tuple[NDArray[np.float32], int
     """Return (frames, channels) float32, the rate and the format, after checking the header's word on the length."""
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
-            _check_header(file, len(content), params)
+            _check_header(file.samplerate, file.channels, file.frames / max(file.samplerate, 1), params)
+            _check_frames(file.frames, len(content))
             channels = file.read(dtype="float32", always_2d=True)
             rate_hz, source_format = int(file.samplerate), f"{file.format}/{file.subtype}"
     except soundfile.SoundFileError as error:
-        raise UnusableClipError("unreadable", _plain(error)) from error
+        channels, rate_hz, source_format = _read_container(content, _plain(error), params)
     _check_samples(channels, rate_hz, params)
     return channels, rate_hz, source_format
 
 
-def _check_header(file: soundfile.SoundFile, num_bytes: int, params: AudioParams) -> None:
-    if not 0 < file.samplerate <= MAX_RATE_HZ or not 0 < file.channels <= MAX_CHANNELS:
-        raise UnusableClipError("unreadable", f"the header says {file.samplerate} Hz and {file.channels} channels")
-    seconds = file.frames / file.samplerate
+def _read_container(content: bytes, refusal: str, params: AudioParams) -> tuple[NDArray[np.float32], int, str]:
+    """Read as `_read` does what libsndfile refuses, where it is a container that PyAV knows."""
+    container = recognise(content)
+    if container is None:
+        raise UnusableClipError("unreadable", refusal)
+    if not is_installed():
+        raise MissingDecoderError(
+            "unreadable", f"{refusal.rstrip('.')}; it looks like {container.name}, which {INSTALL} might read"
+        )
+    try:
+        with ContainerFile(content, container) as file:
+            _check_header(file.rate_hz, file.channels, file.seconds, params)
+            blocks = [np.zeros((0, file.channels), np.float32), *_up_to_limit(file, params)]
+            return np.concatenate(blocks), file.rate_hz, file.format
+    except (ContainerError, ValueError) as error:  # ValueError: blocks of different channels
+        raise UnusableClipError("unreadable", str(error)) from error
+
+
+def _up_to_limit(file: ContainerFile, params: AudioParams) -> Iterator[NDArray[np.float32]]:
+    """Yield blocks, and stop as soon as they are longer than a file may be, whatever its header said."""
+    frames = 0
+    for block in file.blocks():
+        frames += len(block)
+        if frames > params.max_file_seconds * file.rate_hz:
+            raise _too_long(frames / file.rate_hz, params)
+        yield block
+
+
+def _check_header(rate_hz: int, channels: int, seconds: float, params: AudioParams) -> None:
+    if not 0 < rate_hz <= MAX_RATE_HZ or not 0 < channels <= MAX_CHANNELS:
+        raise UnusableClipError("unreadable", f"the header says {rate_hz} Hz and {channels} channels")
     if seconds > params.max_file_seconds:
-        raise UnusableClipError(
-            "too_long", f"{seconds:.1f} s, and audio.max_file_seconds is {params.max_file_seconds:g}"
-        )
-    if file.frames > num_bytes * MAX_FRAMES_PER_BYTE:
-        raise UnusableClipError(
-            "unreadable", f"the header says {file.frames} frames, and the file has {num_bytes} bytes"
-        )
+        raise _too_long(seconds, params)
+
+
+def _too_long(seconds: float, params: AudioParams) -> UnusableClipError:
+    return UnusableClipError("too_long", f"{seconds:.1f} s, and audio.max_file_seconds is {params.max_file_seconds:g}")
+
+
+def _check_frames(frames: int, num_bytes: int) -> None:
+    if frames > num_bytes * MAX_FRAMES_PER_BYTE:
+        raise UnusableClipError("unreadable", f"the header says {frames} frames, and the file has {num_bytes} bytes")
 
 
 def _check_samples(channels: NDArray[np.float32], rate_hz: int, params: AudioParams) -> None:

@@ -23,7 +23,8 @@ from fsspec.utils import glob_translate
 
 from audiocls.atomic import write_table
 from audiocls.errors import DataError, name_some
-from audiocls.params import FolderData, SampleData, TableData
+from audiocls.hub_source import list_data_set
+from audiocls.params import DataSource, FolderData, HubData, SampleData, TableData
 from audiocls.sample_corpus import VERSION, build_sample_corpus
 from audiocls.tables import read_columns, text_column
 
@@ -40,7 +41,7 @@ RECORDING_SUFFIXES = frozenset(
 )  # fmt: skip
 
 
-def list_clips(params: FolderData | TableData | SampleData, workspace: Path) -> Path:
+def list_clips(params: DataSource, workspace: Path) -> Path:
     """List the clips of a source; return the path of the manifest, which is named by its content.
 
     Raises:
@@ -52,6 +53,8 @@ def list_clips(params: FolderData | TableData | SampleData, workspace: Path) -> 
             clips = _list_folder(params)
         case TableData():
             clips = _list_table(params)
+        case HubData():
+            clips = list_data_set(params, workspace)
         case SampleData():
             clips = _list_table(_sample_table(params, workspace))
     if clips.empty:
@@ -59,8 +62,13 @@ def list_clips(params: FolderData | TableData | SampleData, workspace: Path) -> 
     return _write_manifest(_numbered(clips), workspace)
 
 
-def _where(params: FolderData | TableData | SampleData) -> str:
-    return "the sample corpus" if isinstance(params, SampleData) else str(params.path)
+def _where(params: DataSource) -> str:
+    match params:
+        case SampleData():
+            return "the sample corpus"
+        case HubData():
+            return params.name
+    return str(params.path)
 
 
 def _list_folder(params: FolderData) -> pd.DataFrame:

@@ -103,6 +103,34 @@ class TableData(DataParams):
     )
 
 
+class HubData(DataParams):
+    """A `datasets` data set: of the hub, saved by `save_to_disk`, or a local folder that `load_dataset` takes."""
+
+    source: Literal["hub"]
+    name: str = Field(min_length=1, description="A hub id, e.g. PolyAI/minds14, or the path of a local folder.")
+    config: str | None = Field(None, description="The data set's configuration, e.g. a language. null: its default.")
+    revision: str | None = Field(
+        None, description="Branch, tag or commit on the hub; a commit keeps runs comparable. null: the newest."
+    )
+    splits: dict[Literal["train", "validation", "test"], str] | None = Field(
+        None,
+        description="The data set's split for each of ours, e.g. {train: train, test: test}; one that is not named is "
+        "made out of train. null: all of its splits together, and the split is made.",
+    )
+    audio_column: str = Field("audio", description="Column of audio, of bytes, or of paths.")
+    label_column: str = Field("label", description="Column of class names, or of ids that the data set has names for.")
+    group_column: str | None = Field(
+        None, description="Column of what must not straddle a split. null: each clip alone."
+    )
+
+    @field_validator("splits")
+    @classmethod
+    def _train_somewhere(cls, splits: dict[str, str] | None) -> dict[str, str] | None:
+        if splits is not None and "train" not in splits:
+            raise ValueError("must name a split for train")
+        return splits
+
+
 class SampleData(DataParams):
     """Ten spoken digits by many synthetic voices, long-tailed; the voice is the group. Needs the extra `sample`."""
 
@@ -111,6 +139,9 @@ class SampleData(DataParams):
     clips: int = Field(1_800, ge=30, le=1_000_000, description="Clips in all.")
     imbalance_ratio: float = Field(10.0, ge=1, description="Clips of the most frequent class per clip of the rarest.")
     seed: int = Field(1, ge=0, description="Of the corpus; not the run's, so that runs stay comparable.")
+
+
+DataSource = FolderData | TableData | HubData | SampleData
 
 
 class AudioParams(Params):
@@ -232,7 +263,7 @@ class RunParams(Params):
     experiment: str = Field("audiocls", min_length=1, description="The MLflow experiment.")
     seed: int = Field(17, ge=0, lt=2**32, description="The one number that every stage draws its randomness from.")
     workspace: LocalPath = Field(Path("workspace"), description="Stores, runs and the default mlflow.db.")
-    data: Annotated[FolderData | TableData | SampleData, Field(discriminator="source")]
+    data: Annotated[DataSource, Field(discriminator="source")]
     audio: AudioParams = AudioParams()
     split: SplitParams = SplitParams()
     model: ModelParams = ModelParams()

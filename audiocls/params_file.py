@@ -211,7 +211,7 @@ def _describe(raw: Raw, detail: Any) -> Mistake:
             return Mistake(key, f"= {_short(value)}: must be a section with keys of its own")
         case "path_type":
             return Mistake(key, f"= {_short(value)}: must be a path")
-    if detail["type"] == "invalid_key" or detail["loc"][-1] == "[key]":
+    if detail["type"] == "invalid_key" or (detail["loc"][-1] == "[key]" and detail["type"] != "literal_error"):
         return Mistake(key, "is no text, and a key must be; put it in quotes")
     message = detail["msg"].removeprefix("Input ").removeprefix("Value error, ").replace("should be", "must be")
     return Mistake(key, f"= {_short(value)}: {message}")

@@ -204,10 +204,16 @@ def _decoded_rows(files: list[dict[str, Any]], have: set[str], params: AudioPara
         if fault:
             file |= {"reason": "unreadable", "detail": fault}
             continue
-        file["content_sha256"] = digest = hashlib.sha256(content).hexdigest()
+        digest = hashlib.sha256(content).hexdigest()
         if digest not in have:
+            try:
+                yield _decoded_row(digest, content, params)
+            except decoding.MissingDecoderError as error:
+                # Said of the file and not of the bytes, so that it is tried again.
+                file |= {"reason": error.reason, "detail": error.detail}
+                continue
             have.add(digest)
-            yield _decoded_row(digest, content, params)
+        file["content_sha256"] = digest
 
 
 def _read_content(file: dict[str, Any]) -> tuple[bytes, str | None]:
@@ -226,6 +232,8 @@ def _read_content(file: dict[str, Any]) -> tuple[bytes, str | None]:
 def _decoded_row(digest: str, content: bytes, params: AudioParams) -> dict[str, Any]:
     try:
         recording = decoding.decode(content, params)
+    except decoding.MissingDecoderError:
+        raise
     except decoding.UnusableClipError as error:
         return {"content_sha256": digest, "reason": error.reason, "detail": error.detail}
     samples = recording.samples.astype("<i2", copy=False).tobytes()

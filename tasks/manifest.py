@@ -8,7 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from audiocls import manifest
-from audiocls.params import FolderData, SampleData, TableData
+from audiocls.params import DataSource
 from audiocls.stopwatch import timed
 from tasks.retries import unless_mistaken
 
@@ -17,6 +17,6 @@ from tasks.retries import unless_mistaken
 # Prefect's keys would hash paths by their names, and miss a changed file and an edit in the library.
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
-def ingest(data: FolderData | TableData | SampleData, workspace: Path) -> Path:
+def ingest(data: DataSource, workspace: Path) -> Path:
     """List the clips and labels; return the manifest."""
     return manifest.list_clips(data, workspace)

@@ -16,6 +16,7 @@ from audiocls.errors import ParamsError
 from audiocls.params import (
     FAMILIES,
     FolderData,
+    HubData,
     NoBalance,
     RunParams,
     SampleData,
@@ -142,7 +143,7 @@ def test_a_mistake_names_its_key_its_value_and_what_is_right(mistakes, text, lin
         ("seed: 3", "data is missing"),
         ("data: {source: table}", "data.path is missing"),
         ("data: {path: x}", "data.source is missing; it says which of the others apply"),
-        ("data: {source: disk}", "data.source = 'disk': must be one of 'folder', 'table', 'sample'"),
+        ("data: {source: disk}", "data.source = 'disk': must be one of 'folder', 'table', 'hub', 'sample'"),
         (
             "data: {source: table, path: x, group_by: folder}",
             "data.group_by = 'folder': unknown key of data.source=table; it belongs to data.source=folder",
@@ -263,7 +264,10 @@ def test_the_last_of_two_overrides_of_a_key_counts(load):
         ("seed.x=3", "seed = {'x': 3}: must be a valid integer (given as an override)"),
         ("trainingepochs=5", "trainingepochs = 5: unknown key; did you mean training.epochs? (given as an override)"),
         ("training.epochs=-1", "training.epochs = -1: must be greater than 0 (given as an override)"),
-        ("data.source=disk", "data.source = 'disk': must be one of 'folder', 'table', 'sample' (given as an override)"),
+        (
+            "data.source=disk",
+            "data.source = 'disk': must be one of 'folder', 'table', 'hub', 'sample' (given as an override)",
+        ),
     ],
 )
 def test_a_bad_override_is_named(mistakes, override, line):
@@ -331,6 +335,13 @@ words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=1
 positive = st.floats(min_value=0, exclude_min=True, allow_nan=False, allow_infinity=False)
 data = st.one_of(
     st.builds(FolderData, source=st.just("folder"), path=words.map(Path), group_by=st.sampled_from(["file", "folder"])),
+    st.builds(
+        HubData,
+        source=st.just("hub"),
+        name=words,
+        config=words | st.none(),
+        splits=st.none() | st.fixed_dictionaries({"train": words}, optional={"test": words}),
+    ),
     st.builds(TableData, source=st.just("table"), path=words.map(Path), label_column=words, group_column=words),
     st.builds(SampleData, source=st.just("sample"), clips=st.integers(30, 1_000_000)),
 )
@@ -420,3 +431,14 @@ def test_a_pattern_or_glob_that_cannot_work_is_told_with_the_other_mistakes(mist
     lines = mistakes(f"data:\n  source: folder\n  path: a\n  {line}\nseed: -1\nsplit: {{test_fraction: 0.9}}\n")
     assert {text.split(" ")[0] for text in lines} == {message.split(" ")[0], "seed", "split.test_fraction"}
     assert any(text.startswith(message) for text in lines)
+
+
+def test_a_hub_data_set_takes_only_our_splits_and_needs_one_to_train_on(load, mistakes):
+    data = "data: {{source: hub, name: someone/something, splits: {splits}}}\n"
+    assert load(data.format(splits="{train: train, test: exam}")).data.splits == {"train": "train", "test": "exam"}
+    assert mistakes(data.format(splits="{test: test}")) == [
+        "data.splits = {'test': 'test'}: must name a split for train"
+    ]
+    assert mistakes(data.format(splits="{train: train, dev: dev}")) == [
+        "data.splits.dev = 'dev': must be 'train', 'validation' or 'test'"
+    ]

@@ -1,0 +1,101 @@
+"""Recordings that libsndfile does not read, such as m4a, AAC, WMA and WebM, through PyAV: the extra `formats`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import av
+
+INSTALL: Final = "pip install 'audiocls[formats]'"
+
+# The demuxer is named and not guessed by FFmpeg, some of whose formats are lists of other files to be opened.
+_SIGNATURES: Final = (
+    (4, b"ftyp", "MP4", "mov"),
+    (0, bytes.fromhex("3026b2758e66cf11"), "ASF", "asf"),
+    (0, bytes.fromhex("1a45dfa3"), "MATROSKA", "matroska"),
+    (0, b"wvpk", "WAVPACK", "wv"),
+    (0, b"#!AMR", "AMR", "amr"),
+)
+
+
+class Container(NamedTuple):
+    """A kind of file: its name to us and that of FFmpeg's demuxer."""
+
+    name: str
+    demuxer: str
+
+
+class ContainerError(Exception):
+    """FFmpeg cannot decode the bytes."""
+
+
+def recognise(content: bytes) -> Container | None:
+    """Say by the first bytes which container this is; None where it is none that we know."""
+    for start, signature, name, demuxer in _SIGNATURES:
+        if content.startswith(signature, start):
+            return Container(name, demuxer)
+    # ADTS: twelve bits of ones, one of either version, and layer 0, which MPEG audio does not use.
+    if len(content) > 1 and content[0] == 0xFF and content[1] & 0xF6 == 0xF0:
+        return Container("AAC", "aac")
+    return None
+
+
+def is_installed() -> bool:
+    """Say whether PyAV is there."""
+    return find_spec("av") is not None
+
+
+class ContainerFile:
+    """An open recording: what its header says, and its samples block by block.
+
+    Raises:
+        ContainerError: The header cannot be read, or there is no sound in the file.
+    """
+
+    def __init__(self, content: bytes, container: Container) -> None:
+        import av
+
+        try:
+            self._file = av.open(io.BytesIO(content), format=container.demuxer, metadata_errors="replace")
+        except av.FFmpegError as error:
+            raise ContainerError(_plain(container, error)) from error
+        if not self._file.streams.audio:
+            self._file.close()
+            raise ContainerError(f"{container.name}: there is no sound in it")
+        self._container = container
+        self._stream: av.AudioStream = self._file.streams.audio[0]
+        self.rate_hz = int(self._stream.rate or 0)
+        self.channels = int(self._stream.channels or 0)
+        self.seconds = (self._file.duration or 0) / av.time_base  # as the header says; 0 where it does not
+        self.format = f"{container.name}/{self._stream.codec_context.name.upper()}"
+
+    def __enter__(self) -> ContainerFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Yield (frames, channels), at the rate and with the channels of the first block."""
+        import av
+
+        # Packed: PyAV 18 cannot make an array of more than seven planes.
+        to_float = av.AudioResampler(format="flt")
+        try:
+            for frame in self._file.decode(self._stream):
+                for block in to_float.resample(frame):
+                    yield block.to_ndarray().reshape(-1, block.layout.nb_channels)
+        except (av.FFmpegError, ValueError) as error:  # ValueError: the rate or the channels change on the way
+            raise ContainerError(_plain(self._container, error)) from error
+
+
+def _plain(container: Container, error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"{container.name}: {reason}"
