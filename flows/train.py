@@ -13,12 +13,13 @@ from prefect.runtime import flow_run
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
 from flows.command_line import run_flow
+from tasks.audit import audit_corpus
 from tasks.balance import balance_classes
 from tasks.corpus import check_quarantine, collect_corpus
 from tasks.evaluation import evaluate
 from tasks.manifest import ingest
 from tasks.splits import assign_splits
-from tasks.tracking import log_balance, log_corpus, log_results, open_run, publish_summary
+from tasks.tracking import log_audit, log_balance, log_corpus, log_results, open_run, publish_summary
 from tasks.training import fit
 from tasks.waveforms import cache_waveforms
 
@@ -49,6 +50,7 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
         corpus = collect_corpus(manifest, filled, params.workspace)
         log_corpus(run, corpus)
         check_quarantine(corpus, params.data.max_bad_fraction)
+        log_audit(run, audit_corpus(corpus, run.folder / "data"))
         splits = assign_splits(corpus, params.split, params.seed, params.workspace)
         # Balance after the split and on training clips only: a copy of a test clip in training
         # would inflate every metric below.
