@@ -30,7 +30,7 @@ def draw_confusion(counts: pd.DataFrame, title: str, target: Path) -> Path:
     shares = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
-    names = [_short(str(name)) for name in counts.index]
+    names = [shortened(str(name)) for name in counts.index]
     axes.set_xticks(range(number), names, rotation=90, parse_math=False)
     axes.set_yticks(range(number), names, parse_math=False)
     axes.set(xlabel="predicted", ylabel="true")
@@ -50,14 +50,14 @@ def draw_class_counts(before: dict[str, int], after: dict[str, int], target: Pat
     positions = np.arange(len(names))
     axes.barh(positions - 0.2, [before[name] for name in names], height=0.4, label="before", color="#9ecae1")
     axes.barh(positions + 0.2, [after.get(name, 0) for name in names], height=0.4, label="after", color="#3182bd")
-    axes.set_yticks(positions, [_short(name) for name in names], parse_math=False)
+    axes.set_yticks(positions, [shortened(name) for name in names], parse_math=False)
     axes.invert_yaxis()
     axes.set(xlabel="training clips seen in an epoch")
     axes.legend()
     return _save(figure, target)
 
 
-def _short(name: str) -> str:
+def shortened(name: str) -> str:
     """Cut a name that would leave the picture no room."""
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +9,7 @@ import pandas as pd
 from audiocls.balance import Balanced
 from audiocls.corpus import Corpus, quarantine_summary
 from audiocls.evaluation import Evaluation
+from audiocls.markdown import escaped
 from audiocls.tracking import TrackedRun
 from audiocls.training import TrainedModel
 
@@ -22,8 +22,6 @@ _SHOWN_METRICS = {
     "f1_weighted": "F1, weighted",
 }
 _SHOWN_CLASSES = 30
-# What Markdown or HTML could take for its own; an underscore inside a word is left, as it is common and harmless.
-_MARKUP = re.compile(r"""[&<>"'|\\`*~\[\]]|(?<![^\W_])_|_(?![^\W_])""")
 
 
 def summarise(run: TrackedRun, corpus: Corpus, balanced: Balanced, model: TrainedModel, evaluation: Evaluation) -> str:
@@ -60,15 +58,10 @@ def _class_table(report: Path, balanced: Balanced) -> list[str]:
     for row in table.itertuples():
         before, after = balanced.counts_before[row.label], balanced.counts_after[row.label]
         f1 = "" if pd.isna(row.f1) else f"{row.f1:.4f}"
-        lines.append(f"| {_escaped(row.label)} | {before} | {after} | {row.clips} | {f1} |")
+        lines.append(f"| {escaped(row.label)} | {before} | {after} | {row.clips} | {f1} |")
     if left_out > 0:
         lines += ["", f"and {left_out} classes more in `{report}`"]
     return lines
-
-
-def _escaped(label: str) -> str:
-    """Keep a label from being read as HTML, as Markdown, or as more than one cell of a table."""
-    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", " ".join(label.split()))
 
 
 def _link(run: TrackedRun) -> str:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
 from prefect import flow
-from prefect.runtime import flow_run
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
 from flows.command_line import run_flow
+from flows.runs import SHARD_RUNNER, name_run
+from tasks.audit import audit_corpus
 from tasks.balance import balance_classes
 from tasks.corpus import check_quarantine, collect_corpus
 from tasks.evaluation import evaluate
 from tasks.manifest import ingest
 from tasks.splits import assign_splits
-from tasks.tracking import log_balance, log_corpus, log_results, open_run, publish_summary
+from tasks.tracking import log_audit, log_balance, log_corpus, log_results, open_run, publish_summary
 from tasks.training import fit
 from tasks.waveforms import cache_waveforms
 
@@ -36,17 +33,7 @@ class TrainResult:
     summary: str
 
 
-def name_run() -> str:
-    """Name a run by its params file and the time, e.g. phrases-20261122-120501; MLflow's run gets the same name."""
-    return f"{Path(flow_run.parameters['params_file']).stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-
-
-# As many shards at a time as there are cores: Prefect's default would start all of them, and hold all in memory.
-@flow(
-    name="train-flow",
-    flow_run_name=name_run,
-    task_runner=ThreadPoolTaskRunner(max_workers=os.cpu_count()),  # type: ignore[arg-type]  # Prefect's types disagree
-)
+@flow(name="train-flow", flow_run_name=name_run, task_runner=SHARD_RUNNER)
 def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult:
     """Run every stage once, in order, and return the tracked test metrics."""
     params = load_params(params_file, overrides)
@@ -56,6 +43,7 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
         corpus = collect_corpus(manifest, filled, params.workspace)
         log_corpus(run, corpus)
         check_quarantine(corpus, params.data.max_bad_fraction)
+        log_audit(run, audit_corpus(corpus, run.folder / "data"))
         splits = assign_splits(corpus, params)
         # Balance after the split and on training clips only: a copy of a test clip in training
         # would inflate every metric below.

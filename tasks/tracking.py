@@ -13,6 +13,7 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_UI_URL
 
 from audiocls import tracking
+from audiocls.audit import AuditReport, audit_markdown
 from audiocls.balance import Balanced
 from audiocls.corpus import Corpus
 from audiocls.evaluation import Evaluation
@@ -45,6 +46,19 @@ def log_corpus(run: TrackedRun, corpus: Corpus) -> None:
     tracking.log_dataset(run, corpus.clips, "clips", corpus.digest, counts)
     tracking.log_metrics(run, {f"data/{name}": count for name, count in counts.items()})
     tracking.log_artifacts(run, corpus.quarantine, "data")
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
+@timed
+def log_audit(run: TrackedRun, report: AuditReport, *, describe: bool = False) -> str:
+    """Log the audit's pages and its verdict, on the run's page too where asked; return it as Markdown."""
+    tracking.log_artifacts(run, report.html, "data")
+    tracking.log_artifacts(run, report.json, "data")
+    tracking.log_tags(run, {"data.verdict": report.verdict})
+    markdown = audit_markdown(report)
+    if describe:
+        tracking.describe_run(run, markdown)
+    return markdown
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)

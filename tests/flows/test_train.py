@@ -130,6 +130,12 @@ def test_class_counts_before_and_after_are_logged(run, finished):
     assert artifact(finished, "data/class_counts.png").stat().st_size > 5_000
 
 
+def test_the_audit_is_logged_with_every_training(run, finished):
+    facts = json.loads(artifact(finished, "data/audit.json").read_text())
+    assert facts["verdict"] == run.data.tags["data.verdict"]
+    assert artifact(finished, "data/audit.html").stat().st_size > 20_000
+
+
 def test_the_broken_file_is_in_the_quarantine_table_with_its_reason(run, finished):
     table = pd.read_parquet(artifact(finished, "data/quarantine.parquet"))
     assert table["clip_id"].tolist() == ["low/broken.wav"]

@@ -1,0 +1,93 @@
+"""The audit of a corpus: what it is made of, what is wrong with it, and whether a test score on it will mean much.
+
+<folder>/audit.html     to read: the verdict first, then what it rests on; one file, no links to elsewhere
+<folder>/audit.json     the same for programs
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from audiocls.atomic import replacing
+from audiocls.audit_page import render_audit
+from audiocls.census import Census, census_findings, count_corpus
+from audiocls.confounds import Predictability, confound_findings, measure_confounds
+from audiocls.corpus import Corpus, check_quarantine
+from audiocls.duplicates import Duplicates, duplicate_findings, find_duplicates
+from audiocls.findings import Finding, by_severity, verdict
+from audiocls.markdown import escaped
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """The pages that were written, and what they say."""
+
+    html: Path
+    json: Path
+    verdict: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def warns(self) -> bool:
+        """Whether there is more than notes to read."""
+        return any(finding.severity != "note" for finding in self.findings)
+
+    @property
+    def line(self) -> str:
+        """The verdict, what it rests on, and where to read on, in one line for a log."""
+        grave = "; ".join(finding.title for finding in self.findings if finding.severity != "note")
+        return " ".join(f"{self.verdict} {f'{grave}. ' if grave else ''}See {self.html}".split())
+
+
+def write_audit(corpus: Corpus, folder: Path) -> AuditReport:
+    """Examine a corpus and write the pages about it into `folder`.
+
+    Raises:
+        DataError: There is no usable clip.
+    """
+    check_quarantine(corpus, max_bad_fraction=1.0)
+    clips, quarantine = pd.read_parquet(corpus.clips), pd.read_parquet(corpus.quarantine)
+    census, duplicates = count_corpus(clips, quarantine), find_duplicates(clips)
+    confounds = measure_confounds(clips, corpus.store, _sample_rate_hz(corpus.store))
+    findings = by_severity(
+        [
+            *confound_findings(clips, confounds),
+            *duplicate_findings(duplicates),
+            *census_findings(census),
+        ]
+    )
+    report = AuditReport(folder / "audit.html", folder / "audit.json", verdict(findings), findings)
+    with replacing(report.html) as part:
+        part.write_text(render_audit(report.verdict, findings, census, duplicates, confounds, clips, quarantine))
+    with replacing(report.json) as part:
+        facts = _as_json(corpus.digest, report, census, duplicates, confounds)
+        part.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    return report
+
+
+def _sample_rate_hz(store: Path) -> int:
+    return int(json.loads((store / "settings.json").read_text())["sample_rate_hz"])
+
+
+def _as_json(
+    digest: str, report: AuditReport, census: Census, duplicates: Duplicates, confounds: list[Predictability]
+) -> dict[str, object]:
+    return {
+        "digest": digest,
+        "verdict": report.verdict,
+        "findings": [asdict(finding) for finding in report.findings],
+        "corpus": asdict(census),
+        "duplicates": asdict(duplicates),
+        "confounds": [asdict(found) | {"reported": found.reported} for found in confounds],
+    }
+
+
+def audit_markdown(report: AuditReport) -> str:
+    """Say in Markdown what was found."""
+    lines = [f"**{escaped(report.verdict)}**", ""]
+    lines += [f"- **{f.severity}: {escaped(f.title)}.** {escaped(f.text)}" for f in report.findings]
+    return "\n".join([*lines, "", f"The whole page: `{report.html}`"])

@@ -1,0 +1,184 @@
+"""Does something that is not the sound tell the class? Then a model may learn that, and the test will not notice.
+
+A class with one group cannot be told from its group. And where a small decision tree names the class of clips of
+groups that it has never seen from the file format, the level, the length or the background alone, a network can too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.tree import DecisionTreeClassifier
+
+from audiocls.background import measure_backgrounds
+from audiocls.errors import name_some
+from audiocls.findings import Finding, Severity
+
+_FOLDS: Final = 5
+_LEAST_CLIPS: Final = 6  # of a class that is judged
+_MOST_CLIPS: Final = 4_000  # looked at in all; the background of so many takes about six seconds
+_STANDARD_ERRORS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Nuisance:
+    """Something that should not tell the class, and how far from guessing to knowing it may get."""
+
+    name: str
+    skill: float  # share of the way from chance to 1 above which it is reported
+    severity: Severity
+    title: str
+    why: str
+
+
+# Spoken digits, where nothing is wrong, reach skills of 0.00, 0.04, 0.06 and 0.02; prompts in five languages by one
+# voice each 0.00, 0.08, 0.26 and 0.52. A format never belongs to a sound, so that less of it is too much.
+NUISANCES: Final = (
+    Nuisance(
+        "file format", 0.1, "problem", "The file format alone tells the class",
+        "Sampling rate, channels and codec belong to whoever made the files. Make every class's files the same way: "
+        "resampling cannot put back what a lower rate or a codec took away.",
+    ),
+    Nuisance(
+        "duration", 0.2, "warning", "The length of a clip alone tells the class",
+        "Unless the sounds themselves are that much longer or shorter, cut every class's clips by the same rule.",
+    ),
+    Nuisance(
+        "level", 0.2, "warning", "The loudness of a clip alone tells the class",
+        "Unless loudness is what the classes are about, each class was recorded or normalised in a way of its own.",
+    ),
+    Nuisance(
+        "background", 0.2, "problem", "The pauses alone tell the class",
+        "What is heard when the sound has stopped belongs to the room, the microphone and the codec: each class "
+        "seems to come from a place, or a voice, of its own. Record every class in the same several places and by "
+        "the same several speakers, or test on recordings from elsewhere.",
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Predictability:
+    """How well one nuisance tells the class of clips of other groups."""
+
+    nuisance: str
+    balanced_accuracy: float
+    chance: float
+    threshold: float
+    clips: int
+    classes: int
+
+    @property
+    def reported(self) -> bool:
+        """Whether it tells more than it should."""
+        return self.balanced_accuracy > self.threshold
+
+
+def measure_confounds(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> list[Predictability]:
+    """Measure how well each nuisance tells the class; those that cannot be judged are left out."""
+    looked_at = _sample(clips)
+    values = {
+        "file format": _format_codes(looked_at),
+        "duration": looked_at[["duration_seconds"]].to_numpy(np.float64),
+        "level": looked_at[["rms_db", "peak", "clipped_fraction"]].to_numpy(np.float64),
+        "background": measure_backgrounds(looked_at, store, sample_rate_hz),
+    }
+    measured = (
+        predictability(nuisance, values[nuisance.name], looked_at["label"], looked_at["group"])
+        for nuisance in NUISANCES
+    )
+    return [found for found in measured if found is not None]
+
+
+def _sample(clips: pd.DataFrame) -> pd.DataFrame:
+    """Take as many clips of each class, drawn once and for all; in the order of the store, which reads quickest."""
+    most = max(_LEAST_CLIPS, _MOST_CLIPS // clips["label"].nunique())
+    drawn = clips.sample(frac=1, random_state=0).groupby("label").head(most)
+    return drawn.sort_values(["shard", "first_sample"], ignore_index=True)
+
+
+def _format_codes(clips: pd.DataFrame) -> NDArray[np.float64]:
+    codes, _ = pd.factorize(clips["source_format"], sort=True)
+    return np.column_stack([clips["source_rate_hz"], clips["source_channels"], codes]).astype(np.float64)
+
+
+def predictability(
+    nuisance: Nuisance, values: NDArray[np.float64], labels: pd.Series, groups: pd.Series
+) -> Predictability | None:
+    """Predict the class from `values` across group-disjoint folds.
+
+    Args:
+        nuisance: What `values` measure.
+        values: Shape (num_clips, num_measures); clips with a NaN are left out.
+        labels: Class of each clip, shape (num_clips,).
+        groups: Group of each clip, shape (num_clips,).
+
+    Returns:
+        None where fewer than half of the clips, or than two classes of several clips and groups, are left.
+    """
+    table = pd.DataFrame({"label": labels.to_numpy(), "group": groups.to_numpy()})
+    kept = ~np.isnan(values).any(axis=1)
+    if kept.mean() < 0.5:
+        return None
+    sizes = table[kept].groupby("label").agg(clips=("group", "size"), groups=("group", "nunique"))
+    sizes = sizes[(sizes["clips"] >= _LEAST_CLIPS) & (sizes["groups"] >= 2)]
+    if len(sizes) < 2:
+        return None
+    kept &= table["label"].isin(sizes.index).to_numpy()
+    table, values = table[kept], values[kept]
+    chance = 1 / len(sizes)
+    # Clips of one group are no independent witnesses, so that the groups count.
+    error = np.sqrt(chance * (1 - chance) * (1 / sizes["groups"]).sum()) / len(sizes)
+    threshold = min(0.95, chance + nuisance.skill * (1 - chance) + _STANDARD_ERRORS * float(error))
+    accuracy = chance if (values == values[0]).all() else _cross_validated(values, table, int(sizes["groups"].min()))
+    return Predictability(nuisance.name, accuracy, chance, threshold, len(table), len(sizes))
+
+
+def _cross_validated(values: NDArray[np.float64], table: pd.DataFrame, fewest_groups: int) -> float:
+    tree = DecisionTreeClassifier(max_depth=6, min_samples_leaf=3, class_weight="balanced", random_state=0)
+    folds = StratifiedGroupKFold(min(_FOLDS, fewest_groups), shuffle=True, random_state=0)
+    predicted = cross_val_predict(tree, values, table["label"], groups=table["group"], cv=folds)
+    return float(balanced_accuracy_score(table["label"], predicted))
+
+
+def confound_findings(clips: pd.DataFrame, measured: list[Predictability]) -> Iterator[Finding]:
+    """Yield what tells the class and should not, in plain words."""
+    yield from _single_groups(clips)
+    by_name = {nuisance.name: nuisance for nuisance in NUISANCES}
+    for found in measured:
+        if found.reported:
+            nuisance = by_name[found.nuisance]
+            yield Finding(
+                nuisance.severity,
+                nuisance.title,
+                f"From the {nuisance.name} alone, a small decision tree names the class of clips of groups that it "
+                f"has never seen with a balanced accuracy of {found.balanced_accuracy:.2f}; guessing gets "
+                f"{found.chance:.2f}, and above {found.threshold:.2f} it is reported. A model that learns this scores "
+                f"well here and fails where it no longer holds. {nuisance.why}",
+                spoils_score=True,
+            )
+
+
+def _single_groups(clips: pd.DataFrame) -> Iterator[Finding]:
+    groups = clips.groupby("label")["group"].nunique()
+    alone = groups.index[groups == 1]
+    if not len(alone):
+        return
+    every = len(alone) == len(groups)
+    which = "Every class has" if every else f"{len(alone)} of {len(groups)} classes have"
+    yield Finding(
+        "problem" if every else "warning",
+        f"{which} a single group",
+        f"{name_some(alone)}: what is one speaker's, place's or recording's cannot be told from what is the class's. "
+        "Whatever the split, a model is scored on the very groups that it was trained on, or not on the class at all, "
+        "so the test score will not tell how it does on a new one of theirs. Add clips of other groups: three a class "
+        "at least.",
+        spoils_score=True,
+    )

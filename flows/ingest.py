@@ -1,0 +1,50 @@
+"""From recordings and labels to an audited corpus: `python -m flows.ingest PARAMS.yaml [key.path=value ...]`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+
+from prefect import flow
+
+from audiocls.params_file import load_params
+from audiocls.stopwatch import stopwatch
+from flows.command_line import run_flow
+from flows.runs import SHARD_RUNNER, name_run
+from tasks.audit import audit_corpus
+from tasks.corpus import check_quarantine, collect_corpus
+from tasks.manifest import ingest
+from tasks.tracking import log_audit, log_corpus, open_run
+from tasks.waveforms import cache_waveforms
+
+
+@dataclass(frozen=True, slots=True)
+class IngestResult:
+    """What `ingest-flow` returns; the command line prints it as JSON."""
+
+    run_id: str
+    report: str
+    clips: int
+    quarantined: int
+    seconds: dict[str, float]
+    summary: str
+
+
+@flow(name="ingest-flow", flow_run_name=name_run, task_runner=SHARD_RUNNER)
+def ingest_flow(params_file: str, overrides: tuple[str, ...] = ()) -> IngestResult:
+    """Read every recording once, say what the corpus is worth, and train nothing."""
+    params = load_params(params_file, overrides)
+    with stopwatch() as seconds, open_run(params) as run:
+        manifest = ingest(params.data, params.workspace)
+        filled = cache_waveforms(manifest, params.audio, params.workspace)
+        corpus = collect_corpus(manifest, filled, params.workspace)
+        log_corpus(run, corpus)
+        report = audit_corpus(corpus, run.folder / "data")
+        summary = log_audit(run, report, describe=True)
+        # After the audit, which helps to see what is wrong with so many.
+        check_quarantine(corpus, params.data.max_bad_fraction)
+    return IngestResult(run.run_id, str(report.html), corpus.num_clips, corpus.num_quarantined, seconds, summary)
+
+
+if __name__ == "__main__":
+    sys.exit(run_flow(ingest_flow, asdict))

@@ -1,0 +1,27 @@
+"""Examine the corpus before anything is trained on it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from audiocls import audit
+from audiocls.corpus import Corpus
+from audiocls.stopwatch import timed
+
+logger = logging.getLogger("audiocls.audit")
+
+
+@task(cache_policy=NO_CACHE)
+@timed
+def audit_corpus(corpus: Corpus, folder: Path) -> audit.AuditReport:
+    """Write the audit's pages; show the verdict in Prefect, and in the log where there is something to look at."""
+    report = audit.write_audit(corpus, folder)
+    if report.warns:
+        logger.warning(report.line)
+    create_markdown_artifact(key="corpus-audit", markdown=audit.audit_markdown(report))
+    return report
