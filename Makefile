@@ -68,7 +68,7 @@ mlflow: $(VENV)/.train ## Show the runs at http://127.0.0.1:5000 (MLFLOW_PORT)
 
 deploy worker stop: export PREFECT_API_URL ?= http://127.0.0.1:$(PREFECT_PORT)/api
 
-deploy: $(VENV)/.train ## Deploy train-flow, with a Prefect server on this machine unless PREFECT_API_URL names one
+deploy: $(VENV)/.train ## Deploy the flows, with a Prefect server on this machine unless PREFECT_API_URL names one
 	@$(BIN)/python -m flows.deploy
 
 worker: $(VENV)/.train ## Run what the deployments and their schedules ask for, until interrupted
