@@ -33,9 +33,12 @@ $(VENV)/.train: pyproject.toml constraints.txt
 	@$(PIP_INSTALL) --editable '.[sample]'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.train
+# Both at once, as what developing needs holds what training needs: pip looks at every package only once.
+$(VENV)/.dev: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) ..."
 	@$(PIP_INSTALL) --editable '.[sample,formats,dev]'
-	@touch $@
+	@touch $(VENV)/.train $@
 
 train: $(VENV)/.train ## Train on PARAMS (params/quickstart.yaml), with overrides in ARGS
 	@$(BIN)/python -m flows.train $(PARAMS) $(ARGS)
@@ -45,7 +48,7 @@ ingest: $(VENV)/.train ## Read the recordings of PARAMS, and write a page on wha
 	@$(BIN)/python -m flows.ingest $(PARAMS) $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and types
 	@$(BIN)/ruff check .

@@ -138,6 +138,7 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         remove_unused_columns=False,
         label_names=["labels"],
         logging_steps=LOG_EVERY_STEPS,
+        logging_first_step=True,
         # With the filter a NaN loss is logged as the last good one.
         logging_nan_inf_filter=False,
         report_to="none",
