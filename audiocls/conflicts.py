@@ -77,6 +77,25 @@ def _beta_belongs_to_effective_number(params: RunParams) -> Iterator[Conflict]:
         yield "balance.beta", f"= {balance.beta}: only balance.weighting=effective_number has a beta"
 
 
+def _restarts_belong_to_their_schedule(params: RunParams) -> Iterator[Conflict]:
+    training = params.training
+    if training.restarts is not None and training.schedule != "cosine_with_restarts":
+        yield "training.restarts", f"= {training.restarts}: only training.schedule=cosine_with_restarts has restarts"
+
+
+def _precision_is_the_devices(params: RunParams) -> Iterator[Conflict]:
+    training = params.training
+    if training.precision != "fp16" and not training.tf32:
+        return
+    import torch
+
+    has_gpu = training.device != "cpu" and torch.cuda.is_available()
+    if training.precision == "fp16" and not has_gpu:
+        yield "training.precision", "= 'fp16': is for GPUs alone, and training is on the CPU; use auto, bf16 or fp32"
+    if training.tf32 and not (has_gpu and torch.cuda.get_device_capability() >= (8, 0)):
+        yield "training.tf32", "= True: needs an NVIDIA GPU of the Ampere generation or later; leave it out"
+
+
 def _device_is_there(params: RunParams) -> Iterator[Conflict]:
     if params.training.device == "cuda":
         import torch
@@ -93,5 +112,7 @@ _RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _config_leaves_labels_to_the_data,
     _config_fields_are_known,
     _beta_belongs_to_effective_number,
+    _restarts_belong_to_their_schedule,
+    _precision_is_the_devices,
     _device_is_there,
 )

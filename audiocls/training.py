@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,11 +26,13 @@ from transformers import (
     TrainingArguments,
 )
 
+from audiocls.averaging import WeightAverage
 from audiocls.balance import Balanced
 from audiocls.batches import ClipDataset, Collator
 from audiocls.mapped import MappedWaveforms
 from audiocls.metrics import summary_metrics
 from audiocls.models.families import build_model, no_progress_bars, save_model
+from audiocls.optimizers import TRAINER_NAMES, choose_optimizer, parameter_groups
 from audiocls.params import RunParams, TrainingParams
 
 logger = logging.getLogger(__name__)
@@ -38,9 +41,12 @@ MetricLog = Callable[[dict[str, float], int], None]
 """Takes metrics by name, and the optimizer step at which they were measured."""
 
 LOG_EVERY_STEPS: Final = 10
-_OPTIMIZERS: Final = {"adamw": "adamw_torch_fused", "adafactor": "adafactor", "sgd": "sgd"}
-_SCHEDULES: Final = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
-_SGD_MOMENTUM: Final = 0.9
+_SCHEDULES: Final = {
+    "linear": "linear",
+    "cosine": "cosine",
+    "cosine_with_restarts": "cosine_with_restarts",
+    "constant": "constant_with_warmup",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +93,9 @@ def fit(
         eval_dataset=validation,
         compute_metrics=_validation_metrics,
         preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
-        optimizer_cls_and_kwargs=choose_optimizer(params.training),
         callbacks=_callbacks(params.training, log),
+        params=params.training,
         class_weights=_weights_tensor(balanced.class_weights, labels),
-        label_smoothing=params.training.label_smoothing,
     )
     trainer.remove_callback(PrinterCallback)
     with no_progress_bars():
@@ -115,9 +120,10 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         output_dir=str(folder),
         num_train_epochs=params.epochs,
         max_steps=params.max_steps or -1,
-        optim=_OPTIMIZERS[params.optimizer],
+        optim=TRAINER_NAMES[params.optimizer],
         learning_rate=params.learning_rate,
         lr_scheduler_type=_SCHEDULES[params.schedule],
+        lr_scheduler_kwargs=_schedule_options(params),
         warmup_steps=params.warmup_fraction,
         per_device_train_batch_size=params.batch_size,
         per_device_eval_batch_size=params.eval_batch_size,
@@ -132,6 +138,9 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         greater_is_better=params.best_metric != "loss",
         seed=seed,
         bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        tf32=params.tf32 or None,
+        torch_compile=params.compile,
         use_cpu=choose_device(params) == "cpu",
         dataloader_pin_memory=choose_device(params) == "cuda",
         # Batches hold what the family's forward takes and nothing else; pruning would drop waveforms by their names.
@@ -145,6 +154,10 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         disable_tqdm=True,
         log_level="error",
     )
+
+
+def _schedule_options(params: TrainingParams) -> dict[str, Any]:
+    return {"num_cycles": (params.restarts or 1) + 1} if params.schedule == "cosine_with_restarts" else {}
 
 
 def choose_device(params: TrainingParams) -> str:
@@ -163,13 +176,6 @@ def choose_precision(params: TrainingParams) -> str:
         if choose_device(params) == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         else "fp32"
     )
-
-
-def choose_optimizer(params: TrainingParams) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
-    """Name the optimizers that Trainer cannot set up as we want them; its own sgd has no momentum."""
-    if params.optimizer != "sgd":
-        return None
-    return torch.optim.SGD, {"lr": params.learning_rate, "momentum": _SGD_MOMENTUM}
 
 
 def _callbacks(params: TrainingParams, log: MetricLog) -> list[TrainerCallback]:
@@ -193,11 +199,32 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no t
     # loss is a plain mean over the batch, and this says so. Goes when Trainer asks the loss and not the signature.
     loss_is_scaled_for_ga = False
 
-    def __init__(self, *, class_weights: Tensor | None, label_smoothing: float, **kwargs: Any) -> None:
+    def __init__(self, *, params: TrainingParams, class_weights: Tensor | None, **kwargs: Any) -> None:
         """Take Trainer's arguments, and weights of shape (num_classes,) whose mean over the clips is one."""
         super().__init__(**kwargs)
+        self._params = params
         self._class_weights = None if class_weights is None else class_weights.to(self.args.device)
-        self._label_smoothing = label_smoothing
+        self._average = None if params.ema_decay is None else WeightAverage(self.model, params.ema_decay)
+        if self._average:
+            self.add_callback(self._average)
+
+    def create_optimizer(self, model: PreTrainedModel | None = None) -> torch.optim.Optimizer:
+        """Set up the optimizer with our groups of parameters."""
+        chosen = choose_optimizer(self._params) or self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        self.optimizer_cls_and_kwargs = chosen[0], chosen[1] | {"params": parameter_groups(self.model, self._params)}
+        return super().create_optimizer(model)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Evaluate the weights that will be kept: their average, where there is one."""
+        with self._average.in_model() if self._average else nullcontext():
+            scores: dict[str, float] = super().evaluate(*args, **kwargs)
+        return scores
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        if self._average:
+            self._average.restore(Path(self.state.best_model_checkpoint))
+            self._average.into_model()
 
     def compute_loss(
         self, model: PreTrainedModel, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
@@ -207,16 +234,12 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no t
         outputs = model(**inputs)
         logits = outputs.logits.float()
         if model.training:
-            weight, smoothing = self._class_weights, self._label_smoothing
+            weight, smoothing = self._class_weights, self._params.label_smoothing
         else:
             weight, smoothing = None, 0.0
         # reduction="mean" would divide by the weights of the batch, and drift with the batches' classes.
         loss = F.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing, reduction="none").mean()
         return (loss, outputs) if return_outputs else loss
-
-    def get_decay_parameter_names(self, model: PreTrainedModel) -> list[str]:
-        """Name the parameters with weight decay: matrices and kernels, not biases and norms, batch norms included."""
-        return [name for name, parameter in model.named_parameters() if parameter.ndim >= 2]
 
 
 class MetricReporter(TrainerCallback):  # type: ignore[misc]  # transformers has no types
@@ -263,5 +286,5 @@ def _describe(trainer: ClassifierTrainer, model: PreTrainedModel, folder: Path) 
         epochs=float(state.epoch or 0.0),
         best_step=int(state.best_global_step or state.global_step),
         device=trainer.args.device.type,
-        precision="bf16" if trainer.args.bf16 else "fp32",
+        precision="bf16" if trainer.args.bf16 else "fp16" if trainer.args.fp16 else "fp32",
     )

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import torch
 
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests of whole flows first: started last, they would keep one process busy long after the others."""
     items.sort(key=lambda item: "tests/flows/" not in item.path.as_posix())

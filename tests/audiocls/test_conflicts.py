@@ -126,3 +126,17 @@ def test_every_wrong_field_of_the_config_is_told():
     config = {"num_labels": 3, "hiden_size": 96, "layers": 2}
     found = conflicts(model={"family": "wav2vec2", "config": config})
     assert {key for key, _ in found} == {f"model.config.{field}" for field in config}
+
+
+def test_restarts_need_the_schedule_that_has_them():
+    assert conflicts(training={"schedule": "cosine_with_restarts", "restarts": 2}) == []
+    ((key, message),) = conflicts(training={"schedule": "cosine", "restarts": 2})
+    assert key == "training.restarts"
+    assert message.startswith("= 2: only training.schedule=cosine_with_restarts")
+
+
+@pytest.mark.parametrize(("setting", "value"), [("precision", "fp16"), ("tf32", True)])
+def test_what_only_a_gpu_has_is_refused_on_the_cpu(setting, value):
+    ((key, message),) = conflicts(training={setting: value, "device": "cpu"})
+    assert key == f"training.{setting}"
+    assert "GPU" in message

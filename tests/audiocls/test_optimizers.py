@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Trainer
+
+from audiocls.models.depth import num_layers, parameter_depths
+from audiocls.models.families import build_model
+from audiocls.optimizers import parameter_groups
+from audiocls.params import FAMILIES, AudioParams, ModelParams, TrainingParams
+from audiocls.training import ClassifierTrainer, training_arguments
+
+sys.path.append(str(Path(__file__).parent / "models"))
+from tiny_configs import TINY_CONFIGS
+
+
+@pytest.fixture(params=FAMILIES)
+def model(request):
+    params = ModelParams(family=request.param, config=TINY_CONFIGS[request.param])
+    return build_model(params, AudioParams(max_seconds=0.3), ["a", "b", "c"])[0]
+
+
+def settings_by_name(model, params: TrainingParams, setting: str) -> dict[str, float]:
+    groups = parameter_groups(model, params)
+    found = {id(parameter): group[setting] for group in groups for parameter in group["params"]}
+    return {name: found[id(parameter)] for name, parameter in model.named_parameters() if id(parameter) in found}
+
+
+def test_every_layer_has_its_depth_and_the_head_is_the_deepest(model):
+    depths = parameter_depths(model)
+    assert num_layers(model) == 2
+    assert set(depths.values()) == {0, 1, 2, 3}
+    for name, depth in depths.items():
+        assert (depth == 3) == name.startswith(("classifier", "projector")), name
+        assert (depth == 1) == any(part in name for part in ("encoder.layers.0.", "blocks.0.", "transformer.layers.0."))
+
+
+def test_biases_and_norms_have_no_weight_decay(model):
+    decays = settings_by_name(model, TrainingParams(weight_decay=0.3), "weight_decay")
+    for name, parameter in model.named_parameters():
+        assert decays[name] == (0.3 if parameter.ndim >= 2 else 0.0), name
+
+
+def test_every_layer_learns_at_a_share_of_the_rate_of_the_layer_above(model):
+    rates = settings_by_name(model, TrainingParams(learning_rate=0.08, layer_decay=0.5), "lr")
+    for name, depth in parameter_depths(model).items():
+        assert rates[name] == pytest.approx({3: 0.08, 2: 0.04, 1: 0.02, 0: 0.01}[depth]), name
+
+
+def test_the_head_has_a_rate_of_its_own(model):
+    rates = settings_by_name(model, TrainingParams(learning_rate=0.01, head_learning_rate=0.5), "lr")
+    for name, depth in parameter_depths(model).items():
+        assert rates[name] == (0.5 if depth == 3 else 0.01), name
+
+
+def test_what_is_frozen_is_in_no_group(model):
+    model.base_model.requires_grad_(False)
+    assert set(settings_by_name(model, TrainingParams(), "lr")) == {
+        name for name, depth in parameter_depths(model).items() if depth == 3
+    }
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "sgd", "rmsprop", "adagrad"])
+def test_the_optimizer_takes_the_groups_and_sgd_has_momentum(optimizer, tmp_path):
+    model = build_model(ModelParams(config={"channels": [4, 8]}), AudioParams(max_seconds=0.3), ["a", "b"])[0]
+    params = TrainingParams(optimizer=optimizer, learning_rate=0.08, layer_decay=0.5)
+    arguments = training_arguments(params, 0, tmp_path)
+    trainer = ClassifierTrainer(model=model, args=arguments, eval_dataset=[], params=params, class_weights=None)
+    made = trainer.create_optimizer()
+    assert {group["lr"] for group in made.param_groups} == {0.08, 0.04, 0.02, 0.01}
+    assert made.param_groups[0]["lr"] == 0.08  # the one that is logged
+    assert all(group.get("momentum") == 0.9 for group in made.param_groups) or optimizer != "sgd"
+    plain = Trainer(model=model, args=arguments, eval_dataset=[]).create_optimizer()
+    assert isinstance(made, torch.optim.SGD if optimizer == "sgd" else type(plain))
