@@ -254,6 +254,9 @@ class TrainingParams(Params):
     early_stopping_patience: int | None = Field(
         None, ge=1, description="Epochs without a better `best_metric` before training ends. null: never."
     )
+    resume: bool = Field(
+        True, description="Go on with a run of the same params that was killed or interrupted, from its checkpoint."
+    )
     best_metric: Literal[
         "loss",
         "accuracy",

@@ -33,6 +33,7 @@ from audiocls.environment import describe_environment, git_revision
 from audiocls.errors import TrackingError
 from audiocls.params import RunParams
 from audiocls.params_file import dump_params
+from audiocls.unfinished import Claim, claim
 
 logger = logging.getLogger(__name__)
 
@@ -68,24 +69,61 @@ class TrackedRun:
 
 
 @contextmanager
-def tracked_run(params: RunParams, name: str, tags: Mapping[str, str]) -> Iterator[TrackedRun]:
+def tracked_run(params: RunParams, name: str, tags: Mapping[str, str], flow: str = "") -> Iterator[TrackedRun]:
     """Open a run, write down what it is made of, and end it as finished, failed or killed.
+
+    A run of the same flow and params that was killed or interrupted is gone on with.
 
     Raises:
         TrackingError: The store or server cannot be used.
     """
-    run = start_run(params, name, tags)
+    with claim(params.workspace, flow + params.model_dump_json()) as claimed:
+        run = _open(claimed, params, name, tags)
+        try:
+            _log_params(run, params)
+            yield run
+        except Exception as error:
+            _end_early(run, "FAILED", str(error)[:5_000])
+            _release(claimed)
+            raise
+        except BaseException as error:
+            _end_early(run, "KILLED", type(error).__name__)
+            raise
+        with _client(run.uri) as client:
+            client.set_terminated(run.run_id, "FINISHED")
+        _release(claimed)
+
+
+def _release(claimed: Claim | None) -> None:
+    if claimed:
+        claimed.clear()
+
+
+def _open(claimed: Claim | None, params: RunParams, name: str, tags: Mapping[str, str]) -> TrackedRun:
+    """Go on with the run that the same command left unfinished, or start one."""
+    left = claimed.read() if claimed and params.training.resume else None
+    run = (left and _reopen(left, params, tags)) or start_run(params, name, tags)
+    if claimed:
+        claimed.write(run.run_id)
+    return run
+
+
+def _reopen(run_id: str, params: RunParams, tags: Mapping[str, str]) -> TrackedRun | None:
+    """Set a run that was killed to running again; None where MLflow has it no longer, or it has ended."""
+    uri = params.tracking_uri
+    _probe(uri)
+    client = MlflowClient(uri)
     try:
-        _log_params(run, params)
-        yield run
-    except Exception as error:
-        _end_early(run, "FAILED", str(error)[:5_000])
-        raise
-    except BaseException as error:
-        _end_early(run, "KILLED", type(error).__name__)
-        raise
-    with _client(run.uri) as client:
-        client.set_terminated(run.run_id, "FINISHED")
+        found = client.get_run(run_id).info
+    except MlflowException:
+        return None
+    if found.lifecycle_stage != "active" or found.status not in ("RUNNING", "KILLED"):
+        return None
+    client.update_run(run_id, status="RUNNING")
+    run = TrackedRun(uri, found.experiment_id, run_id, params.workspace / "runs" / run_id)
+    log_tags(run, tags)
+    logger.info("Going on with run %s, which did not end.", run_id)
+    return run
 
 
 def start_run(params: RunParams, name: str, tags: Mapping[str, str]) -> TrackedRun:

@@ -34,6 +34,7 @@ from audiocls.metrics import summary_metrics
 from audiocls.models.families import build_model, no_progress_bars, save_model
 from audiocls.optimizers import TRAINER_NAMES, choose_optimizer, parameter_groups
 from audiocls.params import RunParams, TrainingParams
+from audiocls.resumption import SaveOnInterrupt, last_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,8 @@ def fit(
 ) -> TrainedModel:
     """Train on the training split, keep the weights that did best on validation, and save them.
 
+    Where `folder` holds checkpoints of the same training, cut short, it goes on from the last one.
+
     Args:
         split_clips: The clips table with its splits.
         balanced: Which of its rows to train on, and the weights of the classes in the loss.
@@ -98,8 +101,15 @@ def fit(
         class_weights=_weights_tensor(balanced.class_weights, labels),
     )
     trainer.remove_callback(PrinterCallback)
-    with no_progress_bars():
-        trainer.train()
+    interrupt = SaveOnInterrupt()
+    # Last, so that what other callbacks add to a checkpoint is in it before training ends.
+    trainer.add_callback(interrupt)
+    inputs: dict[str, Path | str] = {"clips": split_clips, "rows": balanced.rows, "params": params.model_dump_json()}
+    checkpoint = last_checkpoint(folder / "checkpoints", inputs)
+    if checkpoint:
+        logger.info("Going on from %s.", checkpoint.name)
+    with no_progress_bars(), interrupt.listening():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     save_model(model, extractor, folder / "model")
     return _describe(trainer, model, folder / "model")
 
@@ -134,6 +144,8 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         save_strategy="epoch",
         save_total_limit=1,
         load_best_model_at_end=True,
+        # The count of epochs without a better score is one of them.
+        restore_callback_states_from_checkpoint=True,
         metric_for_best_model=f"eval_{params.best_metric}",
         greater_is_better=params.best_metric != "loss",
         seed=seed,

@@ -32,7 +32,7 @@ def open_run(params: RunParams) -> Iterator[TrackedRun]:
     tags = {"prefect.flow_run_id": str(flow_run.id), "prefect.flow_run_name": str(flow_run.name)}
     if PREFECT_UI_URL.value():  # none where the server is the embedded one, which shows no pages
         tags["prefect.flow_run_url"] = str(flow_run.ui_url)
-    with tracking.tracked_run(params, str(flow_run.name), tags) as run:
+    with tracking.tracked_run(params, str(flow_run.name), tags, str(flow_run.flow_name)) as run:
         if run.url:
             create_link_artifact(key="mlflow-run", link=run.url, link_text="The MLflow run")
         yield run

@@ -307,3 +307,32 @@ def test_the_logged_yaml_is_the_run_again(sqlite, tmp_path):
         pass
     logged = MlflowClient(params.tracking_uri).download_artifacts(run.run_id, "params.yaml", str(tmp_path))
     assert load_params(logged) == params
+
+
+def test_a_run_that_was_interrupted_is_gone_on_with_by_the_same_params_alone(params, client):
+    mine = params.model_copy(update={"seed": 4_711})
+    run_id = interrupted_by(KeyboardInterrupt(), mine)
+    with tracking.tracked_run(mine.model_copy(update={"seed": 4_712}), "other", {}) as other:
+        assert other.run_id != run_id
+    with tracking.tracked_run(mine, "another flow", {}, flow="ingest-flow") as other:
+        assert other.run_id != run_id
+    with tracking.tracked_run(mine, "again", {"prefect.flow_run_id": "2"}) as run:
+        assert run.run_id == run_id
+        assert client.get_run(run_id).info.status == "RUNNING"
+    found = client.get_run(run_id)
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["prefect.flow_run_id"] == "2"
+    with tracking.tracked_run(mine, "once more", {}) as run:
+        assert run.run_id != run_id
+
+
+@pytest.mark.parametrize("reason", ["failed", "deleted", "not wanted"])
+def test_a_new_run_is_started_where_the_old_one_cannot_go_on(reason, params, client):
+    training = params.training.model_copy(update={"resume": reason != "not wanted"})
+    mine = params.model_copy(update={"seed": 4_713, "training": training})
+    error = ZeroDivisionError("no clips") if reason == "failed" else KeyboardInterrupt()
+    run_id = interrupted_by(error, mine)
+    if reason == "deleted":
+        client.delete_run(run_id)
+    with tracking.tracked_run(mine, "again", {}) as run:
+        assert run.run_id != run_id

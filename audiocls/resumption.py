@@ -1,0 +1,102 @@
+"""Going on with a training that was killed or interrupted, from its last whole checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from audiocls.atomic import replacing
+
+logger = logging.getLogger(__name__)
+
+_IDENTITY: Final = "identity.json"
+
+
+def last_checkpoint(folder: Path, inputs: dict[str, Path | str]) -> Path | None:
+    """Return the newest whole checkpoint of the same training, and clear the folder of all others.
+
+    Args:
+        folder: Of the checkpoints.
+        inputs: What the training is made of: files by their bytes, texts by themselves. Where any of it is not what
+            the checkpoints were written with, they are removed, and training begins anew.
+    """
+    identity = {name: _digest(value) for name, value in inputs.items()}
+    found = sorted(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
+    if found and _read(folder / _IDENTITY) != identity:
+        logger.warning("The data are not those of the checkpoints in %s: training begins anew.", folder)
+        shutil.rmtree(folder)
+        found = []
+    # Trainer writes its state last: a folder without it is half a checkpoint.
+    whole = [path for path in found if (path / TRAINER_STATE_NAME).exists()]
+    for path in set(found) - set(whole):
+        shutil.rmtree(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / _IDENTITY) as part:
+        part.write_text(json.dumps(identity, indent=2) + "\n")
+    return whole[-1] if whole else None
+
+
+def _digest(value: Path | str) -> str:
+    content = value.read_bytes() if isinstance(value, Path) else value.encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+    """On Ctrl-C, ends the step that is being made, writes a checkpoint, and then ends as Ctrl-C does.
+
+    A second Ctrl-C ends at once. Away from the main thread, where Python takes no signals, nothing is caught.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Catch Ctrl-C while the block runs."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, self._ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        logger.warning(
+            "Interrupted: this step is finished and a checkpoint written; press Ctrl-C again to end at once."
+        )
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Ask for a checkpoint where Ctrl-C was pressed."""
+        control.should_save = control.should_save or self._asked
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """End once the checkpoint is written.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed.
+        """
+        if self._asked:
+            logger.warning("Step %d is saved; the same command goes on from there.", state.global_step)
+            raise KeyboardInterrupt

@@ -1,0 +1,121 @@
+"""A training that is killed, or interrupted, and begun again ends with the weights of an undisturbed one."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from audiocls.balance import balance
+from audiocls.corpus import collect_corpus
+from audiocls.manifest import list_clips
+from audiocls.params import RunParams
+from audiocls.resumption import last_checkpoint
+from audiocls.splits import assign_splits
+from audiocls.training import fit
+from audiocls.waveforms import plan_store, write_shard
+
+
+@pytest.fixture(scope="module")
+def prepared(tones, tmp_path_factory):
+    """(split clips, balanced, store, params): 34 clips a pass in batches of 2, cut at random, with dropout."""
+    workspace = tmp_path_factory.mktemp("prepared")
+    params = RunParams.model_validate(
+        {
+            "workspace": str(workspace),
+            "data": {"source": "folder", "path": str(tones), "group_by": "file"},
+            "audio": {"max_seconds": 0.2},
+            "model": {"config": {"channels": [4, 8], "dropout": 0.3}},
+            "training": {"epochs": 4, "batch_size": 2, "learning_rate": 5.0e-3, "ema_decay": 0.7},
+        }
+    )
+    manifest = list_clips(params.data, workspace)
+    plan = plan_store(manifest, params.audio, workspace)
+    for shard in plan.shards:
+        write_shard(shard, params.audio)
+    corpus = collect_corpus(manifest, plan, workspace)
+    splits = assign_splits(corpus.clips, params.split, params.seed, workspace)
+    return splits, balance(splits, params.balance, params.seed, workspace), corpus.store, params
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepared, tmp_path_factory) -> dict[str, torch.Tensor]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return weights_of(train(prepared, folder).folder)
+
+
+def train(prepared, folder: Path):
+    splits, balanced, store, params = prepared
+    return fit(splits, balanced, store, params, folder, lambda metrics, step: None)
+
+
+def weights_of(model_folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(model_folder / "model.safetensors")
+
+
+def train_until(prepared, folder: Path, stop_step: int, number: signal.Signals) -> int | None:
+    """Train in a process of its own that sends itself a signal; return how that process ended."""
+    splits, balanced, store, params = prepared
+
+    def log(metrics, step):
+        if step == stop_step and "train/loss" in metrics:
+            os.kill(os.getpid(), number)
+
+    def train_and_be_stopped():
+        with contextlib.suppress(KeyboardInterrupt):
+            fit(splits, balanced, store, params, folder, log)
+            os._exit(99)  # it came to its end
+        os._exit(130)
+
+    process = multiprocessing.get_context("fork").Process(target=train_and_be_stopped)
+    process.start()
+    process.join(timeout=120)
+    return process.exitcode
+
+
+@pytest.mark.parametrize(
+    ("number", "exit_code", "saved"),
+    [(signal.SIGKILL, -signal.SIGKILL, 34), (signal.SIGINT, 130, 41)],
+    ids=["killed in the third pass", "Ctrl-C in the third pass"],
+)
+def test_the_weights_are_those_of_an_undisturbed_training(number, exit_code, saved, prepared, undisturbed, tmp_path):
+    assert train_until(prepared, tmp_path, 40, number) == exit_code
+    checkpoints = [path.name for path in (tmp_path / "checkpoints").glob("checkpoint-*")]
+    assert f"checkpoint-{saved}" in checkpoints  # the end of a pass of 17 steps, or the step after the signal's
+    assert len(checkpoints) <= 2
+    resumed = train(prepared, tmp_path)
+    assert resumed.epochs == 4
+    found = weights_of(resumed.folder)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in undisturbed.items())
+
+
+def test_half_a_checkpoint_is_removed_and_the_one_before_it_taken(tmp_path):
+    rows = tmp_path / "rows"
+    rows.write_text("1")
+    assert last_checkpoint(tmp_path / "checkpoints", {"rows": rows}) is None
+    for step, is_whole in ((8, True), (16, True), (100, False)):
+        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
+        folder.mkdir()
+        if is_whole:
+            (folder / "trainer_state.json").write_text("{}")
+    found = last_checkpoint(tmp_path / "checkpoints", {"rows": rows})
+    assert found == tmp_path / "checkpoints" / "checkpoint-16"
+    assert not (tmp_path / "checkpoints" / "checkpoint-100").exists()
+
+
+def test_checkpoints_of_other_data_are_not_gone_on_from(tmp_path, caplog):
+    rows = tmp_path / "rows"
+    rows.write_text("1")
+    last_checkpoint(tmp_path / "checkpoints", {"rows": rows})
+    (tmp_path / "checkpoints" / "checkpoint-8").mkdir()
+    (tmp_path / "checkpoints" / "checkpoint-8" / "trainer_state.json").write_text("{}")
+    rows.write_text("2")
+    assert last_checkpoint(tmp_path / "checkpoints", {"rows": rows}) is None
+    assert "begins anew" in caplog.text
+    assert not (tmp_path / "checkpoints" / "checkpoint-8").exists()
