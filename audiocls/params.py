@@ -163,6 +163,12 @@ class AudioParams(Params):
         "zero",
         description="How a short clip is filled: zeros; the clip again and again; or whole repeats, then zeros.",
     )
+    cache_features: Literal["auto", "never"] = Field(
+        "auto",
+        description="auto: what a slow extractor makes of a clip (a spectrogram in numpy: the "
+        "audio-spectrogram-transformer's) is kept on the disk, unless the clip is cut at random. never: it is computed "
+        "anew in every epoch.",
+    )
 
 
 class SplitParams(Params):

@@ -17,7 +17,7 @@ from audiocls.splits import assign_splits, ledger_of
 any_clips = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 4), st.integers(0, 300)), min_size=60, max_size=150)
 seeds = st.integers(0, 2**32 - 1)
 folds_asked = st.integers(2, 6)
-quick = settings(deadline=None, max_examples=40)
+quick = settings(deadline=None, max_examples=20)
 
 
 def clips_of(rows):
