@@ -117,9 +117,11 @@ def _open_store(extractor: Any, audio: AudioParams, workspace: Path) -> Path:
 
 def _describe(extractor: Any, audio: AudioParams) -> str:
     """Return, as JSON, everything besides the samples that features depend on."""
+    # What the extractor has been loaded from, or belongs to, changes no feature.
+    made_of = {k: v for k, v in extractor.to_dict().items() if not k.startswith("_") and k != "processor_class"}
     settings = {
         "algorithm": ALGORITHM,
-        "extractor": {"class": type(extractor).__name__, **extractor.to_dict()},
+        "extractor": {"class": type(extractor).__name__, **made_of},
         "transformers": transformers.__version__,
         # With torchaudio installed, transformers computes some features by it, and not quite the same.
         "torchaudio": is_speech_available(),
