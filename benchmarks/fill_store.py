@@ -14,8 +14,8 @@ datasets  The same WAV files through `datasets`' map with Audio(sampling_rate=16
 memory    The largest resident memory of a process that fills a store, for each of the sizes.
 rerun     Filling again with nothing changed, as a share of the first time.
 
-The store is filled by the library alone, without Prefect, in two processes or in the one that `memory` watches. The
-files are made in a temporary folder: of the recordings of a manifest where one is given, and else of made audio.
+The store is filled by the library alone, without Prefect, in two processes or in the one that `memory` watches; the
+listing of the files is timed in `rerun` and not in `speed`. The files are made in a temporary folder: of the recordings of a manifest where one is given, and else of made audio.
 Prints a JSON line a measurement.
 """
 
@@ -94,8 +94,9 @@ def speed(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any
 def compare(files: list[Path], folder: Path, pool: ProcessPoolExecutor) -> tuple[float, float]:
     """Return the seconds of the store and of the bare loop, one right after the other."""
     half = -(-len(files) // PROCESSES)
+    manifest = list_files(files, folder / "workspace")
     bare = seconds(lambda: list(pool.map(decode_alone, [files[i : i + half] for i in range(0, len(files), half)])))
-    store = seconds(lambda: fill(files, folder / "workspace", pool.map))
+    store = seconds(lambda: fill(manifest, folder / "workspace", pool.map))
     shutil.rmtree(folder / "workspace")
     return store, bare
 
@@ -112,12 +113,16 @@ def decode_file(file: Path | str) -> NDArray[np.float32]:
     return resampled
 
 
-def fill(files: list[Path], workspace: Path, mapped: Callable[..., Any]) -> int:
-    """List, plan and write shards, the latter by a map of one process or of several; return how many were written."""
+def list_files(files: list[Path], workspace: Path) -> Path:
+    """Write a table of the files and the manifest made from it."""
     workspace.mkdir(exist_ok=True)
     table = workspace / "clips.csv"
     pd.DataFrame({"path": [str(file) for file in files], "label": "any"}).to_csv(table, index=False)
-    manifest = list_clips(TableData(source="table", path=table), workspace)
+    return list_clips(TableData(source="table", path=table), workspace)
+
+
+def fill(manifest: Path, workspace: Path, mapped: Callable[..., Any]) -> int:
+    """Plan and write shards, the latter by a map of one process or of several; return how many files were read."""
     plan = plan_store(manifest, AUDIO, workspace)
     return sum(mapped(write_shard, plan.shards, [AUDIO] * len(plan.shards)))
 
@@ -177,7 +182,7 @@ def memory(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, An
 def fill_and_tell(files: Path, workspace: Path) -> None:
     """Fill a store in this process, and say how much memory that took before and in the end."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    fill(sorted(files.iterdir()), workspace, map)
+    fill(list_files(sorted(files.iterdir()), workspace), workspace, map)
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps({"largest_resident_mb": round(largest / 1e3, 1), "after_imports_mb": round(before / 1e3, 1)}))
 
@@ -186,8 +191,10 @@ def rerun(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any
     files = make_files(folder / "wav", arguments.clips, WAV, arguments.manifest)
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
         list(pool.map(decode_alone, [files[:1]] * PROCESSES))  # starts the workers
-        first = seconds(lambda: fill(files, folder / "workspace", pool.map))
-        again = seconds(lambda: fill(files, folder / "workspace", pool.map))
+        first, again = (
+            seconds(lambda: fill(list_files(files, folder / "workspace"), folder / "workspace", pool.map))
+            for _ in range(2)
+        )
     yield {
         "clips": len(files),
         "processes": PROCESSES,
