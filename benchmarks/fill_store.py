@@ -15,7 +15,10 @@ memory    The largest resident memory of a process that fills a store, for each 
 rerun     Filling again with nothing changed, as a share of the first time.
 
 The store is filled by the library alone, without Prefect, in two processes or in the one that `memory` watches; the
-listing of the files is timed in `rerun` and not in `speed`. The files are made in a temporary folder: of the recordings of a manifest where one is given, and else of made audio.
+listing of the files is timed in `rerun` and not in `speed`. The files are made in a temporary folder: of the recordings
+of a manifest where one is given, and else of made audio. Times are by the
+clock: what else runs on the machine blurs them, and the ratios of the rounds less so.
+
 Prints a JSON line a measurement.
 """
 
