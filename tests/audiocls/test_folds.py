@@ -14,10 +14,10 @@ from audiocls.params import SplitParams
 from audiocls.splits import assign_splits, ledger_of
 
 # Any clips at all: (group, label, recording), where a recording of another group links the two.
-any_clips = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 4), st.integers(0, 300)), min_size=60, max_size=150)
+any_clips = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 4), st.integers(0, 300)), min_size=40, max_size=90)
 seeds = st.integers(0, 2**32 - 1)
 folds_asked = st.integers(2, 6)
-quick = settings(deadline=None, max_examples=20)
+quick = settings(deadline=None, max_examples=15)
 
 
 def clips_of(rows):
