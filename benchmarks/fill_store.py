@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """How fast and in how much memory the waveform store is filled, against bare decoding of the same files.
 
-    python benchmarks/fill_store.py speed   [--manifest data/phrases/manifest.csv] [--clips 600] [--rounds 3]
-    python benchmarks/fill_store.py datasets [--manifest ...] [--clips 600]
+    python benchmarks/fill_store.py speed   [--manifest data/phrases/manifest.csv] [--clips 1024] [--rounds 3]
+    python benchmarks/fill_store.py datasets [--manifest ...] [--clips 1024]
     python benchmarks/fill_store.py memory  [--sizes 2000,20000]
     python benchmarks/fill_store.py rerun   [--clips 20000]
 
@@ -71,7 +71,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Filling the waveform store: speed, memory, reruns.")
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--manifest", type=Path, help="a table of real recordings, column path, to make the files of")
-    parser.add_argument("--clips", type=int, default=600)
+    # A multiple of two shards of 128: with less, one of the processes waits for the other.
+    parser.add_argument("--clips", type=int, default=1_024)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sizes", default="2000,20000")
     return parser.parse_args()
