@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -12,10 +13,37 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from audiocls.mapped import MappedWaveforms
+from audiocls.mapped_features import MappedFeatures
 from audiocls.models.families import model_inputs
+from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 from audiocls.params import AudioParams
 
-Example = tuple[NDArray[np.float32], int]
+Features = dict[str, NDArray[Any]]
+Example = tuple[NDArray[np.float32] | Features, int]
+"""A waveform, or what the extractor made of it, and the class index."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaveformBatch:
+    """Waveforms read into one array."""
+
+    waveforms: NDArray[np.float32]  # (batch, samples of the longest), zeros behind the shorter
+    lengths: NDArray[np.int64]  # (batch,), in samples
+    targets: NDArray[np.int64]  # (batch,), class indices
+
+    def rows(self) -> list[NDArray[np.float32]]:
+        """Return each waveform in its own length."""
+        return [row[:length] for row, length in zip(self.waveforms, self.lengths, strict=True)]
+
+    def masked(self) -> dict[str, torch.Tensor]:
+        """Return what `WaveformFeatureExtractor` makes of `rows`, without copying them."""
+        shape = self.waveforms.shape
+        if self.lengths.min() == shape[1]:
+            # One element that stands for all: to write a mask of ones takes as long as to read the waveforms.
+            mask = torch.ones(1, dtype=torch.int32).expand(shape)
+        else:
+            mask = torch.from_numpy((np.arange(shape[1]) < self.lengths[:, None]).astype(np.int32))
+        return {"input_values": torch.from_numpy(self.waveforms), "attention_mask": mask}
 
 
 class ClipDataset(Dataset[Example]):
@@ -29,6 +57,7 @@ class ClipDataset(Dataset[Example]):
         audio: AudioParams,
         *,
         training: bool,
+        features: MappedFeatures | None = None,
     ) -> None:
         """Serve the rows of `clips`.
 
@@ -38,28 +67,58 @@ class ClipDataset(Dataset[Example]):
             labels: Class names; the position is the class index.
             audio: How long clips are cut and short ones filled.
             training: Cut at random places where `audio.truncate` says so; otherwise the cut is the same every time.
+            features: Features of the same clips in the same order, where the extractor is slow: those that
+                it has are served in the place of the waveforms.
         """
         index = {name: i for i, name in enumerate(labels)}
         self.targets = clips["label"].map(index).to_numpy(np.int64)
         self._waveforms = waveforms
         self._samples = input_samples(audio)
         self._pad = audio.pad
-        self._truncate = audio.truncate if training or audio.truncate != "random" else "center"
+        self._truncate = cut_of(audio, training=training)
+        self._features = features
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitem__(self, index: int) -> Example:
-        """Return one clip, at most `input_samples` long, and its class index."""
-        surplus = int(self._waveforms.num_samples[index]) - self._samples
-        start = _cut(surplus, self._truncate) if surplus > 0 else 0
+        """Return the features of one clip where they are kept, else its waveform, and its class index."""
+        if self._features is not None and self._features.has(index):
+            return self._features.read(index), int(self.targets[index])
+        return self.waveform(index), int(self.targets[index])
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Example] | WaveformBatch:
+        """Return several clips: the way in which torch's data loader asks for a batch."""
+        if self._features is not None:
+            return [self[index] for index in indices]
+        natural = np.minimum(self._waveforms.num_samples[indices], self._samples)
+        lengths = np.array([_filled_length(int(length), self._samples, self._pad) for length in natural])
+        waveforms = np.zeros((len(indices), lengths.max()), np.float32)
+        for row, index, read, length in zip(waveforms, indices, natural, lengths, strict=True):
+            self._waveforms.read_into(row[:read], index, self._start(index))
+            if length > read:
+                row[:length] = np.resize(row[:read], length)
+        return WaveformBatch(waveforms, lengths, self.targets[indices])
+
+    def waveform(self, index: int) -> NDArray[np.float32]:
+        """Return one clip as the extractor takes it, at most `input_samples` long."""
+        start = self._start(index)
         waveform = self._waveforms.read(index, start, start + self._samples)
-        return fill(waveform, self._samples, self._pad), int(self.targets[index])
+        return fill(waveform, self._samples, self._pad)
+
+    def _start(self, index: int) -> int:
+        surplus = int(self._waveforms.num_samples[index]) - self._samples
+        return _cut(surplus, self._truncate) if surplus > 0 else 0
 
 
 def input_samples(audio: AudioParams) -> int:
     """Return the length of the model's input in samples."""
     return round(audio.max_seconds * audio.sample_rate_hz)
+
+
+def cut_of(audio: AudioParams, *, training: bool) -> Literal["random", "head", "center"]:
+    """Return where long clips are cut: in evaluation at the same place every time."""
+    return audio.truncate if training or audio.truncate != "random" else "center"
 
 
 def _cut(surplus: int, truncate: Literal["random", "head", "center"]) -> int:
@@ -84,10 +143,14 @@ def fill(
         samples: Length to fill.
         pad: `repeat` fills all of it and cuts the last repeat; `repeat_pad` stops at the last whole one.
     """
-    if pad == "zero" or len(waveform) >= samples:
-        return waveform
-    whole = samples if pad == "repeat" else samples // len(waveform) * len(waveform)
-    return np.resize(waveform, whole)
+    whole = _filled_length(len(waveform), samples, pad)
+    return waveform if whole == len(waveform) else np.resize(waveform, whole)
+
+
+def _filled_length(length: int, samples: int, pad: Literal["zero", "repeat", "repeat_pad"]) -> int:
+    if pad == "zero" or length >= samples:
+        return length
+    return samples if pad == "repeat" else samples // length * length
 
 
 class Collator:
@@ -97,7 +160,29 @@ class Collator:
         self._extractor = extractor
         self._samples = input_samples(audio)
 
-    def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+    def __call__(self, examples: Sequence[Example] | WaveformBatch) -> dict[str, torch.Tensor]:
         """Return the inputs of the family, each (batch, ...), and `labels` (batch,) int64."""
-        batch = model_inputs([waveform for waveform, _ in examples], self._extractor, self._samples)
+        if isinstance(examples, WaveformBatch):
+            return self._inputs(examples) | {"labels": torch.from_numpy(examples.targets)}
+        waveforms = [clip for clip, _ in examples if isinstance(clip, np.ndarray)]
+        batch = model_inputs(waveforms, self._extractor, self._samples) if waveforms else {}
+        if len(waveforms) < len(examples):
+            batch = _merge([clip for clip, _ in examples], batch)
         return batch | {"labels": torch.tensor([target for _, target in examples])}
+
+    def _inputs(self, batch: WaveformBatch) -> dict[str, torch.Tensor]:
+        if isinstance(self._extractor, WaveformFeatureExtractor):
+            return batch.masked()
+        return model_inputs(batch.rows(), self._extractor, self._samples)
+
+
+def _merge(
+    clips: Sequence[NDArray[np.float32] | Features], computed: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Stack kept features, and those computed of the waveforms among the clips, in the order of the clips."""
+    batch = {}
+    for name in next(clip for clip in clips if isinstance(clip, dict)):
+        anew = iter(computed.get(name, ()))
+        rows = [clip[name] if isinstance(clip, dict) else next(anew).numpy() for clip in clips]
+        batch[name] = torch.from_numpy(np.stack(rows))
+    return batch

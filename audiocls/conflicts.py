@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from audiocls.params import FolderData, RunParams, WeightedLoss
+from audiocls.params import FolderData, HubData, RunParams, TableData, WeightedLoss
 
 Conflict = tuple[str, str]
 RESERVED_CONFIG_FIELDS = ("num_labels", "id2label", "label2id", "model_type", "problem_type")
@@ -27,13 +27,31 @@ def _groups_come_from_one_place(params: RunParams) -> Iterator[Conflict]:
 
 
 def _split_leaves_training_clips(params: RunParams) -> Iterator[Conflict]:
-    held_out = params.split.test_fraction + params.split.validation_fraction
-    if held_out >= 1:
+    held_out = params.split.test_share + params.split.validation_fraction
+    if held_out >= 1 and params.split.folds is None:
         yield (
             "split.test_fraction",
-            f"= {params.split.test_fraction} and split.validation_fraction = {params.split.validation_fraction} "
+            f"= {params.split.test_share} and split.validation_fraction = {params.split.validation_fraction} "
             "leave no clips to train on; their sum must be below 1",
         )
+
+
+def _folds_are_the_one_split(params: RunParams) -> Iterator[Conflict]:
+    split, data = params.split, params.data
+    if split.folds is None:
+        if split.fold is not None:
+            yield "split.fold", f"= {split.fold}: of how many? Give split.folds too, or leave both out"
+        return
+    if split.fold is None:
+        yield "split.folds", f"= {split.folds}: which one is for test? Give split.fold, 0 to {split.folds - 1}"
+    elif split.fold >= split.folds:
+        yield "split.fold", f"= {split.fold}: with split.folds = {split.folds} it is 0 to {split.folds - 1}"
+    if split.test_fraction is not None:
+        yield "split.test_fraction", f"= {split.test_fraction}: with split.folds one fold is for test; leave it out"
+    if isinstance(data, TableData) and data.split_column is not None:
+        yield "data.split_column", f"= {data.split_column!r}: split.folds makes the split; leave out one of the two"
+    if isinstance(data, HubData) and data.splits is not None:
+        yield "data.splits", f"= {data.splits}: split.folds makes the split; leave out one of the two"
 
 
 def _lengths_are_ordered(params: RunParams) -> Iterator[Conflict]:
@@ -107,6 +125,7 @@ def _device_is_there(params: RunParams) -> Iterator[Conflict]:
 _RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _groups_come_from_one_place,
     _split_leaves_training_clips,
+    _folds_are_the_one_split,
     _lengths_are_ordered,
     _family_has_what_is_frozen,
     _config_leaves_labels_to_the_data,

@@ -67,14 +67,14 @@ def decode(content: bytes, params: AudioParams) -> Recording:
         raise UnusableClipError("empty", "the file has no bytes")
     channels, rate_hz, source_format = _read(content, params)
     mono = _mix(channels)
-    peak = float(np.abs(mono).max())
+    peak = _peak(mono)
     if peak < 10 ** (params.silence_db / 20):
         raise UnusableClipError(
             "silent", f"the peak is {peak:.1e} of full scale, and audio.silence_db is {params.silence_db:g}"
         )
     resampled = _resample(mono, rate_hz, params.sample_rate_hz)
-    scale = max(1.0, float(np.abs(resampled).max(initial=0.0)))
-    samples = _to_int16(resampled / np.float32(scale))
+    scale = max(1.0, _peak(resampled)) if len(resampled) else 1.0
+    samples = _to_int16(resampled if scale == 1.0 else resampled / np.float32(scale))
     if not samples.any():
         raise UnusableClipError("silent", f"every 16-bit sample at {params.sample_rate_hz} Hz is zero")
     return Recording(
@@ -86,7 +86,7 @@ def decode(content: bytes, params: AudioParams) -> Recording:
         source_format=source_format,
         peak=peak,
         rms_db=float(10 * np.log10(np.mean(np.square(mono, dtype=np.float64)))),
-        clipped_fraction=float(np.mean(np.abs(channels).max(axis=1) >= 1.0 - 1.0 / FULL_SCALE)),
+        clipped_fraction=_clipped_fraction(channels),
     )
 
 
@@ -157,14 +157,33 @@ def _check_samples(channels: NDArray[np.float32], rate_hz: int, params: AudioPar
             "too_short", f"{frames / rate_hz:.3f} s, and audio.min_seconds is {params.min_seconds:g}"
         )
     # Not a number is not smaller than anything, so that one comparison finds NaN, infinities and what is near them.
-    broken = frames - int((np.abs(channels) < MAX_MAGNITUDE).all(axis=1).sum())
-    if broken:
+    if not _peak(channels) < MAX_MAGNITUDE:
+        broken = frames - int((np.abs(channels) < MAX_MAGNITUDE).all(axis=1).sum())
         raise UnusableClipError("non_finite", f"{broken} of {frames} frames are NaN, infinite or beyond all measure")
 
 
 def _mix(channels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Average (frames, channels) to (frames,)."""
-    return channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1, dtype=np.float32)
+    match channels.shape[1]:
+        case 1:
+            return channels[:, 0]
+        case 2:  # the same to the bit as the mean over an axis of two, which takes twenty times as long
+            return (channels[:, 0] + channels[:, 1]) / np.float32(2)
+        case _:
+            return channels.mean(axis=1, dtype=np.float32)
+
+
+def _peak(signal: NDArray[np.float32]) -> float:
+    """Return the largest magnitude, or NaN where there is one; reductions over all axes need no copy."""
+    return float(np.maximum(signal.max(), -signal.min()))
+
+
+def _clipped_fraction(channels: NDArray[np.float32]) -> float:
+    """Return the share of the frames that are at full scale in any channel."""
+    full_scale = 1.0 - 1.0 / FULL_SCALE
+    if _peak(channels) < full_scale:
+        return 0.0
+    return float(np.mean(np.any([np.abs(channel) >= full_scale for channel in channels.T], axis=0)))
 
 
 def _resample(mono: NDArray[np.float32], rate_hz: int, target_hz: int) -> NDArray[np.float32]:
@@ -178,7 +197,9 @@ def _resample(mono: NDArray[np.float32], rate_hz: int, target_hz: int) -> NDArra
 
 def _to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     """Scale by 32768, the exact inverse of how 16-bit sources are read, so that those come through unchanged."""
-    return np.clip(np.rint(samples * np.float32(FULL_SCALE)), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    scaled = samples * np.float32(FULL_SCALE)
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled).astype(np.int16)
 
 
 def _plain(error: Exception) -> str:

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from audiocls.atomic import write_table
 from audiocls.batches import ClipDataset, Collator
+from audiocls.features import map_features
 from audiocls.mapped import MappedWaveforms
 from audiocls.metrics import confusion, per_class_metrics, summary_metrics
 from audiocls.models.families import load_model
@@ -33,7 +34,9 @@ class Evaluation:
     folder: Path
 
 
-def evaluate(model_folder: Path, split_clips: Path, store: Path, params: RunParams, folder: Path) -> Evaluation:
+def evaluate(
+    model_folder: Path, split_clips: Path, store: Path, params: RunParams, folder: Path, features: Path | None = None
+) -> Evaluation:
     """Score the saved model on validation and, once, on test.
 
     Args:
@@ -42,6 +45,7 @@ def evaluate(model_folder: Path, split_clips: Path, store: Path, params: RunPara
         store: The waveform store.
         params: The whole run's.
         folder: Gets `predictions.parquet`, `classification_report.json` and `.csv`, `confusion_matrix.csv` and `.png`.
+        features: The feature store, where there is one.
     """
     table = pd.read_parquet(split_clips)
     model, extractor = load_model(model_folder)
@@ -51,7 +55,9 @@ def evaluate(model_folder: Path, split_clips: Path, store: Path, params: RunPara
     predictions = []
     for split in ("validation", "test"):
         clips = table[table["split"] == split]
-        logits = predict(model, extractor, clips, store, labels, params.audio, params.training.eval_batch_size)
+        logits = predict(
+            model, extractor, clips, store, labels, params.audio, params.training.eval_batch_size, features
+        )
         predictions.append(_predictions(clips, logits, labels))
         targets = clips["label"].map(model.config.label2id).to_numpy(np.int64)
         metrics |= {f"{split}/{name}": value for name, value in summary_metrics(targets, logits.argmax(axis=1)).items()}
@@ -70,9 +76,11 @@ def predict(
     labels: Sequence[str],
     audio: AudioParams,
     batch_size: int,
+    features: Path | None = None,
 ) -> NDArray[np.float32]:
     """Return the logits of each clip, shape (num_clips, num_classes)."""
-    dataset = ClipDataset(clips, MappedWaveforms(clips, store), labels, audio, training=False)
+    kept = None if features is None else map_features(features, clips, extractor, audio)
+    dataset = ClipDataset(clips, MappedWaveforms(clips, store), labels, audio, training=False, features=kept)
     logits = []
     for batch in DataLoader(dataset, batch_size=batch_size, collate_fn=Collator(extractor, audio)):
         batch.pop("labels")

@@ -163,17 +163,39 @@ class AudioParams(Params):
         "zero",
         description="How a short clip is filled: zeros; the clip again and again; or whole repeats, then zeros.",
     )
+    cache_features: Literal["auto", "never"] = Field(
+        "auto",
+        description="auto: what a slow extractor makes of a clip (a spectrogram in numpy: the "
+        "audio-spectrogram-transformer's) is kept on the disk, unless the clip is cut at random. never: it is computed "
+        "anew in every epoch.",
+    )
 
 
 class SplitParams(Params):
     """Shares of the clips held out when the split is made and not given."""
 
-    test_fraction: float = Field(0.15, gt=0, lt=1, description="Share of clips looked at once, at the end.")
-    validation_fraction: float = Field(0.15, gt=0, lt=1, description="Share of clips that choose the checkpoint.")
+    test_fraction: float | None = Field(
+        None, gt=0, lt=1, description="Share of clips looked at once, at the end. null: 0.15, or with `folds` one fold."
+    )
+    validation_fraction: float = Field(
+        0.15,
+        gt=0,
+        lt=1,
+        description="Share of clips that choose the checkpoint; with `folds` or a given test split, of what it leaves.",
+    )
+    folds: int | None = Field(
+        None, ge=2, le=100, description="Cross-validation: this many splits, with every clip in one test. null: none."
+    )
+    fold: int | None = Field(None, ge=0, description="Which of the `folds` this run tests on, from 0.")
     duplicates: Literal["stop", "move"] = Field(
         "stop",
         description="Where copies of a recording stand in several splits: stop, or move their groups to training.",
     )
+
+    @property
+    def test_share(self) -> float:
+        """Share of the clips for test where there are no folds."""
+        return 0.15 if self.test_fraction is None else self.test_fraction
 
 
 class ModelParams(Params):

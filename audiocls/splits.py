@@ -4,35 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import scipy.sparse
-from numpy.typing import NDArray
 
 from audiocls.atomic import write_table
 from audiocls.errors import DataError, name_some
+from audiocls.folds import split_folds
 from audiocls.leakage import check_copies, check_disjoint, linked_groups, move_copies, report_label_conflicts
 from audiocls.ledger import remembered_splits
 from audiocls.manifest import SPLITS
 from audiocls.params import SplitParams
+from audiocls.stratification import split_groups
 
 logger = logging.getLogger(__name__)
-
-TRAIN, VALIDATION, TEST = range(3)
-# A move must gain this much per class that it touches: those that gain most come first, so that few groups leave the
-# split of their hash; and then whatever gains, for as long as something does.
-_LEAST_GAINS = (0.4, 0.1, 0.01, *[1e-9] * 20)
 
 
 def assign_splits(clips: Path, params: SplitParams, seed: int, workspace: Path, ledger: Path | None = None) -> Path:
     """Fill the column `split` of a clips table, check it, and return the path of the result.
 
     Splits that the source gives are kept; of validation and test, what it gives no clip of is made out of its training
-    clips, group by group. Groups with a recording in common count as one.
+    clips, group by group. Groups with a recording in common count as one. With `split.folds` one fold is for test.
 
     Args:
         clips: The clips table of a corpus.
@@ -63,15 +56,21 @@ def assign_splits(clips: Path, params: SplitParams, seed: int, workspace: Path, 
 
 
 def ledger_of(experiment: str, params: SplitParams, seed: int, workspace: Path) -> Path:
-    """Name the ledger of an experiment: its runs share one for as long as the seed and the shares stay the same."""
-    settings = f"{experiment}\x1f{params.test_fraction}\x1f{params.validation_fraction}\x1f{seed}"
+    """Name the ledger of an experiment: its runs share one for as long as the seed and the shares stay the same.
+
+    The folds of one cross-validation share one as well.
+    """
+    shares = f"{params.folds} folds" if params.folds else params.test_share
+    settings = f"{experiment}\x1f{shares}\x1f{params.validation_fraction}\x1f{seed}"
     return workspace / "splits" / f"ledger-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.parquet"
 
 
 def _splits_of(table: pd.DataFrame, params: SplitParams, seed: int, remembered: dict[str, str]) -> pd.Series:
+    if params.folds:
+        return split_folds(table, params.folds, params.validation_fraction, seed, remembered)[params.fold]
     given = table["split"].where(table["split"].notna(), "train")
     present = set(given)
-    test = 0.0 if "test" in present else params.test_fraction
+    test = 0.0 if "test" in present else params.test_share
     validation = 0.0 if "validation" in present else params.validation_fraction
     if "train" not in present or (not test and not validation):
         return given
@@ -96,104 +95,6 @@ def _make(pool: pd.DataFrame, test: float, validation: float, seed: int, remembe
     made = split_groups(units, pool["label"], test, validation, seed, fixed.to_dict())
     remembered.update(zip(pool["group"], made, strict=True))
     return made
-
-
-def split_groups(
-    groups: pd.Series,
-    labels: pd.Series,
-    test: float,
-    validation: float,
-    seed: int,
-    fixed: Mapping[str, str] | None = None,
-) -> pd.Series:
-    """Split clips by group: by a hash of the group's name, with some groups moved so that classes are stratified.
-
-    The hash alone would never move a group when others come or go; the moves, those that gain most first and among
-    these the nearest to a threshold, are about as few as stratification needs.
-
-    A class of three groups or more is in all three splits, unless groups of several classes stand in the way. A class
-    of fewer is in training before anything else.
-
-    Args:
-        groups: Group name of each clip, shape (num_clips,).
-        labels: Class of each clip, the same index.
-        test: Share of the clips for test, in [0, 1).
-        validation: Share for validation; test + validation < 1.
-        seed: Draws the hashes.
-        fixed: Split of the groups that must stay where they are; what is new is stratified around them.
-
-    Returns:
-        "train", "validation" or "test" of each clip, with the index of `groups`.
-    """
-    codes, names = pd.factorize(groups, sort=True)
-    classes, _ = pd.factorize(labels, sort=True)
-    counts = scipy.sparse.csr_matrix((np.ones(len(codes)), (codes, classes)))
-    counts.sum_duplicates()
-    hashes = np.array([_hash(name, seed) for name in names])
-    split = np.where(hashes < test, TEST, np.where(hashes < test + validation, VALIDATION, TRAIN))
-    shares = np.array([1 - test - validation, validation, test])
-    distance = np.minimum(np.abs(hashes - test), np.abs(hashes - test - validation))
-    order = np.argsort(distance, kind="stable")
-    if fixed:
-        stays = np.array([name in fixed for name in names])
-        split[stays] = [SPLITS.index(fixed[name]) for name in names[stays]]
-        order = order[~stays[order]]
-    _stratify(split, counts, shares, order)
-    return pd.Series(np.array(SPLITS)[split[codes]], index=groups.index)
-
-
-def _hash(name: str, seed: int) -> float:
-    """Map a name to a number that is uniform in [0, 1)."""
-    digest = hashlib.sha256(f"{seed}\x1f{name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def _stratify(
-    split: NDArray[np.int64], counts: scipy.sparse.csr_matrix, shares: NDArray[np.float64], order: NDArray[np.int64]
-) -> None:
-    """Move single groups in place, for as long as that brings the classes nearer to their shares.
-
-    Args:
-        split: Split of each group, shape (num_groups,).
-        counts: Clips by group and class, shape (num_groups, num_classes).
-        shares: Share of each split, shape (3,).
-        order: Groups in the order in which they are tried; those that are not named stay where they are.
-    """
-    # All clips together count as one more class, so that no split is left empty; its distance counts a ninth.
-    counts = scipy.sparse.hstack([counts, counts.sum(axis=1)]).tocsr()
-    total = np.asarray(counts.sum(axis=0)).ravel()
-    scale = np.append(total[:-1], 3 * total[-1])
-    want = shares[:, None] * total
-    # What is larger than a held-out split of its class starts in training: no single move would bring it there later.
-    held_out = shares[1:].max()
-    large = np.asarray((counts.multiply(1 / total) > held_out).sum(axis=1)).ravel() > 0
-    split[order[large[order]]] = TRAIN
-    have = np.stack([np.asarray(counts[split == s].sum(axis=0)).ravel() for s in range(3)])
-    # A class that cannot be learnt outweighs every distance. A class that is in no score weighs 1/2: more than moving
-    # the smaller of two groups can cost, and less than what is gained where most clips leave a held-out split.
-    absent = np.array([[3.0 * len(total)], [0.5], [0.5]])
-
-    def cost(clips: NDArray[np.float64], columns: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Squared distance to the target as a share of the class, and what is absent, of each split, shape (3,)."""
-        distance = np.square((clips - want[:, columns]) / scale[columns])
-        return (distance + absent * (clips == 0)).sum(axis=1)
-
-    for least_gain in _LEAST_GAINS:
-        moves = 0
-        for group in order:
-            row = slice(counts.indptr[group], counts.indptr[group + 1])
-            columns, clips, now = counts.indices[row], counts.data[row], split[group]
-            others = have[:, columns]
-            others[now] -= clips
-            costs = np.where(shares > 0, cost(others + clips, columns) - cost(others, columns), np.inf)
-            to = int(costs.argmin())
-            if costs[now] - costs[to] > least_gain * len(columns):
-                have[:, columns] = others
-                have[to, columns] += clips
-                split[group] = to
-                moves += 1
-        if not moves and least_gain == _LEAST_GAINS[-1]:
-            return
 
 
 def check_classes(table: pd.DataFrame) -> None:

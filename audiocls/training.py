@@ -29,6 +29,7 @@ from transformers import (
 from audiocls.averaging import WeightAverage
 from audiocls.balance import Balanced
 from audiocls.batches import ClipDataset, Collator
+from audiocls.features import map_features
 from audiocls.mapped import MappedWaveforms
 from audiocls.metrics import summary_metrics
 from audiocls.models.families import build_model, no_progress_bars, save_model
@@ -65,7 +66,13 @@ class TrainedModel:
 
 
 def fit(
-    split_clips: Path, balanced: Balanced, store: Path, params: RunParams, folder: Path, log: MetricLog
+    split_clips: Path,
+    balanced: Balanced,
+    store: Path,
+    params: RunParams,
+    folder: Path,
+    log: MetricLog,
+    features: Path | None = None,
 ) -> TrainedModel:
     """Train on the training split, keep the weights that did best on validation, and save them.
 
@@ -78,6 +85,7 @@ def fit(
         params: The whole run's.
         folder: Gets `model/`, with the model and its feature extractor, and `checkpoints/`.
         log: Receives `train/...` and `validation/...` metrics.
+        features: The feature store, where there is one; the training is the same without it, and slower.
     """
     # Before the model is built: its first weights are drawn from the run's seed.
     torch.manual_seed(params.seed)
@@ -85,15 +93,19 @@ def fit(
     labels = class_names(table)
     model, extractor = build_model(params.model, params.audio, labels)
     rows = pd.read_parquet(balanced.rows)["row"]
-    training = _dataset(table.iloc[rows], store, labels, params, training=True)
-    validation = _dataset(table[table["split"] == "validation"], store, labels, params, training=False)
+
+    def dataset(clips: pd.DataFrame, *, training: bool) -> ClipDataset:
+        kept = None if features is None else map_features(features, clips, extractor, params.audio)
+        waveforms = MappedWaveforms(clips, store)
+        return ClipDataset(clips, waveforms, labels, params.audio, training=training, features=kept)
+
     arguments = training_arguments(params.training, params.seed, folder / "checkpoints")
     trainer = ClassifierTrainer(
         model=model,
         args=arguments,
         data_collator=Collator(extractor, params.audio),
-        train_dataset=training,
-        eval_dataset=validation,
+        train_dataset=dataset(table.iloc[rows], training=True),
+        eval_dataset=dataset(table[table["split"] == "validation"], training=False),
         compute_metrics=_validation_metrics,
         preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
         callbacks=_callbacks(params.training, log),
@@ -117,10 +129,6 @@ def fit(
 def class_names(table: pd.DataFrame) -> list[str]:
     """Return the classes in sorted order; the position of a name is its class index."""
     return sorted(table["label"].unique())
-
-
-def _dataset(clips: pd.DataFrame, store: Path, labels: list[str], params: RunParams, *, training: bool) -> ClipDataset:
-    return ClipDataset(clips, MappedWaveforms(clips, store), labels, params.audio, training=training)
 
 
 def training_arguments(params: TrainingParams, seed: int, folder: Path) -> TrainingArguments:

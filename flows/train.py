@@ -15,6 +15,7 @@ from tasks.audit import audit_corpus
 from tasks.balance import balance_classes
 from tasks.corpus import check_quarantine, collect_corpus
 from tasks.evaluation import evaluate
+from tasks.features import cache_features
 from tasks.manifest import ingest
 from tasks.splits import assign_splits
 from tasks.tracking import log_audit, log_balance, log_corpus, log_results, open_run, publish_summary
@@ -49,8 +50,9 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
         # would inflate every metric below.
         balanced = balance_classes(splits, params.balance, params.seed, params.workspace)
         log_balance(run, balanced)
-        model = fit(splits, balanced, corpus.store, params, run)
-        evaluation = evaluate(model, splits, corpus.store, params, run)
+        features = cache_features(splits, corpus.store, params)
+        model = fit(splits, balanced, corpus.store, params, run, features)
+        evaluation = evaluate(model, splits, corpus.store, params, run, features)
         log_results(run, model, evaluation)
         summary = publish_summary(run, corpus, balanced, model, evaluation)
     return TrainResult(run.run_id, str(model.folder), evaluation.metrics, seconds, summary)

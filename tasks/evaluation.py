@@ -17,7 +17,7 @@ from audiocls.training import TrainedModel
 @task(cache_policy=NO_CACHE)
 @timed
 def evaluate(
-    model: TrainedModel, split_clips: Path, store: Path, params: RunParams, run: TrackedRun
+    model: TrainedModel, split_clips: Path, store: Path, params: RunParams, run: TrackedRun, features: Path | None
 ) -> evaluation.Evaluation:
     """Score the saved model on validation and, once, on test."""
-    return evaluation.evaluate(model.folder, split_clips, store, params, run.folder / "evaluation")
+    return evaluation.evaluate(model.folder, split_clips, store, params, run.folder / "evaluation", features)

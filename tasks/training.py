@@ -17,9 +17,16 @@ from audiocls.stopwatch import timed
 @task(cache_policy=NO_CACHE)
 @timed
 def fit(
-    split_clips: Path, balanced: Balanced, store: Path, params: RunParams, run: tracking.TrackedRun
+    split_clips: Path,
+    balanced: Balanced,
+    store: Path,
+    params: RunParams,
+    run: tracking.TrackedRun,
+    features: Path | None,
 ) -> training.TrainedModel:
     """Train, and log metrics to the run as they are measured."""
-    return training.fit(
-        split_clips, balanced, store, params, run.folder, lambda metrics, step: tracking.log_metrics(run, metrics, step)
-    )
+
+    def log(metrics: dict[str, float], step: int) -> None:
+        tracking.log_metrics(run, metrics, step)
+
+    return training.fit(split_clips, balanced, store, params, run.folder, log, features)

@@ -95,22 +95,53 @@ def no_progress_bars() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
+def build_extractor(params: ModelParams, audio: AudioParams) -> Any:
+    """Build the feature extractor that `build_model` returns, without the network.
+
+    Raises:
+        ParamsError: As `build_model`.
+    """
+    if params.pretrained is None:
+        return _new_extractor(_new_config(params, audio, {}), audio)
+    try:
+        extractor = AutoFeatureExtractor.from_pretrained(params.pretrained)
+    except (OSError, ValueError) as error:
+        raise _cannot_load(params.pretrained, error) from error
+    _check_rate(extractor, audio, params.pretrained)
+    return extractor
+
+
 def _from_scratch(params: ModelParams, audio: AudioParams, names: dict[str, Any]) -> tuple[PreTrainedModel, Any]:
+    config = _new_config(params, audio, names)
+    try:
+        _limit_time_masks(config, audio)
+        model = AutoModelForAudioClassification.from_config(config)
+    except (StrictDataclassError, ValueError, TypeError, RuntimeError) as error:
+        raise _cannot_build(params, audio, error) from error
+    return model, _new_extractor(config, audio)
+
+
+def _new_config(params: ModelParams, audio: AudioParams, names: dict[str, Any]) -> PreTrainedConfig:
     fields = dict(params.config)
     if params.family == "logmel-resnet":
         fields.setdefault("sampling_rate", audio.sample_rate_hz)
     if params.family == "audio-spectrogram-transformer":
         fields.setdefault("max_length", _num_frames(audio))
     try:
-        config = CONFIG_MAPPING[params.family](**fields, **names)
-        _limit_time_masks(config, audio)
-        model = AutoModelForAudioClassification.from_config(config)
+        return CONFIG_MAPPING[params.family](**fields, **names)
     except (StrictDataclassError, ValueError, TypeError, RuntimeError) as error:
-        raise ParamsError(
-            f"model.config = {params.config}: no {params.family} can be built from it with audio.max_seconds = "
-            f"{audio.max_seconds:g}: {' '.join(str(error).split())}"
-        ) from error
-    return model, _new_extractor(config, audio)
+        raise _cannot_build(params, audio, error) from error
+
+
+def _cannot_build(params: ModelParams, audio: AudioParams, error: Exception) -> ParamsError:
+    return ParamsError(
+        f"model.config = {params.config}: no {params.family} can be built from it with audio.max_seconds = "
+        f"{audio.max_seconds:g}: {' '.join(str(error).split())}"
+    )
+
+
+def _cannot_load(source: str, error: Exception) -> ParamsError:
+    return ParamsError(f"model.pretrained = {source}: cannot be loaded: {' '.join(str(error).split())}")
 
 
 def _new_extractor(config: PreTrainedConfig, audio: AudioParams) -> Any:
@@ -144,7 +175,7 @@ def _from_checkpoint(params: ModelParams, audio: AudioParams, names: dict[str, A
             source, config=config, ignore_mismatched_sizes=True, use_safetensors=True
         )
     except (OSError, ValueError) as error:
-        raise ParamsError(f"model.pretrained = {source}: cannot be loaded: {' '.join(str(error).split())}") from error
+        raise _cannot_load(str(source), error) from error
     return model, extractor
 
 

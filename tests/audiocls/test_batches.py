@@ -9,9 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiocls.batches import ClipDataset, fill, input_samples
+from audiocls.batches import ClipDataset, Collator, fill, input_samples
 from audiocls.mapped import MappedWaveforms
-from audiocls.params import AudioParams
+from audiocls.models.families import build_extractor
+from audiocls.params import FAMILIES, AudioParams, ModelParams
 
 SAMPLES = 1_600  # 0.1 s
 
@@ -84,3 +85,35 @@ def test_a_filled_clip_begins_with_the_clip_and_is_no_longer_than_the_input(leng
 
 def test_the_input_length_is_in_samples():
     assert input_samples(AudioParams(max_seconds=2.0, sample_rate_hz=8_000)) == 16_000
+
+
+@pytest.mark.parametrize("lengths", [[5_000, 500, SAMPLES, 700], [5_000, 3_000]], ids=["ragged", "full"])
+@pytest.mark.parametrize("pad", ["zero", "repeat", "repeat_pad"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_batch_read_at_once_is_the_batch_of_clips_read_one_by_one(family, pad, lengths, tmp_path):
+    audio = AudioParams(max_seconds=0.1, pad=pad)
+    clips = dataset(tmp_path, lengths, training=True, pad=pad)
+    collate = Collator(build_extractor(ModelParams(family=family), audio), audio)
+    torch.manual_seed(3)
+    one_by_one = collate([clips[i] for i in range(len(lengths))])
+    torch.manual_seed(3)
+    at_once = collate(clips.__getitems__(list(range(len(lengths)))))
+    assert one_by_one.keys() == at_once.keys()
+    for name, tensor in one_by_one.items():
+        assert at_once[name].dtype == tensor.dtype
+        assert torch.equal(at_once[name], tensor)
+
+
+def test_the_data_loader_reads_whole_batches_and_every_clip_once(tmp_path):
+    clips = dataset(tmp_path, [100 + i for i in range(10)], training=False)
+    audio = AudioParams(max_seconds=0.1)
+    collate = Collator(build_extractor(ModelParams(), audio), audio)
+    loaded = list(torch.utils.data.DataLoader(clips, batch_size=4, collate_fn=collate))
+    assert [len(batch["labels"]) for batch in loaded] == [4, 4, 2]
+    assert torch.cat([batch["attention_mask"].sum(dim=1) for batch in loaded]).tolist() == [100 + i for i in range(10)]
+
+
+def test_changing_a_batch_does_not_touch_the_store(tmp_path):
+    clips = dataset(tmp_path, [5_000], training=False, truncate="head")
+    clips.__getitems__([0]).waveforms[:] = 7
+    assert first_sample(clips[0]) == 0

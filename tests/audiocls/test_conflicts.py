@@ -40,6 +40,29 @@ def test_the_held_out_shares_leave_clips_to_train_on(test, validation, allowed):
     assert [key for key, _ in found] == ([] if allowed else ["split.test_fraction"])
 
 
+@pytest.mark.parametrize(
+    ("sections", "keys"),
+    [
+        ({"split": {"folds": 5, "fold": 4}}, []),
+        ({"split": {"folds": 5, "fold": 0, "test_fraction": None, "validation_fraction": 0.9}}, []),
+        ({"split": {"folds": 5, "fold": 5}}, ["split.fold"]),
+        ({"split": {"folds": 5}}, ["split.folds"]),
+        ({"split": {"fold": 0}}, ["split.fold"]),
+        ({"split": {"folds": 5, "fold": 0, "test_fraction": 0.15}}, ["split.test_fraction"]),
+        (
+            {"split": {"folds": 2, "fold": 0}, "data": {"source": "table", "path": Path("a.csv"), "split_column": "s"}},
+            ["data.split_column"],
+        ),
+        (
+            {"split": {"folds": 2, "fold": 0}, "data": {"source": "hub", "name": "a/b", "splits": {"train": "train"}}},
+            ["data.splits"],
+        ),
+    ],
+)
+def test_folds_are_the_one_split(sections, keys):
+    assert [key for key, _ in conflicts(**sections)] == keys
+
+
 def test_the_shortest_clip_is_shorter_than_the_longest():
     ((key, message),) = conflicts(audio={"min_seconds": 5.0, "max_file_seconds": 5.0})
     assert key == "audio.min_seconds"

@@ -42,7 +42,7 @@ def without_some(names: list[str], splits: dict[str, str], number: int) -> list[
     later=st.sets(st.integers(0, 200), max_size=40),
     dropped=st.integers(0, 10),
 )
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_no_earlier_group_moves_when_others_come_or_go(first, later, dropped, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ledger")
     ledger = folder / "ledger.parquet"

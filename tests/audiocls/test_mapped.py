@@ -80,14 +80,23 @@ def test_a_slice_is_the_slice_of_the_whole_and_never_of_a_neighbour(fill, files,
         np.testing.assert_array_equal(mapped.read(index, start, stop), signal(path)[start:stop])
 
 
+def test_a_clip_read_into_an_array_is_the_clip(fill, files):
+    store, clips = fill(*files)
+    mapped = MappedWaveforms(clips, store)
+    array = np.full((3, 1_500), np.nan, np.float32)
+    for index, row in enumerate(array):
+        mapped.read_into(row, index, 100)
+        np.testing.assert_array_equal(row, mapped.read(index, 100, 1_600))
+
+
 def test_samples_are_mapped_and_not_loaded(fill, files):
     store, clips = fill(*files)
     mapped = MappedWaveforms(clips, store)
     maps = {id(shard): shard for shard in mapped._shards}
     assert len(maps) == 1
     (shard,) = maps.values()
-    assert isinstance(shard, np.memmap)
-    assert shard.mode == "r"
+    assert isinstance(shard.base, np.memmap)
+    assert shard.base.mode == "r"
     assert shard.size == sum(mapped.num_samples)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 import torch
@@ -181,6 +182,17 @@ def test_a_second_run_decodes_nothing_again(finished, tmp_path):
     again = train_flow(str(params_file), ("training.max_steps=1",))
     assert {p: p.stat().st_mtime_ns for p in store.glob("shards/*")} == before
     assert again.run_id != result.run_id
+
+
+def test_the_features_of_a_slow_extractor_are_kept(tones, tmp_path):
+    model = {
+        "family": "audio-spectrogram-transformer",
+        "config": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_mel_bins": 32},
+    }
+    params_file = write_params(tmp_path, tones, model=model, training={"max_steps": 1}, audio={"max_seconds": 0.4})
+    assert "cache_features" in train_flow(str(params_file)).seconds
+    shards = list((tmp_path / "workspace").glob("features/*/shards/*.parquet"))
+    assert sum(pq.read_metadata(path).num_rows for path in shards) == 48
 
 
 def test_the_same_params_give_the_same_metrics(finished, tmp_path):

@@ -1,0 +1,263 @@
+#!/usr/bin/env python3
+"""How fast and in how much memory the waveform store is filled, against bare decoding of the same files.
+
+    python benchmarks/fill_store.py speed   [--manifest data/phrases/manifest.csv] [--clips 1024] [--rounds 3]
+    python benchmarks/fill_store.py datasets [--manifest ...] [--clips 1024]
+    python benchmarks/fill_store.py memory  [--sizes 2000,20000]
+    python benchmarks/fill_store.py rerun   [--clips 20000]
+
+speed     Clips per second of the store over those of a bare loop of soundfile and soxr that keeps nothing, both in two
+          processes, on the same files in alternating rounds; the median of the rounds' ratios. Two corpora: 44.1 kHz
+          stereo OGG of 3 s, and 8 kHz WAV of 1.5 s.
+datasets  The same WAV files through `datasets`' map with Audio(sampling_rate=16000), where torchcodec works; and in any
+          case with Audio(decode=False) and soundfile and soxr in the mapped function, which is said beside the figure.
+memory    The largest resident memory of a process that fills a store, for each of the sizes.
+rerun     Filling again with nothing changed, as a share of the first time.
+
+The store is filled by the library alone, without Prefect, in two processes or in the one that `memory` watches; the
+listing of the files is timed in `rerun` and not in `speed`. The files are made in a temporary folder: of the recordings
+of a manifest where one is given, and else of made audio. Times are by the
+clock: what else runs on the machine blurs them, and the ratios of the rounds less so.
+
+Prints a JSON line a measurement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+
+import numpy as np
+import pandas as pd
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from audiocls.manifest import list_clips
+from audiocls.params import AudioParams, TableData
+from audiocls.waveforms import plan_store, write_shard
+
+PROCESSES = 2
+RATE_HZ = 16_000
+AUDIO = AudioParams(sample_rate_hz=RATE_HZ)
+WAV = ("wav", 8_000, 1, 1.5)
+OGG = ("ogg", 44_100, 2, 3.0)
+
+
+def main() -> int:
+    arguments = parse()
+    with tempfile.TemporaryDirectory() as folder:
+        for result in PARTS[arguments.part](arguments, Path(folder)):
+            print(json.dumps({"benchmark": f"fill_store {arguments.part}", **result}), flush=True)
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Filling the waveform store: speed, memory, reruns.")
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--manifest", type=Path, help="a table of real recordings, column path, to make the files of")
+    # A multiple of two shards of 128: with less, one of the processes waits for the other.
+    parser.add_argument("--clips", type=int, default=1_024)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sizes", default="2000,20000")
+    return parser.parse_args()
+
+
+def speed(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    for name, corpus in (("44.1 kHz stereo OGG, 3 s", OGG), ("8 kHz WAV, 1.5 s", WAV)):
+        files = make_files(folder / corpus[0], arguments.clips, corpus, arguments.manifest)
+        with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+            rounds = [compare(files, folder, pool) for _ in range(arguments.rounds + 1)][1:]  # the first starts workers
+        yield {
+            "corpus": name,
+            "made_of": "recordings" if arguments.manifest else "made audio",
+            "clips": len(files),
+            "processes": PROCESSES,
+            "store_clips_per_second": round(statistics.median(len(files) / store for store, _ in rounds)),
+            "bare_clips_per_second": round(statistics.median(len(files) / bare for _, bare in rounds)),
+            "ratio": round(statistics.median(bare / store for store, bare in rounds), 3),
+            "ratios": [round(bare / store, 3) for store, bare in rounds],
+        }
+
+
+def compare(files: list[Path], folder: Path, pool: ProcessPoolExecutor) -> tuple[float, float]:
+    """Return the seconds of the store and of the bare loop, one right after the other."""
+    half = -(-len(files) // PROCESSES)
+    manifest = list_files(files, folder / "workspace")
+    bare = seconds(lambda: list(pool.map(decode_alone, [files[i : i + half] for i in range(0, len(files), half)])))
+    store = seconds(lambda: fill(manifest, folder / "workspace", pool.map))
+    shutil.rmtree(folder / "workspace")
+    return store, bare
+
+
+def decode_alone(files: list[Path]) -> int:
+    """Decode, mix and resample, and keep nothing."""
+    return sum(len(decode_file(file)) for file in files)
+
+
+def decode_file(file: Path | str) -> NDArray[np.float32]:
+    signal, rate_hz = soundfile.read(file, dtype="float32", always_2d=True)
+    mono = signal[:, 0] if signal.shape[1] == 1 else signal.mean(axis=1)
+    resampled: NDArray[np.float32] = soxr.resample(np.ascontiguousarray(mono), rate_hz, RATE_HZ, quality="HQ")
+    return resampled
+
+
+def list_files(files: list[Path], workspace: Path) -> Path:
+    """Write a table of the files and the manifest made from it."""
+    workspace.mkdir(exist_ok=True)
+    table = workspace / "clips.csv"
+    pd.DataFrame({"path": [str(file) for file in files], "label": "any"}).to_csv(table, index=False)
+    return list_clips(TableData(source="table", path=table), workspace)
+
+
+def fill(manifest: Path, workspace: Path, mapped: Callable[..., Any]) -> int:
+    """Plan and write shards, the latter by a map of one process or of several; return how many files were read."""
+    plan = plan_store(manifest, AUDIO, workspace)
+    return sum(mapped(write_shard, plan.shards, [AUDIO] * len(plan.shards)))
+
+
+def against_datasets(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    import datasets
+
+    datasets.disable_progress_bars()
+    files = make_files(folder / "wav", arguments.clips, WAV, arguments.manifest)
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        store = min(compare(files, folder, pool)[0] for _ in range(arguments.rounds))
+    listed = datasets.Dataset.from_dict({"audio": [str(file) for file in files]})
+    undecoded = listed.cast_column("audio", datasets.Audio(decode=False))
+
+    def decode_path(row: dict[str, Any]) -> dict[str, Any]:
+        return {"samples": decode_file(row["audio"]["path"])}
+
+    def decode_audio(row: dict[str, Any]) -> dict[str, Any]:
+        return {"samples": np.asarray(row["audio"]["array"], np.float32)}
+
+    def timed(data: datasets.Dataset, function: Callable[[dict[str, Any]], dict[str, Any]]) -> float:
+        return seconds(
+            lambda: data.map(function, remove_columns=["audio"], num_proc=PROCESSES, load_from_cache_file=False)
+        )
+
+    stand_in = timed(undecoded, decode_path)
+    result: dict[str, Any] = {
+        "clips": len(files),
+        "processes": PROCESSES,
+        "store_clips_per_second": round(len(files) / store),
+        "ratio": None,
+        "stand_in": "map over Audio(decode=False) with soundfile and soxr in the function",
+        "stand_in_clips_per_second": round(len(files) / stand_in),
+        "stand_in_ratio": round(stand_in / store, 2),
+    }
+    try:
+        import torchcodec  # noqa: F401
+    except (ImportError, OSError, RuntimeError) as error:
+        yield result | {"why_no_ratio": f"torchcodec cannot be had: {str(error).splitlines()[0]}"}
+        return
+    decoded = timed(listed.cast_column("audio", datasets.Audio(sampling_rate=RATE_HZ)), decode_audio)
+    yield result | {"ratio": round(decoded / store, 2), "datasets_clips_per_second": round(len(files) / decoded)}
+
+
+def memory(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    peaks = {}
+    for size in (int(text) for text in arguments.sizes.split(",")):
+        files = make_files(folder / str(size), size, WAV, arguments.manifest)
+        command = [sys.executable, __file__, str(files[0].parent), str(folder / f"workspace-{size}")]
+        watched = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | {CHILD: "1"})
+        peaks[size] = json.loads(watched.stdout)
+        yield {"clips": size, "processes": 1, **peaks[size]}
+    first, *_, last = (peak["largest_resident_mb"] for peak in peaks.values())
+    yield {"largest_over_smallest": round(last / first, 3), "allowed": 1.2}
+
+
+def fill_and_tell(files: Path, workspace: Path) -> None:
+    """Fill a store in this process, and say how much memory that took before and in the end."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    fill(list_files(sorted(files.iterdir()), workspace), workspace, map)
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"largest_resident_mb": round(largest / 1e3, 1), "after_imports_mb": round(before / 1e3, 1)}))
+
+
+def rerun(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    files = make_files(folder / "wav", arguments.clips, WAV, arguments.manifest)
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        list(pool.map(decode_alone, [files[:1]] * PROCESSES))  # starts the workers
+        first, again = (
+            seconds(lambda: fill(list_files(files, folder / "workspace"), folder / "workspace", pool.map))
+            for _ in range(2)
+        )
+    yield {
+        "clips": len(files),
+        "processes": PROCESSES,
+        "first_seconds": round(first, 2),
+        "again_seconds": round(again, 2),
+        "share": round(again / first, 3),
+        "allowed": 0.1,
+    }
+
+
+def make_files(folder: Path, number: int, corpus: tuple[str, int, int, float], manifest: Path | None) -> list[Path]:
+    """Write files of one length and format, no two alike, out of recordings where there are some."""
+    suffix, rate_hz, channels, length_seconds = corpus
+    folder.mkdir()
+    sound = recordings(manifest, rate_hz) if manifest else made_audio(rate_hz)
+    frames = round(length_seconds * rate_hz)
+    rng = np.random.default_rng(1)
+    paths = []
+    for i in range(number):
+        starts = rng.integers(len(sound) - frames, size=channels)
+        signal = np.stack([sound[start : start + frames] for start in starts], axis=1)
+        paths.append(folder / f"{i:06}.{suffix}")
+        soundfile.write(paths[-1], signal, rate_hz)
+    return paths
+
+
+def recordings(manifest: Path, rate_hz: int) -> NDArray[np.float32]:
+    """Join the recordings of a table, up to ten minutes, at one rate, without their silent parts."""
+    parts: list[NDArray[np.float32]] = []
+    for path in pd.read_csv(manifest)["path"]:
+        signal, source_hz = soundfile.read(manifest.parent / path, dtype="float32", always_2d=True)
+        if len(signal) and np.abs(signal).max() > 0.01:
+            parts.append(soxr.resample(np.ascontiguousarray(signal[:, 0]), source_hz, rate_hz))
+        if sum(map(len, parts)) > 600 * rate_hz:
+            break
+    return np.concatenate(parts)
+
+
+def made_audio(rate_hz: int) -> NDArray[np.float32]:
+    """Return a minute of a voice-like buzz in noise, which compresses as speech does and not as a tone."""
+    rng = np.random.default_rng(1)
+    time_seconds = np.arange(60 * rate_hz) / rate_hz
+    pitch = 120 + 40 * np.sin(2 * np.pi * 0.7 * time_seconds)
+    phase = 2 * np.pi * np.cumsum(pitch) / rate_hz
+    buzz = sum(np.sin(k * phase) / k for k in range(1, 12)) * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time_seconds))
+    return (0.2 * buzz + 0.01 * rng.standard_normal(len(buzz))).astype(np.float32)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+CHILD = "AUDIOCLS_FILL_AND_TELL"
+PARTS = {"speed": speed, "datasets": against_datasets, "memory": memory, "rerun": rerun}
+
+if __name__ == "__main__":
+    if CHILD in os.environ:
+        fill_and_tell(Path(sys.argv[1]), Path(sys.argv[2]))
+    else:
+        sys.exit(main())

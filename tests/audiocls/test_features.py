@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from audiocls.balance import balance
+from audiocls.batches import ClipDataset, Collator
+from audiocls.corpus import collect_corpus
+from audiocls.errors import StoreError
+from audiocls.evaluation import evaluate
+from audiocls.features import map_features, plan_features, write_features
+from audiocls.manifest import list_clips
+from audiocls.mapped import MappedWaveforms
+from audiocls.models.families import build_extractor, load_model
+from audiocls.params import FAMILIES, RAW_WAVEFORM_FAMILIES, RunParams
+from audiocls.splits import assign_splits
+from audiocls.training import fit
+from audiocls.waveforms import plan_store, write_shard
+
+sys.path.append(str(Path(__file__).parent / "models"))
+from tiny_configs import TINY_CONFIGS
+
+SLOW_FAMILIES = [name for name in FAMILIES if name not in (*RAW_WAVEFORM_FAMILIES, "logmel-resnet")]
+# The tones are 0.30 to 0.36 s long: most clips are longer than this, and some are not.
+SECONDS = 0.325
+
+
+def run_params(workspace, family="audio-spectrogram-transformer", **audio):
+    return RunParams.model_validate(
+        {
+            "workspace": str(workspace),
+            "data": {"source": "sample"},
+            "audio": {"max_seconds": SECONDS, "truncate": "center", **audio},
+            "model": {"family": family, "config": TINY_CONFIGS[family]},
+            "training": {"batch_size": 8, "max_steps": 3, "learning_rate": 5.0e-3},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def prepared(tones, tmp_path_factory):
+    """(split clips, balanced, waveform store) of the tones."""
+    workspace = tmp_path_factory.mktemp("prepared")
+    data = {"source": "folder", "path": str(tones), "group_by": "file"}
+    params = run_params(workspace).model_copy(update={"data": RunParams.model_validate({"data": data}).data})
+    manifest = list_clips(params.data, workspace)
+    plan = plan_store(manifest, params.audio, workspace)
+    for shard in plan.shards:
+        write_shard(shard, params.audio)
+    corpus = collect_corpus(manifest, plan, workspace)
+    splits = assign_splits(corpus.clips, params.split, params.seed, workspace)
+    return splits, balance(splits, params.balance, params.seed, workspace), corpus.store
+
+
+@pytest.fixture
+def fill(prepared, monkeypatch):
+    """A function that fills the feature store in shards of ten clips, and returns the plan."""
+    monkeypatch.setattr("audiocls.features.SHARD_CLIPS", 10)
+    splits, _, waveforms = prepared
+
+    def filled(params, only=slice(None), clips=splits):
+        plan = plan_features(clips, waveforms, params)
+        for shard in plan.shards[only]:
+            write_features(shard, params.audio)
+        return plan
+
+    return filled
+
+
+def batches(prepared, params, store, *, training, clips=slice(None)):
+    """All clips in batches of seven, in one order, with kept features where there is a store."""
+    splits, _, waveforms = prepared
+    table = pd.read_parquet(splits)
+    table = table[table["split"] == "train"] if training else table
+    table = table[clips]
+    extractor = build_extractor(params.model, params.audio)
+    features = map_features(store, table, extractor, params.audio) if store else None
+    dataset = ClipDataset(
+        table, MappedWaveforms(table, waveforms), ["high", "low", "middle"], params.audio,
+        training=training, features=features,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    collate = Collator(extractor, params.audio)
+    return [collate([dataset[i] for i in range(j, min(j + 7, len(table)))]) for j in range(0, len(table), 7)]
+
+
+def assert_same_batches(one, other):
+    assert len(one) == len(other) > 3
+    for ours, theirs in zip(one, other, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            assert ours[name].dtype == theirs[name].dtype
+            assert torch.equal(ours[name], theirs[name])
+
+
+def contents(store):
+    return {p.name: p.read_bytes() for p in (store / "shards").iterdir()}
+
+
+@pytest.mark.parametrize("pad", ["zero", "repeat"])
+@pytest.mark.parametrize("truncate", ["center", "head", "random"])
+def test_batches_are_the_same_bit_for_bit(truncate, pad, prepared, fill, tmp_path):
+    params = run_params(tmp_path, truncate=truncate, pad=pad)
+    store = fill(params).store
+    for training in (True, False):
+        without = batches(prepared, params, None, training=training)
+        assert_same_batches(batches(prepared, params, store, training=training), without)
+
+
+def test_clips_that_training_cuts_at_random_are_computed_and_the_others_read(prepared, fill, tmp_path, caplog):
+    params = run_params(tmp_path, truncate="random")
+    caplog.set_level("INFO", logger="audiocls.features")
+    plan = fill(params)
+    splits, _, waveforms = prepared
+    table = pd.read_parquet(splits)
+    longer = (table["num_samples"] > round(SECONDS * 16_000)) & (table["split"] == "train")
+    assert 0 < longer.sum() < (table["split"] == "train").sum()
+    assert sum(shard.stop - shard.start for shard in plan.shards) == len(table) - longer.sum()
+    assert f"{longer.sum()} training clips are longer than audio.max_seconds and cut at random" in caplog.text
+    dataset = ClipDataset(
+        table, MappedWaveforms(table, waveforms), ["high", "low", "middle"], params.audio, training=True,
+        features=map_features(plan.store, table, build_extractor(params.model, params.audio), params.audio),
+    )  # fmt: skip
+    assert [isinstance(dataset[i][0], np.ndarray) for i in range(len(table))] == longer.tolist()
+
+
+@pytest.mark.parametrize("family", SLOW_FAMILIES)
+def test_training_and_scores_are_the_same_and_the_saved_extractor_opens_the_store(family, prepared, fill, tmp_path):
+    params = run_params(tmp_path, family, truncate="random")
+    splits, balanced, waveforms = prepared
+    store = fill(params).store
+    results = []
+    for name, features in (("with", store), ("without", None)):
+        log = []
+        model = fit(splits, balanced, waveforms, params, tmp_path / name, lambda *m, log=log: log.append(m), features)
+        evaluation = evaluate(model.folder, splits, waveforms, params, tmp_path / name / "evaluation", features)
+        network, _ = load_model(model.folder)
+        results.append((evaluation.metrics, network.state_dict(), log))
+    (metrics, weights, log), (plain_metrics, plain_weights, plain_log) = results
+    assert metrics == plain_metrics
+    assert log == plain_log
+    assert all(torch.equal(weights[name], plain_weights[name]) for name in plain_weights)
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in SLOW_FAMILIES])
+def test_quick_extractors_have_no_store(family, prepared, tmp_path):
+    assert plan_features(prepared[0], prepared[2], run_params(tmp_path, family)) is None
+    assert not (tmp_path / "features").exists()
+
+
+def test_never_is_never(prepared, tmp_path):
+    params = run_params(tmp_path, cache_features="never")
+    assert plan_features(prepared[0], prepared[2], params) is None
+
+
+def test_a_second_run_computes_nothing_and_new_clips_cost_what_is_new(prepared, fill, tmp_path):
+    params = run_params(tmp_path)
+    table = pd.read_parquet(prepared[0])
+    table[:30].to_parquet(tmp_path / "some.parquet")
+    first = fill(params, clips=tmp_path / "some.parquet")
+    assert [shard.stop - shard.start for shard in first.shards] == [10, 10, 10]
+    before = contents(first.store)
+    second = fill(params)
+    assert sum(shard.stop - shard.start for shard in second.shards) == len(table) - 30
+    assert before.items() <= contents(second.store).items()
+    assert fill(params).shards == ()
+
+
+def test_copies_of_a_recording_are_computed_once_and_by_their_scale(prepared, fill, tmp_path):
+    table = pd.read_parquet(prepared[0])[:5]
+    louder = table.assign(scale=2.0)
+    pd.concat([table, table, louder]).to_parquet(tmp_path / "copies.parquet")
+    plan = fill(run_params(tmp_path), clips=tmp_path / "copies.parquet")
+    assert sum(shard.stop - shard.start for shard in plan.shards) == 10
+
+
+@pytest.mark.parametrize("done", [slice(0, 1), slice(2, 4), slice(4, None), slice(1, None, 2)])
+def test_a_run_that_was_killed_is_finished_to_the_same_bytes(done, fill, tmp_path):
+    whole = fill(run_params(tmp_path / "whole"))
+    params = run_params(tmp_path / "killed")
+    plan = fill(params, only=done)
+    (plan.store / "shards" / ".half.parquet.abc.part").write_bytes(b"half a shard")
+    again = fill(params)
+    assert len(again.shards) == len(whole.shards) - len(whole.shards[done])
+    (again.store / "shards" / ".half.parquet.abc.part").unlink()
+    assert contents(again.store) == contents(whole.store)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"audio": {"max_seconds": 0.2}},
+        {"audio": {"pad": "repeat"}},
+        {"audio": {"truncate": "head"}},
+        {"model": {"config": TINY_CONFIGS["audio-spectrogram-transformer"] | {"num_mel_bins": 24}}},
+    ],
+)
+def test_what_changes_the_features_changes_the_store(change, prepared, fill, tmp_path):
+    params = run_params(tmp_path)
+    store = fill(params).store
+    changed = {name: params.model_dump()[name] | change.get(name, {}) for name in ("audio", "model")}
+    other = RunParams.model_validate(params.model_dump() | changed)
+    assert plan_features(prepared[0], prepared[2], other).store != store
+    with pytest.raises(StoreError, match=f"{store}: holds what another extractor"):
+        batches(prepared, other, store, training=False)
+
+
+def test_random_and_center_share_a_store(prepared, fill, tmp_path):
+    store = fill(run_params(tmp_path)).store
+    assert fill(run_params(tmp_path, truncate="random")).store == store
+
+
+def test_the_settings_say_what_the_store_is_of(fill, tmp_path):
+    settings = json.loads((fill(run_params(tmp_path)).store / "settings.json").read_text())
+    assert settings["extractor"]["class"] == "ASTFeatureExtractor"
+    assert settings["extractor"]["num_mel_bins"] == 32
+    assert settings["input_samples"] == round(SECONDS * 16_000)
+
+
+def test_a_shard_is_parquet_that_says_how_to_read_it(prepared, fill, tmp_path):
+    store = fill(run_params(tmp_path)).store
+    shard = sorted((store / "shards").iterdir())[0]
+    field = pq.read_schema(shard).field("input_values")
+    shape = json.loads(field.metadata[b"shape"])
+    row = pd.read_parquet(shard).iloc[0]
+    features = np.frombuffer(row["input_values"], field.metadata[b"dtype"].decode()).reshape(shape)
+    assert features.shape[1] == 32
+    assert np.isfinite(features).all()
+    assert row["audio_sha256"] in set(pd.read_parquet(prepared[0])["audio_sha256"])
+
+
+def test_clips_that_the_store_lacks_are_counted_and_nothing_is_computed_in_silence(prepared, fill, tmp_path):
+    params = run_params(tmp_path)
+    plan = fill(params)
+    sorted((plan.store / "shards").iterdir())[0].unlink()
+    with pytest.raises(StoreError, match=r"lacks the features of \d+ of 48 clips: .*Run again"):
+        batches(prepared, params, plan.store, training=False)
+
+
+def test_a_damaged_shard_is_named(prepared, fill, tmp_path):
+    params = run_params(tmp_path)
+    shard = sorted((fill(params).store / "shards").iterdir())[0]
+    shard.write_bytes(shard.read_bytes()[:-20])
+    with pytest.raises(StoreError, match=f"{shard}: cannot be read"):
+        batches(prepared, params, shard.parent.parent, training=False)
