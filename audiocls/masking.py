@@ -7,9 +7,10 @@ from typing import Any, Final
 
 MASK: Final = "***"
 
-_URI: Final = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]+://)(?P<rest>[^\s'\"<>`]+)")
+# To white space, a quotation mark, or the next link of a chain: zip://a.csv::https://host/a.zip.
+_URI: Final = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]+://)(?P<rest>(?:(?!::[\w+.-]+:)[^\s'\"<>`])+)")
 # Up to the last @ before the path; and, as the drivers of databases allow it, with slashes in the password.
-_USER_AND_PASSWORD: Final = re.compile(r"(?P<user>[^/?#:@]*):(?:[^/?#]*|(?!\d+(?:[/?#]|$))[^?#@]*)@")
+_USER_AND_PASSWORD: Final = re.compile(r"(?P<user>[^/?#:@]*):(?:[^/?#]*|(?!\d+(?:[/?#]|$))[^?#]*)@")
 _TOKEN: Final = re.compile(r"[^/?#@]+@")
 _SECRET_VALUE: Final = re.compile(
     r"(?P<key>[?&][^=&#]*(?:token|secret|signature|sig|password|passwd|pwd|credential|api_?key|access_?key|auth)"
@@ -33,6 +34,15 @@ def masked_values(values: Any) -> Any:
         case str():
             return masked(values)
     return values
+
+
+def without_user(uri: str) -> tuple[str, str | None]:
+    """Return a URI as anyone may see and follow it, and the user and password that stood in it, "user:password"."""
+    scheme, mark, rest = uri.partition("://")
+    before, at, after = rest.partition("/")[0].rpartition("@")
+    if not at:
+        return uri, None
+    return f"{scheme}{mark}{after}{rest[len(before) + 1 + len(after) :]}", before
 
 
 def _masked_uri(found: re.Match[str]) -> str:

@@ -74,7 +74,7 @@ def plain_below(place: str, folder: Place) -> str | None:
         return None
     # A server takes %2e%2e for "..".
     path = _normal(unquote(there.path) if there.before in _WEB else there.path)
-    if not PurePosixPath(path).is_relative_to(_normal(home.path)):
+    if path.split("/")[0] == ".." or not PurePosixPath(path).is_relative_to(_normal(home.path)):
         return None
     return f"{there.before}{'/' * there.path.startswith('/')}{_normal(there.path)}{there.after}"
 

@@ -4,6 +4,7 @@ import logging
 import os
 import random
 
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -192,3 +193,66 @@ def test_every_recording_is_listed_once_under_its_own_id(tmp_path_factory, names
     assert [row["clip_id"] for row in rows] == sorted(files)
     assert all(row["path"] == str(root / row["clip_id"]) for row in rows)
     assert all(row["label"] == (row["clip_id"].split("/")[0] if "/" in row["clip_id"] else None) for row in rows)
+
+
+# A folder elsewhere
+
+
+@pytest.fixture
+def memory():
+    """A function that makes files in fsspec's memory, which is empty again afterwards."""
+    files = fsspec.filesystem("memory")
+
+    def made(*paths):
+        for path in paths:
+            files.pipe_file(path, b"x")
+        return files
+
+    yield made
+    files.store.clear()
+    files.pseudo_dirs[:] = [""]
+
+
+@pytest.mark.parametrize("uri", ["memory://lab/clips", "memory:///lab/clips/"])
+def test_a_folder_may_be_a_uri_and_is_listed_by_the_same_rules(memory, list_rows, caplog, uri):
+    names = [
+        "dog/b.wav",
+        "cat/tom/a.flac",
+        "cat/.hidden.wav",
+        ".git/a.wav",
+        "cat/notes.txt",
+        "stray.wav",
+        "noise/a.wav",
+    ]
+    memory(*[f"/lab/clips/{name}" for name in names], "/lab/clips2/cat/a.wav")
+    rows = list_rows(FolderData(source="folder", path=uri, exclude=["noise/**"]))
+    assert [(row["clip_id"], row["label"], row["group"]) for row in rows] == [
+        ("cat/tom/a.flac", "cat", "cat/tom/a.flac"),
+        ("dog/b.wav", "dog", "dog/b.wav"),
+        ("stray.wav", None, "stray.wav"),
+    ]
+    assert [row["path"] for row in rows] == [f"{uri.rstrip('/')}/{row['clip_id']}" for row in rows]
+    assert "1 files are no recordings by their names and were left out: cat/notes.txt" in caplog.text
+
+
+def test_a_pattern_works_below_a_uri_and_new_files_are_seen(memory, list_rows):
+    memory("/lab/ann/yes_1.wav")
+    params = FolderData(source="folder", path="memory://lab", pattern=r"(?P<group>\w+)/(?P<label>[a-z]+)_\d+\.wav")
+    assert [(row["label"], row["group"]) for row in list_rows(params)] == [("yes", "ann")]
+    memory("/lab/bob/no_1.wav")
+    assert [(row["label"], row["group"]) for row in list_rows(params)] == [("yes", "ann"), ("no", "bob")]
+
+
+def test_a_file_uri_lists_what_its_path_lists(root, list_rows, touch):
+    touch(root, "cat/a.wav", "dog/b c.wav", "dog/.hidden.wav")
+    (root / "cat" / "back").symlink_to(root)
+    local = list_rows(folder(root))
+    assert len(local) == 2
+    assert list_rows(folder(f"file://{root}")) == local
+
+
+def test_a_uri_that_is_no_folder_is_told(memory, list_rows):
+    memory("/lab/a.wav")
+    for uri in ("memory://none", "memory://lab/a.wav", "file:///no/such/folder"):
+        with pytest.raises(DataError, match=r"no such directory\. It should hold one directory a class"):
+            list_rows(folder(uri))

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import fsspec
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -101,3 +103,85 @@ def test_a_blank_path_is_named_by_its_row(root, list_rows, write_csv):
     path = write_csv(root, "path,label\na.wav,x\n,x\n  ,y\n")
     with pytest.raises(DataError, match="2 rows have no path: data rows 2, 3"):
         list_rows(table(path))
+
+
+# URIs
+
+
+@pytest.fixture
+def memory_table():
+    """A function that writes a table to fsspec's memory, which is empty again afterwards."""
+    files = fsspec.filesystem("memory")
+
+    def written(path, text):
+        files.pipe_file(path, text if isinstance(text, bytes) else text.encode())
+        return f"memory:/{path}"
+
+    yield written
+    files.store.clear()
+
+
+def test_uris_in_a_table_are_passed_on_as_they_are(root, list_rows, write_csv):
+    uris = ["s3://bucket/a b.wav", "memory://x/../a.wav", "file:///a.wav", "zip://a.wav::https://host/x.zip"]
+    path = write_csv(root, "path,label\n" + "".join(f"{uri},x\n" for uri in uris))
+    rows = list_rows(table(path))
+    assert sorted(row["path"] for row in rows) == sorted(uris)
+    assert all(row["clip_id"] == row["group"] == row["path"] for row in rows)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".jsonl"])
+def test_a_table_that_has_a_uri_is_read_and_its_paths_stand_beside_it(memory_table, list_rows, suffix):
+    frame = pd.DataFrame({"path": ["sub/a.wav", "/else/b.wav", "s3://bucket/c.wav"], "label": ["07", "x", "y"]})
+    content = {
+        ".csv": lambda: frame.to_csv(index=False),
+        ".tsv": lambda: frame.to_csv(index=False, sep="\t"),
+        ".parquet": frame.to_parquet,
+        ".jsonl": lambda: frame.to_json(orient="records", lines=True),
+    }[suffix]()
+    rows = list_rows(table(memory_table(f"/lab/clips{suffix}", content)))
+    assert {row["clip_id"]: (row["path"], row["label"]) for row in rows} == {
+        "sub/a.wav": ("memory://lab/sub/a.wav", "07"),
+        "/else/b.wav": ("/else/b.wav", "x"),
+        "s3://bucket/c.wav": ("s3://bucket/c.wav", "y"),
+    }
+
+
+def test_a_table_with_a_file_uri_is_the_local_one(root, list_rows, write_csv):
+    path = write_csv(root, "path,label\na.wav,x\n")
+    assert list_rows(table(f"file://{path}")) == list_rows(table(path))
+
+
+def test_mistakes_in_a_table_that_has_a_uri_are_told(memory_table, list_rows):
+    with pytest.raises(DataError, match=r"data\.path = memory://lab/none\.csv: no such file"):
+        list_rows(table("memory://lab/none.csv"))
+    uri = memory_table("/lab/clips.csv", "file,label\na,b\n")
+    with pytest.raises(DataError, match=r"memory://lab/clips\.csv: no such column: data\.path_column = path"):
+        list_rows(table(uri))
+    with pytest.raises(DataError, match=r"a table is .*, and this one is \.xlsx"):
+        list_rows(table(memory_table("/lab/clips.xlsx", "PK")))
+
+
+def test_uris_that_leave_the_folder_are_refused_where_they_must_not(root, memory_table, list_rows, write_csv):
+    lines = ["a.wav", "sub/../b.wav", "../c.wav", "memory://lab/d.wav", "memory://other/e.wav", "/lab/f.wav"]
+    text = "path,label\n" + "".join(f"{line},x\n" for line in lines)
+    rows = list_rows(table(memory_table("/lab/clips.csv", text), stay_in_folder=True))
+    assert {row["clip_id"]: row["path"] for row in rows if row["reason"] is None} == {
+        "a.wav": "memory://lab/a.wav",
+        "sub/../b.wav": "memory://lab/b.wav",
+        "memory://lab/d.wav": "memory://lab/d.wav",
+    }
+    assert {row["reason"] for row in rows} == {None, "outside_folder"}
+    local = write_csv(root, f"path,label\nfile://{root}/a.wav,x\nfile:///etc/passwd,x\ns3://bucket/a.wav,x\n")
+    assert {row["clip_id"]: row["reason"] for row in list_rows(table(local, stay_in_folder=True))} == {
+        f"file://{root}/a.wav": None,
+        "file:///etc/passwd": "outside_folder",
+        "s3://bucket/a.wav": "outside_folder",
+    }
+
+
+def test_a_password_in_a_path_is_in_no_name(root, list_rows, write_csv):
+    path = write_csv(root, "path,label,from\nhttps://me:secret@host/a.wav,x,1\n")
+    (row,) = list_rows(table(path, start_column="from"))
+    assert row["path"] == "https://me:secret@host/a.wav"
+    assert row["clip_id"] == "https://me:***@host/a.wav@1.00-end"
+    assert row["group"] == "https://me:***@host/a.wav"

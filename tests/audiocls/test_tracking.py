@@ -307,3 +307,18 @@ def test_the_logged_yaml_is_the_run_again(sqlite, tmp_path):
         pass
     logged = MlflowClient(params.tracking_uri).download_artifacts(run.run_id, "params.yaml", str(tmp_path))
     assert load_params(logged) == params
+
+
+def test_no_secret_of_the_params_is_written_down_with_a_run(sqlite):
+    sources = {
+        "near": {"source": "table", "path": "https://me:hush-hush@host/a.csv?token=hush-hush"},
+        "far": {"source": "folder", "path": "ftp://me:hush-hush@host/clips"},
+    }
+    data = {"source": "pool", "sources": sources}
+    params = RunParams.model_validate({"workspace": str(sqlite), "data": data})
+    with pytest.raises(OSError, match="hush-hush"), tracking.tracked_run(params, "a run", {}):
+        raise OSError("http://me:hush-hush@host does not answer")
+    files = [path for path in sqlite.rglob("*") if path.is_file()]
+    assert {"mlflow.db", "params.yaml"} <= {path.name for path in files}
+    assert [path for path in files if b"hush-hush" in path.read_bytes()] == []
+    assert any(b"https://me:***@host/a.csv?token=***" in path.read_bytes() for path in files)
