@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from audiocls.conflicts import find_conflicts
 from audiocls.errors import ParamsError
-from audiocls.masking import masked, masked_values
+from audiocls.masking import masked
 from audiocls.params import RunParams
 
 Raw = dict[str, Any]
@@ -273,11 +273,16 @@ def _kind(value: object) -> str:
 
 def _short(value: object) -> str:
     """Show a value in one line, however large it is."""
-    # Masked first: what is cut may no longer look like a password.
-    return _SHORT.repr(masked_values(value))
+    return _SHORT.repr(value)
 
 
-_SHORT: Final = reprlib.Repr()
+class _Short(reprlib.Repr):
+    def repr_str(self, text: str, level: int) -> str:
+        """Mask before the text is cut: half a URI no longer looks like one that holds a password."""
+        return super().repr_str(masked(text), level)
+
+
+_SHORT: Final = _Short()
 _SHORT.maxlevel = 2
 _SHORT.maxstring = _SHORT.maxother = 120
 
