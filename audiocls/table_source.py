@@ -36,7 +36,7 @@ def list_table(params: TableData) -> pd.DataFrame:
             "path": files,
             "label": text_column(place, table, params.label_column),
             # One file is one group, in whatever ways its path is written.
-            "group": groups.where(groups.notna(), shown.groupby(files.map(os.path.normpath)).transform("first")),
+            "group": groups.where(groups.notna(), shown.groupby(files.map(os.path.normpath)).transform("min")),
             "split": _given_splits(place, table, params),
         }
     )
