@@ -66,6 +66,7 @@ def render_audit(
         "<h2>Classes</h2>",
         _picture("Clips and groups by class", audit_plots.draw_classes(census.classes)),
         _classes(census),
+        *_pooled(census),
         "<h2>Recordings</h2>",
         '<div class="pair">',
         _picture("Length", audit_plots.draw_durations(clips)),
@@ -111,6 +112,7 @@ def _confounds(confounds: Sequence[Predictability]) -> str:
         (c.nuisance, f"{c.balanced_accuracy:.2f}", f"{c.chance:.2f}", f"{c.threshold:.2f}", f"{c.clips:,}", c.classes)
         for c in confounds
     ]
+    # Of "source" nothing is said where there is one alone.
     missing = {"file format", "duration", "level", "background"} - {c.nuisance for c in confounds}
     left_out = f" Not judged, for want of clips that have it: {', '.join(sorted(missing))}." if missing else ""
     return (
@@ -133,6 +135,17 @@ def _classes(census: Census) -> str:
     ]  # fmt: skip
     heads = ("class", "clips", "minutes", "groups", "clips of the largest group", "median seconds", "median RMS dB")
     return f'<div class="card below">{_table(heads, rows)}</div>'
+
+
+def _pooled(census: Census) -> list[str]:
+    if not census.sources:
+        return []
+    rows = [
+        (row["source"], f"{row['clips']:,}", f"{row['hours'] * 60:.1f}", f"{row['classes']:,}", f"{row['groups']:,}")
+        for row in census.sources
+    ]
+    heads = ("source", "clips", "minutes", "classes", "groups")
+    return ["<h2>Sources</h2>", f'<div class="card">{_table(heads, rows)}</div>']
 
 
 def _sources(census: Census) -> str:

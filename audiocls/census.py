@@ -29,6 +29,7 @@ class Census:
     groups_of_several_classes: int
     imbalance_ratio: float  # clips of the most frequent class per clip of the rarest
     classes: list[dict[str, Any]]  # the most frequent first
+    sources: list[dict[str, Any]]  # of those that are pooled; the largest first
     source_rates_hz: dict[str, int]
     source_formats: dict[str, int]
     source_channels: dict[str, int]
@@ -56,6 +57,7 @@ def count_corpus(clips: pd.DataFrame, quarantine: pd.DataFrame) -> Census:
         groups_of_several_classes=int((by_group.nunique() > 1).sum()),
         imbalance_ratio=float(sizes.max() / sizes.min()),
         classes=_classes(clips),
+        sources=_sources(clips),
         source_rates_hz=_counts(clips["source_rate_hz"]),
         source_formats=_counts(clips["source_format"]),
         source_channels=_counts(clips["source_channels"]),
@@ -77,6 +79,17 @@ def _classes(clips: pd.DataFrame) -> list[dict[str, Any]]:
         median_rms_db=("rms_db", "median"),
     )
     table = table.reset_index().sort_values(["clips", "label"], ascending=[False, True])
+    return table.round(6).to_dict(orient="records")
+
+
+def _sources(clips: pd.DataFrame) -> list[dict[str, Any]]:
+    table = clips.groupby("source").agg(
+        clips=("clip_id", "size"),
+        hours=("duration_seconds", lambda seconds: float(seconds.sum()) / 3600),
+        classes=("label", "nunique"),
+        groups=("group", "nunique"),
+    )
+    table = table.reset_index().sort_values(["clips", "source"], ascending=[False, True])
     return table.round(6).to_dict(orient="records")
 
 

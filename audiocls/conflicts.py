@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from audiocls.params import FolderData, HubData, RunParams, TableData, WeightedLoss
+from audiocls.params import DataParams, FolderData, HubData, PoolData, RunParams, SingleSource, TableData, WeightedLoss
 
 Conflict = tuple[str, str]
 RESERVED_CONFIG_FIELDS = ("num_labels", "id2label", "label2id", "model_type", "problem_type")
@@ -17,13 +17,35 @@ def find_conflicts(params: RunParams) -> list[Conflict]:
 
 
 def _groups_come_from_one_place(params: RunParams) -> Iterator[Conflict]:
-    data = params.data
-    if (
-        isinstance(data, FolderData)
-        and data.group_by == "folder"
-        and "group" in re.compile(data.pattern or "").groupindex
-    ):
-        yield "data.group_by", "= 'folder': data.pattern has a group (?P<group>...) already; leave out one of the two"
+    for key, data in _sources(params):
+        if (
+            isinstance(data, FolderData)
+            and data.group_by == "folder"
+            and "group" in re.compile(data.pattern or "").groupindex
+        ):
+            yield (
+                f"{key}.group_by",
+                f"= 'folder': {key}.pattern has a group (?P<group>...) already; leave out one of the two",
+            )
+
+
+def _sources(params: RunParams) -> Iterator[tuple[str, DataParams]]:
+    """Yield the key and the params of the one source, or of each that is pooled."""
+    if isinstance(params.data, PoolData):
+        yield from ((f"data.sources.{name}", source) for name, source in params.data.sources.items())
+    else:
+        yield "data", params.data
+
+
+def _a_pool_has_one_limit(params: RunParams) -> Iterator[Conflict]:
+    if isinstance(params.data, PoolData):
+        default = DataParams().max_bad_fraction
+        for key, source in _sources(params):
+            if source.max_bad_fraction != default:
+                yield (
+                    f"{key}.max_bad_fraction",
+                    f"= {source.max_bad_fraction:g}: is said once, of all sources together: data.max_bad_fraction",
+                )
 
 
 def _split_leaves_training_clips(params: RunParams) -> Iterator[Conflict]:
@@ -37,7 +59,7 @@ def _split_leaves_training_clips(params: RunParams) -> Iterator[Conflict]:
 
 
 def _folds_are_the_one_split(params: RunParams) -> Iterator[Conflict]:
-    split, data = params.split, params.data
+    split = params.split
     if split.folds is None:
         if split.fold is not None:
             yield "split.fold", f"= {split.fold}: of how many? Give split.folds too, or leave both out"
@@ -48,10 +70,19 @@ def _folds_are_the_one_split(params: RunParams) -> Iterator[Conflict]:
         yield "split.fold", f"= {split.fold}: with split.folds = {split.folds} it is 0 to {split.folds - 1}"
     if split.test_fraction is not None:
         yield "split.test_fraction", f"= {split.test_fraction}: with split.folds one fold is for test; leave it out"
-    if isinstance(data, TableData) and data.split_column is not None:
-        yield "data.split_column", f"= {data.split_column!r}: split.folds makes the split; leave out one of the two"
-    if isinstance(data, HubData) and data.splits is not None:
-        yield "data.splits", f"= {data.splits}: split.folds makes the split; leave out one of the two"
+    for key, data in _single_sources(params):
+        if isinstance(data, TableData) and data.split_column is not None:
+            value = f"{data.split_column!r}"
+            yield f"{key}.split_column", f"= {value}: split.folds makes the split; leave out one of the two"
+        if isinstance(data, HubData) and data.splits is not None:
+            yield f"{key}.splits", f"= {data.splits}: split.folds makes the split; leave out one of the two"
+
+
+def _single_sources(params: RunParams) -> Iterator[tuple[str, SingleSource]]:
+    if isinstance(params.data, PoolData):
+        yield from ((f"data.sources.{name}", source) for name, source in params.data.sources.items())
+    else:
+        yield "data", params.data
 
 
 def _lengths_are_ordered(params: RunParams) -> Iterator[Conflict]:
@@ -124,6 +155,7 @@ def _device_is_there(params: RunParams) -> Iterator[Conflict]:
 
 _RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _groups_come_from_one_place,
+    _a_pool_has_one_limit,
     _split_leaves_training_clips,
     _folds_are_the_one_split,
     _lengths_are_ordered,

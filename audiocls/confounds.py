@@ -43,6 +43,11 @@ class Nuisance:
 # voice each 0.00, 0.08, 0.26 and 0.52. A format never belongs to a sound, so that less of it is too much.
 NUISANCES: Final = (
     Nuisance(
+        "source", 0.1, "problem", "The source alone tells the class",
+        "Each of the pooled sources brings classes of its own, so that its microphones and rooms tell the class. Pool "
+        "sources that each have clips of every class, or test on clips of a source that was not trained on.",
+    ),
+    Nuisance(
         "file format", 0.1, "problem", "The file format alone tells the class",
         "Sampling rate, channels and codec belong to whoever made the files. Make every class's files the same way: "
         "resampling cannot put back what a lower rate or a codec took away.",
@@ -85,6 +90,7 @@ def measure_confounds(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> 
     """Measure how well each nuisance tells the class; those that cannot be judged are left out."""
     looked_at = _sample(clips)
     values = {
+        "source": _source_codes(looked_at),
         "file format": _format_codes(looked_at),
         "duration": looked_at[["duration_seconds"]].to_numpy(np.float64),
         "level": looked_at[["rms_db", "peak", "clipped_fraction"]].to_numpy(np.float64),
@@ -102,6 +108,12 @@ def _sample(clips: pd.DataFrame) -> pd.DataFrame:
     most = max(_LEAST_CLIPS, _MOST_CLIPS // clips["label"].nunique())
     drawn = clips.sample(frac=1, random_state=0).groupby("label").head(most)
     return drawn.sort_values(["shard", "first_sample"], ignore_index=True)
+
+
+def _source_codes(clips: pd.DataFrame) -> NDArray[np.float64]:
+    """One column a source; NaN where there is one source alone, which cannot tell anything."""
+    codes = pd.get_dummies(clips["source"], dtype="float64").to_numpy()
+    return codes if codes.shape[1] > 1 else np.full((len(clips), 1), np.nan)
 
 
 def _format_codes(clips: pd.DataFrame) -> NDArray[np.float64]:

@@ -13,17 +13,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audiocls.atomic import write_table
+from audiocls.columns import COLUMNS, REFUSAL, SEGMENT
 from audiocls.errors import DataError, name_some
-from audiocls.manifest import COLUMNS, REFUSAL
+from audiocls.masking import masked
+from audiocls.segments import cut_segments
 from audiocls.waveforms import SHARD_SCHEMA, StorePlan, look_up
 
-QUARANTINE_COLUMNS: Final = [*COLUMNS, *REFUSAL]
+_TEXT: Final = [pa.field(name, pa.string()) for name in COLUMNS]
+_SEGMENT: Final = [pa.field(name, pa.float64()) for name in SEGMENT]
+QUARANTINE_SCHEMA: Final = pa.schema([*_TEXT, *_SEGMENT, *(pa.field(name, pa.string()) for name in REFUSAL)])
 CLIPS_SCHEMA: Final = pa.schema(
     [
-        *(pa.field(name, pa.string()) for name in COLUMNS),
+        *_TEXT,
+        *_SEGMENT,
         *(field for field in SHARD_SCHEMA if field.name not in (*REFUSAL, "samples")),
         pa.field("shard", pa.string()),
         pa.field("first_sample", pa.int64()),
+        # Of the file that a clip is, or is a segment of: the hash of all its samples, and where in it the clip begins.
+        pa.field("recording_sha256", pa.string()),
+        pa.field("start_sample", pa.int64()),
     ]
 )
 
@@ -47,15 +55,23 @@ def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> Corpus:
     rows = rows.merge(found, on="path", how="left", suffixes=("_listed", ""))
     for column in REFUSAL:  # what the manifest refuses was not read
         rows[column] = rows[f"{column}_listed"].where(rows["reason_listed"].notna(), rows[column])
+    rows = rows.assign(recording_sha256=rows["audio_sha256"], start_sample=0)
+    segments = rows["start_seconds"].notna() & rows["reason"].isna()
+    if segments.any():
+        cut = cut_segments(rows[segments], plan.store)
+        rows = rows.astype(dict.fromkeys(cut.select_dtypes("number"), "float64"))
+        rows.loc[segments, cut.columns] = cut
     unlabelled = rows["label"].isna()
     rows.loc[unlabelled & rows["reason"].isna(), ["reason", "detail"]] = ["unlabelled", "the source gives no label"]
+    rows["path"] = [masked(path) for path in rows["path"]]
     good = rows[rows["reason"].isna()]
-    bad = rows.loc[rows["reason"].notna(), QUARANTINE_COLUMNS]
+    bad = rows[rows["reason"].notna()]
     table = pa.Table.from_pandas(good, schema=CLIPS_SCHEMA, preserve_index=False)
     digest = _digest(table)
     folder = workspace / "corpora" / f"{manifest.stem}-{plan.store.name}-{digest[:12]}"
     clips = write_table(table, folder / "clips.parquet")
-    quarantine = write_table(bad.astype("string"), folder / "quarantine.parquet")
+    refused = pa.Table.from_pandas(bad, schema=QUARANTINE_SCHEMA, preserve_index=False)
+    quarantine = write_table(refused, folder / "quarantine.parquet")
     return Corpus(clips, quarantine, plan.store, digest, len(good), len(bad))
 
 
@@ -88,6 +104,7 @@ def quarantine_summary(corpus: Corpus) -> str:
 
 def _digest(clips: pa.Table) -> str:
     columns = ["clip_id", "label", "group", "split", "audio_sha256"]
+    columns += ["source"] if clips["source"].null_count < len(clips) else []
     lines = (json.dumps(row) for row in zip(*(clips[name].to_pylist() for name in columns), strict=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

@@ -91,7 +91,7 @@ def predict(
 
 def _predictions(clips: pd.DataFrame, logits: NDArray[np.float32], labels: list[str]) -> pd.DataFrame:
     probabilities = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
-    table = clips[["clip_id", "path", "group", "split", "label"]].reset_index(drop=True)
+    table = clips[["clip_id", "source", "path", "group", "split", "label"]].reset_index(drop=True)
     table["predicted"] = [labels[i] for i in logits.argmax(axis=1)]
     table["correct"] = table["label"] == table["predicted"]
     table["probability"] = probabilities.max(axis=1)

@@ -12,10 +12,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fsspec.utils import glob_translate
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validator
+from pydantic_core import PydanticCustomError
+
+from audiocls.places import is_uri
 
 _GROUPS = {"label", "group"}
 LocalPath = Annotated[Path, Field(strict=False)]
+
+
+def _path_or_uri(value: object) -> Path | str:
+    if isinstance(value, str | Path):
+        return value if isinstance(value, Path) or is_uri(value) else Path(value)
+    raise PydanticCustomError("path_type", "Input is not a path")
+
+
+PathOrUri = Annotated[Path | str, PlainValidator(_path_or_uri, json_schema_input_type=str)]
 
 RAW_WAVEFORM_FAMILIES = ("wav2vec2", "hubert", "data2vec-audio", "wavlm")
 FAMILIES = ("logmel-resnet", *RAW_WAVEFORM_FAMILIES, "audio-spectrogram-transformer")
@@ -40,7 +52,7 @@ class FolderData(DataParams):
     """A directory a class, `path/LABEL/any/depth/clip.wav`, or names that a pattern finds the label in."""
 
     source: Literal["folder"]
-    path: LocalPath = Field(description="The directory that holds one directory a class.")
+    path: PathOrUri = Field(description="The directory that holds one directory a class, or its URI: s3://bucket/a.")
     pattern: str | None = Field(
         None,
         description="Regular expression that a file's whole path below `path`, with slashes, must match, with the "
@@ -89,17 +101,27 @@ class TableData(DataParams):
     """A table with a row a clip: CSV, TSV (tabs, no quoting), Parquet or JSON lines."""
 
     source: Literal["table"]
-    path: LocalPath = Field(description="The table: .csv, .tsv, .parquet, .jsonl or .ndjson.")
-    path_column: str = Field("path", description="Column of clip paths, absolute or relative to the table's folder.")
+    path: PathOrUri = Field(description="The table: .csv, .tsv, .parquet, .jsonl or .ndjson; or its URI.")
+    path_column: str = Field(
+        "path", description="Column of clip paths: absolute, relative to the table's folder, or URIs."
+    )
     label_column: str = Field("label", description="Column of class names.")
     group_column: str | None = Field(
         None, description="Column of what must not straddle a split. null: each file alone."
     )
     split_column: str | None = Field(None, description="Column of train, validation or test. null: the split is made.")
+    start_column: str | None = Field(
+        None,
+        description="Column of seconds at which a clip begins in its file, so that a row can be a segment of a long "
+        "recording. Empty: 0; where the end is empty too, the clip is the whole file.",
+    )
+    end_column: str | None = Field(
+        None, description="Column of seconds at which a clip ends in its file. Empty: the file's end."
+    )
     stay_in_folder: bool = Field(
         False,
-        description="Quarantine, unread, paths that lead out of the table's folder by .. or by being absolute: for "
-        "tables of others. Links in the folder are followed.",
+        description="Quarantine, unread, paths and URIs that lead out of the table's folder by .. or by being "
+        "absolute: for tables of others. Links in the folder are followed.",
     )
 
 
@@ -141,7 +163,23 @@ class SampleData(DataParams):
     seed: int = Field(1, ge=0, description="Of the corpus; not the run's, so that runs stay comparable.")
 
 
-DataSource = FolderData | TableData | HubData | SampleData
+SingleSource = FolderData | TableData | HubData | SampleData
+SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class PoolData(DataParams):
+    """Several sources together: labels are pooled by name, and each clip keeps the name of its source."""
+
+    source: Literal["pool"]
+    sources: dict[SourceName, Annotated[SingleSource, Field(discriminator="source")]] = Field(
+        min_length=1, description="The sources by name, each with its own `source` and keys."
+    )
+    shared_groups: bool = Field(
+        False, description="Whether a group's name means the same speaker, place or device in every source."
+    )
+
+
+DataSource = SingleSource | PoolData
 
 
 class AudioParams(Params):

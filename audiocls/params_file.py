@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from audiocls.conflicts import find_conflicts
 from audiocls.errors import ParamsError
+from audiocls.masking import masked
 from audiocls.params import RunParams
 
 Raw = dict[str, Any]
@@ -185,7 +186,9 @@ def _path(loc: Sequence[int | str]) -> Key:
     """Drop what pydantic adds to a location: data.table.path is the key data.path, and config.5.[key] is config.5."""
     field = RunParams.model_fields.get(str(loc[0]))
     tagged = field is not None and field.discriminator is not None and len(loc) > 2
-    return tuple(part for i, part in enumerate(loc) if not (i == 1 and tagged) and part != "[key]")
+    pooled = tagged and loc[1:3] == ("pool", "sources") and len(loc) > 5
+    tags = {1: tagged, 4: pooled}
+    return tuple(part for i, part in enumerate(loc) if not tags.get(i) and part != "[key]")
 
 
 def _dotted(path: Key) -> str:
@@ -211,7 +214,8 @@ def _describe(raw: Raw, detail: Any) -> Mistake:
             return Mistake(key, f"= {_short(value)}: must be a section with keys of its own")
         case "path_type":
             return Mistake(key, f"= {_short(value)}: must be a path")
-    if detail["type"] == "invalid_key" or (detail["loc"][-1] == "[key]" and detail["type"] != "literal_error"):
+    said = ("literal_error", "string_pattern_mismatch")
+    if detail["type"] == "invalid_key" or (detail["loc"][-1] == "[key]" and detail["type"] not in said):
         return Mistake(key, "is no text, and a key must be; put it in quotes")
     message = detail["msg"].removeprefix("Input ").removeprefix("Value error, ").replace("should be", "must be")
     return Mistake(key, f"= {_short(value)}: {message}")
@@ -223,8 +227,11 @@ def _suggestion(raw: Raw, path: Key) -> str:
     field = RunParams.model_fields.get(str(path[0]))
     here = ""
     if field is not None and field.discriminator is not None:
-        tag = f"{path[0]}.{field.discriminator}"
-        here = f" of {tag}={raw[str(path[0])][field.discriminator]}"
+        section: Any = raw
+        for part in path[:-1]:
+            section = section[part]
+        tag = f"{_dotted(path[:-1])}.{field.discriminator}"
+        here = f" of {tag}={section[field.discriminator]}"
         owners = [m for m in _models(field.annotation) if name in m.model_fields]
         if owners:
             tags = [get_args(m.model_fields[str(field.discriminator)].annotation)[0] for m in owners]
@@ -257,7 +264,7 @@ def _marked(mistake: Mistake, overridden: Sequence[str]) -> Mistake:
 
 def _report(file: Path, mistakes: Sequence[Mistake]) -> str:
     count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-    return "\n".join([f"{file}: {count} in the params:", *(f"  {m.key} {m.message}" for m in mistakes)])
+    return masked("\n".join([f"{file}: {count} in the params:", *(f"  {m.key} {m.message}" for m in mistakes)]))
 
 
 def _kind(value: object) -> str:
@@ -269,7 +276,13 @@ def _short(value: object) -> str:
     return _SHORT.repr(value)
 
 
-_SHORT: Final = reprlib.Repr()
+class _Short(reprlib.Repr):
+    def repr_str(self, text: str, level: int) -> str:
+        """Mask before the text is cut: half a URI no longer looks like one that holds a password."""
+        return super().repr_str(masked(text), level)
+
+
+_SHORT: Final = _Short()
 _SHORT.maxlevel = 2
 _SHORT.maxstring = _SHORT.maxother = 120
 

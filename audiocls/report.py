@@ -10,6 +10,7 @@ from audiocls.balance import Balanced
 from audiocls.corpus import Corpus, quarantine_summary
 from audiocls.evaluation import Evaluation
 from audiocls.markdown import escaped
+from audiocls.masking import masked
 from audiocls.tracking import TrackedRun
 from audiocls.training import TrainedModel
 
@@ -67,6 +68,4 @@ def _class_table(report: Path, balanced: Balanced) -> list[str]:
 def _link(run: TrackedRun) -> str:
     if run.url:
         return f"[{run.run_id}]({run.url})"
-    return (
-        f"`{run.run_id}`; `mlflow server --backend-store-uri {run.uri}` shows it at `http://127.0.0.1:5000/{run.page}`"
-    )
+    return f"`{run.run_id}`; `mlflow server --backend-store-uri {masked(run.uri)}` shows it at `http://127.0.0.1:5000/{run.page}`"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import pandas as pd
 import pyarrow as pa
@@ -14,6 +15,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from audiocls.errors import DataError, name_some
+from audiocls.masking import masked
+from audiocls.places import Place, file_system, suffix_of
 
 _DELIMITED: Final = {
     # A transcript may run over several lines.
@@ -25,7 +28,7 @@ _JSON_LINES: Final = (".jsonl", ".ndjson")
 _FORMATS: Final = ".csv, .tsv, .parquet, .jsonl or .ndjson"
 
 
-def read_columns(path: Path, wanted: dict[str, str]) -> pa.Table:
+def read_columns(path: Place, wanted: dict[str, str]) -> pa.Table:
     """Read some columns of a table, by its suffix; every cell of a CSV or TSV as text, so that a label 07 stays 07.
 
     Args:
@@ -33,24 +36,44 @@ def read_columns(path: Path, wanted: dict[str, str]) -> pa.Table:
         wanted: The params key of each column and the column's name, e.g. {"data.path_column": "path"}.
 
     Raises:
+        MissingExtraError: The package that knows the scheme of a URI is not installed.
         DataError: The table is not there, is none or is broken, or lacks a column or has it twice.
     """
-    if not path.is_file():
-        raise DataError(f"data.path = {path}: no such file.")
-    suffix = path.suffix.lower()
+    suffix, shown = suffix_of(path), masked(str(path))
+    if isinstance(path, Path) and not path.is_file():
+        raise DataError(f"data.path = {shown}: no such file.")
     try:
+        file = path if isinstance(path, Path) else _fetched(path)
         if suffix == ".parquet":
-            return _read_parquet(path, wanted)
+            return _read_parquet(file, shown, wanted)
         if suffix in _DELIMITED:
-            return _read_delimited(path, wanted, _DELIMITED[suffix])
+            return _read_delimited(file, shown, wanted, _DELIMITED[suffix])
         if suffix in _JSON_LINES:
-            return _read_json_lines(path, wanted)
+            return _read_json_lines(file, shown, wanted)
+    except FileNotFoundError as error:
+        raise DataError(f"data.path = {shown}: no such file.") from error
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"data.path = {path}: the table cannot be read: {error}") from error
-    raise DataError(f"data.path = {path}: a table is {_FORMATS}, and this one is {path.suffix or 'none of them'}.")
+        raise DataError(f"data.path = {shown}: the table cannot be read: {masked(str(error))}") from error
+    raise DataError(f"data.path = {shown}: a table is {_FORMATS}, and this one is {suffix or 'none of them'}.")
 
 
-def check_columns(place: Path | str, wanted: dict[str, str], columns: Sequence[str]) -> None:
+def _fetched(uri: str) -> bytes:
+    """Read a whole table: it is small beside its recordings, and is read twice."""
+    files, path = file_system(uri)
+    content: bytes = files.cat_file(path)
+    return content
+
+
+def _opened(file: Path | bytes) -> BinaryIO:
+    return file.open("rb") if isinstance(file, Path) else io.BytesIO(file)
+
+
+def _unread(file: Path | bytes) -> Path | io.BytesIO:
+    """Return what pyarrow reads from the start: it reads ahead, so that no two readers may share a file."""
+    return file if isinstance(file, Path) else io.BytesIO(file)
+
+
+def check_columns(place: str, wanted: dict[str, str], columns: Sequence[str]) -> None:
     """Stop where a wanted column is missing or is there several times.
 
     Raises:
@@ -64,7 +87,7 @@ def check_columns(place: Path | str, wanted: dict[str, str], columns: Sequence[s
         raise DataError(f"{place}: several columns have one name: {', '.join(twice)}. Rename all but one.")
 
 
-def text_column(place: Path | str, table: pa.Table, name: str) -> pd.Series:
+def text_column(place: str, table: pa.Table, name: str) -> pd.Series:
     """Return a column as text, stripped of white space; what is null, not a number or blank becomes None."""
     column = table[name]
     if pa.types.is_floating(column.type):
@@ -76,46 +99,46 @@ def text_column(place: Path | str, table: pa.Table, name: str) -> pd.Series:
     return pd.Series([cell or None for cell in text.to_pylist()], dtype=object)
 
 
-def _read_parquet(path: Path, wanted: dict[str, str]) -> pa.Table:
+def _read_parquet(file: Path | bytes, shown: str, wanted: dict[str, str]) -> pa.Table:
     # Not pq.read_table, which takes a folder named split=train for a column of the table.
-    with pq.ParquetFile(path) as file:
-        check_columns(path, wanted, file.schema_arrow.names)
-        return file.read(columns=_once(wanted))
+    with _opened(file) as opened, pq.ParquetFile(opened) as parquet:
+        check_columns(shown, wanted, parquet.schema_arrow.names)
+        return parquet.read(columns=_once(wanted))
 
 
-def _read_delimited(path: Path, wanted: dict[str, str], parse: pa.csv.ParseOptions) -> pa.Table:
-    check_columns(path, wanted, pa.csv.open_csv(path, parse_options=parse).schema.names)
+def _read_delimited(file: Path | bytes, shown: str, wanted: dict[str, str], parse: pa.csv.ParseOptions) -> pa.Table:
+    check_columns(shown, wanted, pa.csv.open_csv(_unread(file), parse_options=parse).schema.names)
     names = _once(wanted)
     convert = pa.csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, pa.string()))
-    return pa.csv.read_csv(path, parse_options=parse, convert_options=convert)
+    return pa.csv.read_csv(_unread(file), parse_options=parse, convert_options=convert)
 
 
 # Not pyarrow's own reader: it makes a time of the label "2026-01-01", and of a column with 7 and "7" an error.
-def _read_json_lines(path: Path, wanted: dict[str, str]) -> pa.Table:
+def _read_json_lines(file: Path | bytes, shown: str, wanted: dict[str, str]) -> pa.Table:
     names = _once(wanted)
     cells: dict[str, list[str | None]] = {name: [] for name in names}
     columns: dict[str, None] = {}
-    for number, row in _json_rows(path):
+    for number, row in _json_rows(file, shown):
         columns.update(dict.fromkeys(row))
         for name in names:
-            cells[name].append(_json_cell(row.get(name), f"{path}: line {number}: {name}"))
+            cells[name].append(_json_cell(row.get(name), f"{shown}: line {number}: {name}"))
     if columns:
-        check_columns(path, wanted, list(columns))
+        check_columns(shown, wanted, list(columns))
     return pa.table({name: pa.array(column, pa.string()) for name, column in cells.items()})
 
 
-def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_rows(file: Path | bytes, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the number and the object of each line that is not blank."""
-    with path.open("rb") as lines:
+    with _opened(file) as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line.decode("utf-8-sig"))
             except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}: line {number} is not valid JSON: {error}") from error
+                raise DataError(f"{shown}: line {number} is not valid JSON: {error}") from error
             if not isinstance(row, dict):
-                raise DataError(f"{path}: line {number} must be an object, and is {type(row).__name__}.")
+                raise DataError(f"{shown}: line {number} must be an object, and is {type(row).__name__}.")
             yield number, row
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import getpass
 import json
 import logging
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -31,6 +32,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from audiocls.environment import describe_environment, git_revision
 from audiocls.errors import TrackingError
+from audiocls.masking import masked, masked_values, without_user
 from audiocls.params import RunParams
 from audiocls.params_file import dump_params
 from audiocls.unfinished import Claim, claim
@@ -65,7 +67,7 @@ class TrackedRun:
     @property
     def url(self) -> str | None:
         """The run's page, where the store is a server; None where a server has to be started first."""
-        return f"{self.uri.rstrip('/')}/{self.page}" if self.uri.startswith("http") else None
+        return f"{without_user(self.uri)[0].rstrip('/')}/{self.page}" if self.uri.startswith("http") else None
 
 
 @contextmanager
@@ -83,7 +85,7 @@ def tracked_run(params: RunParams, name: str, tags: Mapping[str, str], flow: str
             _log_params(run, params)
             yield run
         except Exception as error:
-            _end_early(run, "FAILED", str(error)[:5_000])
+            _end_early(run, "FAILED", masked(str(error))[:5_000])
             _release(claimed)
             raise
         except BaseException as error:
@@ -112,14 +114,14 @@ def _reopen(run_id: str, params: RunParams, tags: Mapping[str, str]) -> TrackedR
     """Set a run that was killed to running again; None where MLflow has it no longer, or it has ended."""
     uri = params.tracking_uri
     _probe(uri)
-    client = MlflowClient(uri)
-    try:
-        found = client.get_run(run_id).info
-    except MlflowException:
-        return None
-    if found.lifecycle_stage != "active" or found.status not in ("RUNNING", "KILLED"):
-        return None
-    client.update_run(run_id, status="RUNNING")
+    with _client(uri) as client:
+        try:
+            found = client.get_run(run_id).info
+        except MlflowException:
+            return None
+        if found.lifecycle_stage != "active" or found.status not in ("RUNNING", "KILLED"):
+            return None
+        client.update_run(run_id, status="RUNNING")
     run = TrackedRun(uri, found.experiment_id, run_id, params.workspace / "runs" / run_id)
     log_tags(run, tags)
     logger.info("Going on with run %s, which did not end.", run_id)
@@ -138,12 +140,12 @@ def start_run(params: RunParams, name: str, tags: Mapping[str, str]) -> TrackedR
 
 def _log_params(run: TrackedRun, params: RunParams) -> None:
     """Log the params, the resolved YAML, which holds whole what is too long for a param, and the environment."""
-    flat = flatten(params.model_dump(mode="json"))
+    flat = flatten(masked_values(params.model_dump(mode="json")))
     entries = [Param(fit, flat[key][:_LONGEST_PARAM]) for key, fit in _fit_names(flat).items()]
     with _client(run.uri) as client:
         for start in range(0, len(entries), _MOST_PARAMS):
             client.log_batch(run.run_id, params=entries[start : start + _MOST_PARAMS])
-        client.log_text(run.run_id, dump_params(params), "params.yaml")
+        client.log_text(run.run_id, masked(dump_params(params)), "params.yaml")
         client.log_text(run.run_id, json.dumps(describe_environment(), indent=2), "environment.json")
 
 
@@ -163,22 +165,29 @@ def _client(uri: str) -> Iterator[MlflowClient]:
     try:
         yield MlflowClient(uri)
     except _STORE_ERRORS as error:
-        raise TrackingError(f"tracking.uri = {uri}: MLflow fails: {error}") from error
+        text = str(error)
+        # A traceback would show the cause, and with it what the message masks.
+        cause = error if masked(text) == text else None
+        raise TrackingError(f"tracking.uri = {masked(uri)}: MLflow fails: {masked(text)}") from cause
 
 
 def _probe(uri: str) -> None:
     """Ask a server whether it is there: MLflow's own client would try for minutes before it says so."""
     if urlsplit(uri).scheme not in ("http", "https"):
         return
+    address, user = without_user(uri)
+    request = urllib.request.Request(f"{address.rstrip('/')}/health")
+    if user is not None:
+        request.add_header("Authorization", f"Basic {base64.b64encode(unquote(user).encode()).decode()}")
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_PROBE_SECONDS):
+        with urllib.request.urlopen(request, timeout=_PROBE_SECONDS):
             pass
     except (OSError, HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError) and error.code < 500:
             return  # It answers; some hosted servers have no /health.
         raise TrackingError(
-            f"tracking.uri = {uri}: no MLflow server answers there ({error}). Start it, or leave tracking.uri out to "
-            "write to SQLite in the workspace."
+            f"tracking.uri = {masked(uri)}: no MLflow server answers there ({error}). Start it, or leave tracking.uri "
+            "out to write to SQLite in the workspace."
         ) from error
 
 

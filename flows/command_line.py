@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from audiocls.errors import AudioclsError, UserMistake
+from audiocls.masking import masked
 from audiocls.params_file import load_params
 
 
@@ -83,5 +84,5 @@ def _print_result(result: dict[str, Any]) -> None:
 
 
 def _fail(message: str, status: int) -> int:
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(f"error: {masked(message)}\n")
     return status

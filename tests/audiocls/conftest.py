@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 
@@ -77,3 +78,43 @@ def fill_store():
         return plan
 
     return fill
+
+
+@pytest.fixture
+def root(tmp_path):
+    """An empty folder of recordings."""
+    (tmp_path / "recordings").mkdir()
+    return tmp_path / "recordings"
+
+
+@pytest.fixture
+def list_rows(tmp_path):
+    """A function that lists a source and returns the manifest's rows as dicts."""
+
+    def rows(params):
+        return pq.read_table(list_clips(params, tmp_path / "workspace")).to_pylist()
+
+    return rows
+
+
+@pytest.fixture(scope="session")
+def touch():
+    """A function that makes empty files below a folder."""
+
+    def touched(root, *names):
+        for name in names:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).touch()
+
+    return touched
+
+
+@pytest.fixture(scope="session")
+def write_csv():
+    """A function that writes a text file, UTF-8."""
+
+    def written(root, text, name="clips.csv"):
+        (root / name).write_text(text, encoding="utf-8")
+        return root / name
+
+    return written

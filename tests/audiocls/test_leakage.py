@@ -4,9 +4,18 @@ import logging
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from audiocls.errors import LeakageError
-from audiocls.leakage import check_copies, check_disjoint, linked_groups, move_copies, report_label_conflicts
+from audiocls.leakage import (
+    check_copies,
+    check_disjoint,
+    linked_groups,
+    move_copies,
+    overlaps,
+    report_label_conflicts,
+)
 
 COLUMNS = ["clip_id", "group", "audio_sha256", "label", "split"]
 
@@ -65,3 +74,59 @@ def test_one_recording_under_two_labels_is_reported(caplog):
     with caplog.at_level(logging.WARNING):
         report_label_conflicts(table(("1", "a", "A", "cat", "train"), ("2", "b", "A", "dog", "train")))
     assert "1 recordings have several labels: 1 (cat) = 2 (dog)" in caplog.text
+
+
+# Overlaps
+
+
+def stretches(*rows) -> pd.DataFrame:
+    """Clips of (recording, start, length, group, split), each with sound of its own."""
+    clips = pd.DataFrame(rows, columns=["recording_sha256", "start_sample", "num_samples", "group", "split"])
+    ids = [f"{row.recording_sha256}@{row.start_sample}" for row in clips.itertuples()]
+    return clips.assign(clip_id=ids, audio_sha256=[f"hash {i}" for i in range(len(clips))], label="x")
+
+
+TALK = stretches(
+    ("A", 0, 100, "ann", "train"),
+    ("A", 100, 50, "bob", "test"),  # touches what is before it, and shares no sample
+    ("B", 60, 10, "cyd", "test"),
+    ("B", 0, 65, "dee", "train"),
+    ("B", 69, 30, "eve", "validation"),
+    ("B", 99, 5, "fay", "test"),
+)
+
+
+def test_clips_that_overlap_share_a_stretch_in_whatever_order_they_come():
+    for order in (TALK, TALK.sample(frac=1, random_state=3), TALK[::-1]):
+        numbers = overlaps(order).loc[TALK.index]
+        assert [sum(numbers == n) for n in numbers] == [1, 1, 3, 3, 3, 1]
+
+
+def test_a_clip_inside_a_longer_one_overlaps_what_the_longer_one_does():
+    numbers = overlaps(stretches(("A", 0, 100, "a", "x"), ("A", 10, 5, "b", "x"), ("A", 50, 10, "c", "x")))
+    assert numbers.nunique() == 1
+
+
+def test_overlaps_link_groups_and_stop_the_run():
+    assert linked_groups(TALK).tolist() == ["ann", "bob", "cyd", "cyd", "cyd", "fay"]
+    with pytest.raises(LeakageError, match=r"1 stretches .* B@60 \(test\) \+ B@0 \(train\) \+ B@69 \(validation\)"):
+        check_copies(TALK)
+    moved = move_copies(TALK)
+    assert moved.tolist() == ["train", "test", "train", "train", "train", "test"]
+    check_copies(TALK.assign(split=moved))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from("AB"), st.integers(0, 30), st.integers(1, 8), st.sampled_from("pqrs")), min_size=1
+    )
+)
+def test_no_two_clips_that_share_a_sample_are_left_in_different_units(rows):
+    table = stretches(*[(*row, "train") for row in rows])
+    units = linked_groups(table)
+    taken: dict[tuple[str, int], str] = {}
+    for row, unit in zip(table.itertuples(), units, strict=True):
+        for sample in range(row.start_sample, row.start_sample + row.num_samples):
+            assert taken.setdefault((row.recording_sha256, sample), unit) == unit
+    assert (units.groupby(table["group"]).nunique() == 1).all()

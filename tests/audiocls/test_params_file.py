@@ -143,7 +143,7 @@ def test_a_mistake_names_its_key_its_value_and_what_is_right(mistakes, text, lin
         ("seed: 3", "data is missing"),
         ("data: {source: table}", "data.path is missing"),
         ("data: {path: x}", "data.source is missing; it says which of the others apply"),
-        ("data: {source: disk}", "data.source = 'disk': must be one of 'folder', 'table', 'hub', 'sample'"),
+        ("data: {source: disk}", "data.source = 'disk': must be one of 'folder', 'table', 'hub', 'sample', 'pool'"),
         (
             "data: {source: table, path: x, group_by: folder}",
             "data.group_by = 'folder': unknown key of data.source=table; it belongs to data.source=folder",
@@ -266,7 +266,7 @@ def test_the_last_of_two_overrides_of_a_key_counts(load):
         ("training.epochs=-1", "training.epochs = -1: must be greater than 0 (given as an override)"),
         (
             "data.source=disk",
-            "data.source = 'disk': must be one of 'folder', 'table', 'hub', 'sample' (given as an override)",
+            "data.source = 'disk': must be one of 'folder', 'table', 'hub', 'sample', 'pool' (given as an override)",
         ),
     ],
 )

@@ -336,3 +336,18 @@ def test_a_new_run_is_started_where_the_old_one_cannot_go_on(reason, params, cli
         client.delete_run(run_id)
     with tracking.tracked_run(mine, "again", {}) as run:
         assert run.run_id != run_id
+
+
+def test_no_secret_of_the_params_is_written_down_with_a_run(sqlite):
+    sources = {
+        "near": {"source": "table", "path": "https://me:hush-hush@host/a.csv?token=hush-hush"},
+        "far": {"source": "folder", "path": "ftp://me:hush-hush@host/clips"},
+    }
+    data = {"source": "pool", "sources": sources}
+    params = RunParams.model_validate({"workspace": str(sqlite), "data": data})
+    with pytest.raises(OSError, match="hush-hush"), tracking.tracked_run(params, "a run", {}):
+        raise OSError("http://me:hush-hush@host does not answer")
+    files = [path for path in sqlite.rglob("*") if path.is_file()]
+    assert {"mlflow.db", "params.yaml"} <= {path.name for path in files}
+    assert [path for path in files if b"hush-hush" in path.read_bytes()] == []
+    assert any(b"https://me:***@host/a.csv?token=***" in path.read_bytes() for path in files)

@@ -1,0 +1,148 @@
+"""Segments: clips that are a stretch of a long recording, which is decoded and stored once and as a whole.
+
+A segment is a view: the place of its samples among those of its recording. What is measured on a whole file before
+resampling is measured here on the stored samples, so that clipping of single channels, or between samples, is not seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from audiocls.decoding import FULL_SCALE
+from audiocls.mapped import unpack_shard
+
+END_TOLERANCE_SECONDS: Final = 0.05
+"""How far a segment may end behind its recording and is cut there: tables are often rounded to tenths of a second."""
+
+_BLOCK_SAMPLES: Final = 1 << 20  # bounds the memory: numbers are squared as 64-bit floats
+
+
+class Bounds(NamedTuple):
+    """Where a segment begins and ends, as a table says it; both None for a whole file."""
+
+    start_seconds: float | None
+    end_seconds: float | None  # None: to the end of the file
+    suffix: str  # of the clip's id
+    reason: str | None
+    detail: str | None
+
+
+def read_bounds(start: str | None, end: str | None) -> Bounds:
+    """Read the two cells of a segment; None is an empty one."""
+    if start is None and end is None:
+        return Bounds(None, None, "", None, None)
+    first, last = _seconds(start or "0"), _seconds(end) if end else math.inf
+    if first is None or last is None:
+        key, text = ("start", start) if first is None else ("end", end)
+        return _bad(start, end, f"the {key}, {text!r}, is no number of seconds")
+    if first < 0:
+        return _bad(start, end, f"the start, {first:g} s, is negative")
+    if last <= first:
+        return _bad(start, end, f"the end, {last:g} s, is not after the start, {first:g} s")
+    shown = "end" if math.isinf(last) else _shown(last)
+    return Bounds(first, None if math.isinf(last) else last, f"@{_shown(first)}-{shown}", None, None)
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and "_" not in text else None
+
+
+def _shown(seconds: float) -> str:
+    """Two digits, unless that would make two segments one: 12.50."""
+    short = f"{seconds:.2f}"
+    return short if float(short) == seconds else repr(seconds)
+
+
+def _bad(start: str | None, end: str | None, detail: str) -> Bounds:
+    return Bounds(None, None, f"@{start or '0.00'}-{end or 'end'}", "bad_segment", detail)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """What the store was filled with, as far as a segment must hold to it."""
+
+    rate_hz: int
+    min_seconds: float
+    silence_db: float
+
+
+def cut_segments(rows: pd.DataFrame, store: Path) -> pd.DataFrame:
+    """Cut segments out of their recordings, and measure each: the samples are mapped, and read once.
+
+    Args:
+        rows: Segments with `start_seconds`, `end_seconds` and what the store says of their whole recordings.
+        store: The waveform store.
+
+    Returns:
+        With the index of `rows`, the columns of a clip that are not its recording's, and `reason` and `detail`.
+    """
+    settings = json.loads((store / "settings.json").read_text())
+    limits = _Limits(settings["sample_rate_hz"], settings["min_seconds"], settings["silence_db"])
+    shards = {name: np.memmap(unpack_shard(store, name), dtype="<i2", mode="r") for name in rows["shard"].unique()}
+    cut = [_cut(row, np.asarray(shards[row.shard]), limits) for row in rows.itertuples()]
+    return pd.DataFrame(cut, index=rows.index)
+
+
+def _cut(row: Any, shard: NDArray[np.int16], limits: _Limits) -> dict[str, Any]:
+    length, start = int(row.num_samples), round(row.start_seconds * limits.rate_hz)
+    end_seconds = math.inf if np.isnan(row.end_seconds) else row.end_seconds
+    stop = min(length, round(end_seconds * limits.rate_hz)) if math.isfinite(end_seconds) else length
+    first = int(row.first_sample) + start
+    view = {
+        "start_sample": start,
+        "first_sample": first,
+        "num_samples": stop - start,
+        "duration_seconds": (stop - start) / limits.rate_hz,
+    }
+    if start >= length:
+        return view | _refused("outside_file", f"starts at {row.start_seconds:g} s{_length_of(row)}")
+    if math.isfinite(end_seconds) and end_seconds > row.duration_seconds + END_TOLERANCE_SECONDS:
+        return view | _refused("outside_file", f"ends at {end_seconds:g} s{_length_of(row)}")
+    # One sample less is rounding.
+    if stop - start < max(1, limits.min_seconds * limits.rate_hz - 1):
+        detail = f"{view['duration_seconds']:.3f} s, and audio.min_seconds is {limits.min_seconds:g}"
+        return view | _refused("too_short", detail)
+    return view | _measured(shard[first : first + stop - start], row.scale, limits)
+
+
+def _length_of(row: Any) -> str:
+    return f", and the recording is {row.duration_seconds:.3f} s long"
+
+
+def _refused(reason: str, detail: str) -> dict[str, Any]:
+    return {"reason": reason, "detail": detail}
+
+
+def _measured(samples: NDArray[np.int16], scale: float, limits: _Limits) -> dict[str, Any]:
+    """Measure stored samples, shape (num_samples,), as a file's are measured before they are stored."""
+    peak = max(int(samples.max()), -int(samples.min())) / FULL_SCALE * scale
+    if peak < 10 ** (limits.silence_db / 20):
+        detail = f"the peak is {peak:.1e} of full scale, and audio.silence_db is {limits.silence_db:g}"
+        return _refused("silent", detail)
+    full = (FULL_SCALE - 1) / scale
+    energy, clipped = 0.0, 0
+    for start in range(0, len(samples), _BLOCK_SAMPLES):
+        block = samples[start : start + _BLOCK_SAMPLES].astype(np.float64)
+        energy += float(block @ block)
+        clipped += int(np.count_nonzero(np.abs(block) >= full))
+    return {
+        "peak": peak,
+        "rms_db": 10 * math.log10(energy / len(samples) * (scale / FULL_SCALE) ** 2),
+        "clipped_fraction": clipped / len(samples),
+        "audio_sha256": hashlib.sha256(samples.data).hexdigest(),
+        "reason": None,
+        "detail": None,
+    }
