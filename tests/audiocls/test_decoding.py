@@ -167,6 +167,28 @@ def test_the_measures_are_those_of_the_tone(tone, encode):
     assert recording.clipped_fraction == 0.0
 
 
+@pytest.mark.parametrize("gain", [1.0, 0.01])
+def test_pauses_count_as_silence_whatever_the_gain_and_the_offset(tone, encode, gain):
+    rng = np.random.default_rng(0)
+    half = tone(500, seconds=0.5, peak=0.5)
+    clip = np.concatenate([half, rng.normal(0, 5e-4, len(half))]) + 0.1
+    recording = decode(encode((gain * clip).astype(np.float32), subtype="FLOAT"), AUDIO)
+    assert recording.silence_fraction == 0.5
+    assert recording.dc_offset == pytest.approx(0.1 * gain, rel=1e-3)
+
+
+def test_a_clip_that_goes_on_to_its_end_has_no_silence_and_no_offset(tone, encode):
+    recording = decode(encode(tone(500, seconds=1.01)), AUDIO)
+    assert recording.silence_fraction == 0.0
+    assert recording.dc_offset == pytest.approx(0, abs=1e-5)
+
+
+def test_a_signal_that_is_nothing_but_its_offset_is_silent(encode):
+    recording = decode(encode(np.full(16_000, -0.1, np.float32)), AUDIO)
+    assert recording.silence_fraction == 1.0
+    assert recording.dc_offset == pytest.approx(-0.1, abs=1e-4)
+
+
 def test_clipping_is_counted_in_any_channel(tone, encode):
     clean = tone(500, seconds=1.0)
     clipped = clean.copy()
