@@ -61,6 +61,14 @@ def draw_levels(clips: pd.DataFrame) -> bytes:
     return _png(figure)
 
 
+def draw_silence(clips: pd.DataFrame) -> bytes:
+    """Draw how much of the clips is silence."""
+    figure, axes = _figure(2.6)
+    axes.hist(100 * clips["silence_fraction"].to_numpy(np.float64), bins=np.linspace(0, 100, 41).tolist(), color=_BLUE)
+    axes.set(xlim=(0, 100), xlabel="per cent of a clip", ylabel="clips")
+    return _png(figure)
+
+
 def draw_confounds(confounds: Sequence[Predictability]) -> bytes:
     """Draw how well each nuisance tells the class, between guessing and knowing."""
     figure, axes = _figure(0.9 + 0.42 * max(1, len(confounds)))
