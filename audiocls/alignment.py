@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 LEAST_SIMILARITY: Final = 0.75
 _LEAST_OVERLAP: Final = 0.5
 # A hum or a tone correlates with itself wherever it is put: where the peak does not stand out, nothing is known.
-_MOST_REPETITION: Final = 0.8
+_MOST_REPETITION: Final = 0.6
 _REPETITION_SECONDS: Final = 0.1  # beyond what the pitch of a voice repeats
 _LOWEST_HZ, _HIGHEST_HZ = 150.0, 3_400.0  # the telephone's band, which resampling and codecs leave
 # Lags a second. Half a lag off, 8,000 would cost a copy a quarter of its correlation at the upper end of the band.
@@ -27,7 +27,7 @@ _GLANCE_LAGS_HZ: Final = 16_000
 _FLATNESS: Final = 0.75
 _SMOOTHING_HZ: Final = 200.0  # wider than the distance of most voices' harmonics
 _FLOOR: Final = 1e-4  # 40 dB below the strongest band, there is noise to be made flat
-_LEAST_SECONDS, _MOST_SECONDS = 0.15, 8.0  # of what is compared
+_LEAST_SECONDS, _MOST_SECONDS = 0.15, 4.0  # of what is compared
 _SLACK_SECONDS: Final = 0.05  # how far an anchor may be off
 GLANCE_SECONDS: Final = 0.4
 GLANCE_SIMILARITY: Final = 0.5
@@ -39,7 +39,7 @@ class Match(NamedTuple):
     similarity: float  # correlation of the flattened waveforms, in [0, 1]; a copy turned upside down is a copy
     shift_seconds: float  # what starts the second clip stands here in the first
     overlap: float  # share of energy of one clip that the other has too; of the clip where it is more
-    repetition: float  # how well the sound correlates with itself elsewhere, relative to the similarity
+    repetition: float  # how well the longer clip correlates with itself elsewhere, relative to the similarity
 
     @property
     def is_copy(self) -> bool:
@@ -83,9 +83,13 @@ def compare(
     """
     shift = round(shift_seconds * sample_rate_hz)
     most = round(_MOST_SECONDS * sample_rate_hz)
-    similarity, lag_seconds, repetition = _best(*_overlap(first, second, shift, most), sample_rate_hz)
+    similarity, lag_seconds = _best(*_overlap(first, second, shift, most), sample_rate_hz)
+    if similarity < LEAST_SIMILARITY:
+        return Match(similarity, shift_seconds, 0.0, 0.0)
     whole = _overlap(first, second, shift, max(len(first), len(second)))
     shares = (float(part @ part) / float(clip @ clip) for part, clip in zip(whole, (first, second), strict=True))
+    longer = first if len(first) > len(second) else second
+    repetition = _repetition(_overlap(longer, longer, 0, most)[0], sample_rate_hz) / similarity
     return Match(similarity, shift / sample_rate_hz + lag_seconds, max(shares), repetition)
 
 
@@ -101,19 +105,24 @@ def _overlap(
     return first[start:stop], second[start - shift : stop - shift]
 
 
-def _best(first: NDArray[np.float32], second: NDArray[np.float32], sample_rate_hz: int) -> tuple[float, float, float]:
-    """Return the highest correlation within the slack, at how many seconds, and the repetition as `Match` says it."""
+def _best(first: NDArray[np.float32], second: NDArray[np.float32], sample_rate_hz: int) -> tuple[float, float]:
+    """Return the highest correlation within the slack, and by how many seconds the second is early there."""
     if len(first) < _LEAST_SECONDS * sample_rate_hz:
-        return 0.0, 0.0, 1.0
-    curves, seconds = _correlation(first[None], second[None], sample_rate_hz, _LAGS_HZ)
-    curve = curves[0]
+        return 0.0, 0.0
+    curve, seconds = _correlation(first[None], second[None], sample_rate_hz, _LAGS_HZ)
     near = np.flatnonzero(np.abs(seconds) <= _SLACK_SECONDS)
-    peak = near[curve[near].argmax()]
-    # Of two pieces of one tone the less lies on each other, the further they are shifted.
-    length, away = len(first) / sample_rate_hz, np.abs(seconds - seconds[peak])
+    peak = near[curve[0, near].argmax()]
+    return min(1.0, float(curve[0, peak])), float(seconds[peak])
+
+
+def _repetition(clip: NDArray[np.float32], sample_rate_hz: int) -> float:
+    """Return how well a clip correlates with itself, shifted by a tenth of a second to half of its length."""
+    length = len(clip) / sample_rate_hz
+    curve, seconds = _correlation(clip[None], clip[None], sample_rate_hz, _GLANCE_LAGS_HZ)
+    away = np.abs(seconds)
     beside = (away > min(_REPETITION_SECONDS, length / 3)) & (away < length / 2)
-    repeated = float((curve[beside] / (1 - away[beside] / length)).max(initial=0.0))
-    return min(1.0, float(curve[peak])), float(seconds[peak]), repeated / max(float(curve[peak]), 1e-9)
+    # Of two pieces of one tone the less lies on each other, the further they are shifted.
+    return float((curve[0, beside] / (1 - away[beside] / length)).max(initial=0.0))
 
 
 def _correlation(
@@ -121,7 +130,8 @@ def _correlation(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Return the absolute correlation of each pair at every lag, shape (num_pairs, num_lags), and the lags in seconds.
 
-    A lag is negative in the second half, as the transform has it; beyond the slack, the curve wraps around.
+    A lag is negative in the second half, as the transform has it. Long lags of either sign wrap around onto each other,
+    where less than half of the pieces lies on each other.
     """
     samples = first.shape[1] + round(_SLACK_SECONDS * sample_rate_hz)
     size = scipy.fft.next_fast_len(samples, real=True)

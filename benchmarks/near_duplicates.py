@@ -7,7 +7,8 @@ The manifest is a CSV with a column `path`; `make phrases` and `make letters` fe
 audiocls/near_duplicates.py were chosen on the letters, so that the phrases judge them. Prints one JSON line:
 
 recall       by kind of copy: the share whose original was found
-precision    by kind of copy: of all pairs found with one, the share that holds one recording; null where none was found
+precision    by kind of copy: of all pairs found with one, the share that holds one recording; null: no pair.
+             What two originals have in common already is no fault of their copies, and left out
 retakes      what is no copy: the same clip 5 % faster or slower, as a second take might be; the share taken for a copy
 unplanted    pairs found among the originals themselves; --pairs prints them, to be listened to
 seconds      fingerprints: computed for the first time; search: everything after that
@@ -25,6 +26,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy.sparse
+import scipy.sparse.csgraph
 import soundfile
 import soxr
 from numpy.typing import NDArray
@@ -201,25 +204,39 @@ def judged(found: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
 def scores(pairs: pd.DataFrame, clips: pd.DataFrame) -> dict[str, object]:
     """Count what was found of each kind, and what should not have been."""
     recall, precision = {}, {}
+    planted_none = (pairs["kind_a"] == "original") & (pairs["kind_b"] == "original")
+    families = family_of(pairs[planted_none])
+    alike = (pairs["origin_a"] != pairs["origin_b"]) & (
+        pairs["origin_a"].replace(families) == pairs["origin_b"].replace(families)
+    )
     for kind in KINDS:
         planted = clips[clips["group"] == kind]["audio_sha256"]
         originals = (pairs["kind_a"] == "original") | (pairs["kind_b"] == "original")
         mine = (pairs["kind_a"] == kind) | (pairs["kind_b"] == kind)
         right = pairs["origin_a"] == pairs["origin_b"]
+        counted = mine & ~alike
         hits = pairs[mine & originals & right]
         found = planted.isin(hits["audio_sha256_a"]) | planted.isin(hits["audio_sha256_b"])
         recall[kind] = round(float(found.mean()), 3)
-        precision[kind] = round(float(right[mine].mean()), 3) if mine.any() else None
+        precision[kind] = round(float(right[counted].mean()), 3) if counted.any() else None
     retakes = recall.pop(RETAKES)
     precision.pop(RETAKES)
-    unplanted = int(((pairs["kind_a"] == "original") & (pairs["kind_b"] == "original")).sum())
     return {
         "clips": len(clips),
         "recall": recall,
         "precision": precision,
         "retakes": retakes,
-        "unplanted": unplanted,
+        "unplanted": int(planted_none.sum()),
     }
+
+
+def family_of(pairs: pd.DataFrame) -> dict[str, str]:
+    """Map each original that has near-duplicates to one name for all that are linked."""
+    names, codes = np.unique(pairs[["origin_a", "origin_b"]].to_numpy(dtype=object), return_inverse=True)
+    first, second = codes.reshape(-1, 2).T
+    edges = scipy.sparse.coo_matrix((np.ones(len(first)), (first, second)), shape=(len(names), len(names)))
+    _, family = scipy.sparse.csgraph.connected_components(edges, directed=False)
+    return {str(name): f"family {number}" for name, number in zip(names, family, strict=True)}
 
 
 if __name__ == "__main__":

@@ -129,14 +129,15 @@ def test_where_the_second_starts_in_the_first_is_measured():
     whole = voice(3, 1.0)
     match = compare(whole, whole[2_000:12_000], 0.11, RATE_HZ)  # 0.125 s, and the guess is a little off
     assert match.shift_seconds == pytest.approx(0.125, abs=1e-4)
-    assert match.similarity == pytest.approx(1, abs=1e-3)
+    assert match.similarity > 0.97
     assert match.overlap == pytest.approx(1, abs=1e-3)
     assert match.is_copy
 
 
 def test_two_clips_that_share_their_edges_alone_are_no_copies():
-    both = voice(3, 1.0)
-    match = compare(both[:9_000], both[7_000:], 7_000 / RATE_HZ, RATE_HZ)
+    shared = voice(3, 0.2)
+    match = compare(np.append(voice(4, 0.6), shared), np.append(shared, voice(5, 0.6)), 0.6, RATE_HZ)
+    assert match.similarity > 0.97
     assert match.overlap < 0.5
     assert not match.is_copy
 
@@ -145,10 +146,9 @@ def test_a_fingerprint_does_not_know_the_gain_and_has_an_end():
     loud = voice(5, 1.0)
     anchors, vectors = fingerprint(loud, RATE_HZ)
     again, same = fingerprint(np.float32(0.01) * loud, RATE_HZ)
-    assert len(anchors) >= 2
     np.testing.assert_array_equal(anchors, again)
     assert np.abs(vectors.astype(int) - same).max() <= 1
-    assert len(fingerprint(np.tile(loud, 60), RATE_HZ)[0]) == MOST_ANCHORS
+    assert len(fingerprint(np.tile(loud, 2 * MOST_ANCHORS), RATE_HZ)[0]) == MOST_ANCHORS
     assert len(fingerprint(loud[:20], RATE_HZ)[0]) == 1
 
 
