@@ -10,9 +10,11 @@ import soxr
 
 from audiocls.alignment import compare
 from audiocls.corpus import collect_corpus
-from audiocls.errors import StoreError
+from audiocls.errors import LeakageError, StoreError
 from audiocls.fingerprints import MOST_ANCHORS, Fingerprints, fingerprint, fingerprint_clips
 from audiocls.near_duplicates import find_near_duplicates, propose
+from audiocls.params import SplitParams
+from audiocls.splits import assign_splits
 
 RATE_HZ = 16_000
 
@@ -178,3 +180,42 @@ def test_neighbours_are_found_though_all_are_sorted_into_cells():
     assert (found.b == found.a + count).all()
     assert len(found.a) >= 0.98 * count
     np.testing.assert_allclose(found.seconds_b - found.seconds_a, count / 10)
+
+
+@pytest.fixture
+def split(tmp_path):
+    """A function that splits clips of a table, with clips 0 and 1 as near-duplicates, and returns the splits."""
+
+    def split(params, given):
+        labels = [("x", "y")[i % 2] for i in range(len(given))]
+        hashes = [str(i) for i in range(len(given))]
+        table = pd.DataFrame({"clip_id": hashes, "group": hashes, "audio_sha256": hashes, "label": labels})
+        near = pd.DataFrame({"audio_sha256_a": ["0"], "audio_sha256_b": ["1"], "similarity": [0.9]})
+        clips, pairs = tmp_path / "corpus" / "clips.parquet", tmp_path / "near.parquet"
+        clips.parent.mkdir(exist_ok=True)
+        table.assign(split=given).to_parquet(clips)
+        near.to_parquet(pairs)
+        path = assign_splits(clips, SplitParams(**params), 0, tmp_path, near_duplicates=pairs)
+        return pd.read_parquet(path)["split"].tolist()
+
+    return split
+
+
+GIVEN = ["train", "test", "validation", "validation", *["test"] * 4, *["train"] * 4]
+
+
+def test_near_duplicates_across_a_given_split_stop_it_unless_told_otherwise(split):
+    with pytest.raises(LeakageError, match=r"0 \(train\) ~ 1 \(test\), similarity 0\.90"):
+        split({}, GIVEN)
+    assert split({"near_duplicates": "ignore"}, GIVEN) == GIVEN
+    assert split({"near_duplicates": "move"}, GIVEN) == ["train", "train", *GIVEN[2:]]
+    with pytest.raises(LeakageError, match="near-duplicates"):
+        split({"duplicates": "move"}, GIVEN)
+
+
+def test_a_split_that_is_made_keeps_near_duplicates_together(split):
+    shares = {"test_fraction": 0.3, "validation_fraction": 0.3}
+    apart = split(shares | {"near_duplicates": "ignore"}, [None] * 60)
+    assert apart[0] != apart[1]  # or the seed would prove nothing
+    together = split(shares, [None] * 60)
+    assert together[0] == together[1]
