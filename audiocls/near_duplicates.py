@@ -1,8 +1,7 @@
 """Clips that hold the same recording and not the same samples: encoded anew, resampled, louder, trimmed or padded.
 
 Two takes of one word by one speaker are alike in any spectrogram, and no copies. What a take does not repeat is its
-waveform: shifted onto each other, the waveforms of a copy correlate with 0.9 and more between 150 and 3,400 Hz even
-after a low bit rate, those of two takes with less than 0.7. So fingerprints propose pairs and waveforms decide.
+waveform, which a copy keeps even at a low bit rate (see `audiocls.alignment`). So fingerprints propose pairs and waveforms decide.
 """
 
 from __future__ import annotations
