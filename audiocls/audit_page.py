@@ -18,10 +18,11 @@ from audiocls.findings import Finding
 
 _MOST_ROWS: Final = 200
 _NEAR_DUPLICATES: Final = (
-    "Clips are listed here whose waveforms, shifted onto each other, are one: encoded anew, resampled, louder, trimmed or "
-    "padded. Of copies planted among telephone prompts, all were found that had been encoded at 16 to 35 kbit/s, resampled, "
-    "padded or made noisy, and nine in ten of those trimmed; no pair with one was wrong, and no clip made 5 % faster was "
-    "taken for a copy. Sounds that repeat themselves, such as a hum, are not judged. Listen before you delete."
+    "Clips are listed here whose waveforms, shifted onto each other, are one: encoded anew, resampled, louder, "
+    "trimmed or padded. Of copies planted among telephone prompts, all were found that had been encoded at 16 to 35 "
+    "kbit/s, resampled, padded or made noisy, and nine in ten of those trimmed; no pair with one was wrong, and no "
+    "clip made 5 % faster was taken for a copy. Sounds that repeat themselves, such as a hum, are not judged. Listen "
+    "before you delete."
 )
 _STYLE: Final = """
 :root { color-scheme: light; }

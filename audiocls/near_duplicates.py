@@ -1,7 +1,8 @@
 """Clips that hold the same recording and not the same samples: encoded anew, resampled, louder, trimmed or padded.
 
 Two takes of one word by one speaker are alike in any spectrogram, and no copies. What a take does not repeat is its
-waveform, which a copy keeps even at a low bit rate (see `audiocls.alignment`). So fingerprints propose pairs and waveforms decide.
+waveform, which a copy keeps even at a low bit rate (see `audiocls.alignment`). So
+fingerprints propose pairs and waveforms decide.
 """
 
 from __future__ import annotations
