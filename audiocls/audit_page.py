@@ -39,7 +39,7 @@ h2 { font-size: 19px; margin: 36px 0 10px; }
   border-radius: 4px; background: #e4e7eb; }
 .problem > span { background: #c53030; color: #fff; } .warning > span { background: #f6d88a; }
 .tiles { display: flex; flex-wrap: wrap; gap: 12px; margin: 18px 0 0; }
-.tiles div { background: #fff; border-radius: 8px; padding: 10px 18px; flex: 1; min-width: 110px; }
+.tiles div { background: #fff; border-radius: 8px; padding: 10px 14px; flex: 1; min-width: 90px; }
 .tiles b { display: block; font-size: 23px; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 14px; align-items: start; }
 .three { display: grid; grid-template-columns: 1.4fr 1fr 1fr; gap: 14px; align-items: start; }
@@ -116,7 +116,7 @@ def _tiles(census: Census, duplicates: Duplicates, near: Sequence[NearDuplicate]
         "groups": f"{census.groups:,}",
         "in quarantine": f"{sum(census.quarantined.values()):,}",
         "exact copies": f"{duplicates.clips - len(duplicates.sets):,}",
-        "near-duplicate pairs": f"{len(near):,}",
+        "near-duplicates": f"{len(near):,}",
     }
     return f'<div class="tiles">{"".join(f"<div><b>{value}</b>{name}</div>" for name, value in tiles.items())}</div>'
 

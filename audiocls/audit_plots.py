@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from audiocls.confounds import Predictability
 from audiocls.plots import shortened
@@ -42,6 +43,9 @@ def draw_durations(clips: pd.DataFrame) -> bytes:
     if high > 20 * low:
         axes.hist(seconds, bins=np.geomspace(low, high, 41).tolist(), color=_BLUE)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.hist(seconds, bins=40, color=_BLUE)
     axes.set(xlabel="seconds", ylabel="clips")
