@@ -170,9 +170,8 @@ def test_the_measures_are_those_of_the_tone(tone, encode):
 
 @pytest.mark.parametrize("gain", [1.0, 0.01])
 def test_pauses_count_as_silence_whatever_the_gain_and_the_offset(tone, encode, gain):
-    rng = np.random.default_rng(0)
     half = tone(500, seconds=0.5, peak=0.5)
-    clip = np.concatenate([half, rng.normal(0, 5e-4, len(half))]) + 0.1
+    clip = np.append(half, np.random.default_rng(0).normal(0, 5e-4, len(half))) + 0.1
     recording = decode(encode((gain * clip).astype(np.float32), subtype="FLOAT"), AUDIO)
     assert recording.silence_fraction == 0.5
     assert recording.dc_offset == pytest.approx(0.1 * gain, rel=1e-3)
