@@ -17,7 +17,14 @@ from audiocls.audit_page import render_audit
 from audiocls.census import Census, census_findings, count_corpus
 from audiocls.confounds import Predictability, confound_findings, measure_confounds
 from audiocls.corpus import Corpus, check_quarantine
-from audiocls.duplicates import Duplicates, duplicate_findings, find_duplicates
+from audiocls.duplicates import (
+    Duplicates,
+    NearDuplicate,
+    duplicate_findings,
+    find_duplicates,
+    name_near_duplicates,
+    near_duplicate_findings,
+)
 from audiocls.findings import Finding, by_severity, verdict
 from audiocls.markdown import escaped
 
@@ -43,8 +50,8 @@ class AuditReport:
         return " ".join(f"{self.verdict} {f'{grave}. ' if grave else ''}See {self.html}".split())
 
 
-def write_audit(corpus: Corpus, folder: Path) -> AuditReport:
-    """Examine a corpus and write the pages about it into `folder`.
+def write_audit(corpus: Corpus, near_duplicates: Path, folder: Path) -> AuditReport:
+    """Examine a corpus and write the pages about it into `folder`; `near_duplicates` is what was found in it.
 
     Raises:
         DataError: There is no usable clip.
@@ -52,19 +59,21 @@ def write_audit(corpus: Corpus, folder: Path) -> AuditReport:
     check_quarantine(corpus, max_bad_fraction=1.0)
     clips, quarantine = pd.read_parquet(corpus.clips), pd.read_parquet(corpus.quarantine)
     census, duplicates = count_corpus(clips, quarantine), find_duplicates(clips)
+    near = name_near_duplicates(clips, pd.read_parquet(near_duplicates))
     confounds = measure_confounds(clips, corpus.store, _sample_rate_hz(corpus.store))
     findings = by_severity(
         [
             *confound_findings(clips, confounds),
             *duplicate_findings(duplicates),
+            *near_duplicate_findings(near),
             *census_findings(census),
         ]
     )
     report = AuditReport(folder / "audit.html", folder / "audit.json", verdict(findings), findings)
     with replacing(report.html) as part:
-        part.write_text(render_audit(report.verdict, findings, census, duplicates, confounds, clips, quarantine))
+        part.write_text(render_audit(report.verdict, findings, census, duplicates, near, confounds, clips, quarantine))
     with replacing(report.json) as part:
-        facts = _as_json(corpus.digest, report, census, duplicates, confounds)
+        facts = _as_json(corpus.digest, report, census, duplicates, near, confounds)
         part.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     return report
 
@@ -74,7 +83,12 @@ def _sample_rate_hz(store: Path) -> int:
 
 
 def _as_json(
-    digest: str, report: AuditReport, census: Census, duplicates: Duplicates, confounds: list[Predictability]
+    digest: str,
+    report: AuditReport,
+    census: Census,
+    duplicates: Duplicates,
+    near: list[NearDuplicate],
+    confounds: list[Predictability],
 ) -> dict[str, object]:
     return {
         "digest": digest,
@@ -82,6 +96,7 @@ def _as_json(
         "findings": [asdict(finding) for finding in report.findings],
         "corpus": asdict(census),
         "duplicates": asdict(duplicates),
+        "near_duplicates": [asdict(pair) for pair in near],
         "confounds": [asdict(found) | {"reported": found.reported} for found in confounds],
     }
 

@@ -10,12 +10,20 @@ from typing import Any, Final
 import pandas as pd
 
 from audiocls import audit_plots
-from audiocls.census import Census
+from audiocls.census import DC_OFFSET, Census
 from audiocls.confounds import Predictability
-from audiocls.duplicates import Duplicates
+from audiocls.decoding import SILENCE_BELOW_LOUDEST_DB
+from audiocls.duplicates import Duplicates, NearDuplicate
 from audiocls.findings import Finding
 
 _MOST_ROWS: Final = 200
+_NEAR_DUPLICATES: Final = (
+    "Clips are listed here whose waveforms, shifted onto each other, are one: encoded anew, resampled, louder, "
+    "trimmed or padded. Of copies planted among telephone prompts, all were found that had been encoded at 16 to 35 "
+    "kbit/s, resampled, padded or made noisy, and nine in ten of those trimmed; no pair with one was wrong, and no "
+    "clip made 5 % faster was taken for a copy. Sounds that repeat themselves, such as a hum, are not judged. Listen "
+    "before you delete."
+)
 _STYLE: Final = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; background: #f4f6f8; margin: 0; }
@@ -31,10 +39,11 @@ h2 { font-size: 19px; margin: 36px 0 10px; }
   border-radius: 4px; background: #e4e7eb; }
 .problem > span { background: #c53030; color: #fff; } .warning > span { background: #f6d88a; }
 .tiles { display: flex; flex-wrap: wrap; gap: 12px; margin: 18px 0 0; }
-.tiles div { background: #fff; border-radius: 8px; padding: 10px 18px; flex: 1; min-width: 110px; }
+.tiles div { background: #fff; border-radius: 8px; padding: 10px 14px; flex: 1; min-width: 90px; }
 .tiles b { display: block; font-size: 23px; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 14px; align-items: start; }
-@media (max-width: 800px) { .pair { grid-template-columns: 1fr; } }
+.three { display: grid; grid-template-columns: 1.4fr 1fr 1fr; gap: 14px; align-items: start; }
+@media (max-width: 800px) { .pair, .three { grid-template-columns: 1fr; } }
 figure, .card { background: #fff; border-radius: 8px; margin: 0; padding: 14px 18px; overflow-x: auto; }
 figure img { display: block; width: 100%; max-width: 660px; margin: 0 auto; }
 figcaption { font-weight: 600; margin-bottom: 6px; }
@@ -53,6 +62,7 @@ def render_audit(
     findings: Sequence[Finding],
     census: Census,
     duplicates: Duplicates,
+    near: Sequence[NearDuplicate],
     confounds: Sequence[Predictability],
     clips: pd.DataFrame,
     quarantine: pd.DataFrame,
@@ -60,7 +70,7 @@ def render_audit(
     """Write the page; whatever comes from the data is escaped."""
     body = [
         _verdict(verdict, findings),
-        _tiles(census, duplicates),
+        _tiles(census, duplicates, near),
         "<h2>What else could tell the class</h2>",
         _confounds(confounds),
         "<h2>Classes</h2>",
@@ -71,9 +81,15 @@ def render_audit(
         '<div class="pair">',
         _picture("Length", audit_plots.draw_durations(clips)),
         _picture("Loudness", audit_plots.draw_levels(clips)),
+        _picture(
+            f"Silence: frames {SILENCE_BELOW_LOUDEST_DB:.0f} dB or more below the loudest",
+            audit_plots.draw_silence(clips),
+        ),
+        _levels(census),
         "</div>",
         _sources(census),
         *_duplicates(duplicates),
+        *_near_duplicates(near),
         *_quarantine(quarantine),
     ]
     return (
@@ -92,7 +108,7 @@ def _verdict(verdict: str, findings: Sequence[Finding]) -> str:
     return f'<h1>Corpus audit</h1><section class="verdict {worst}"><p>{escape(verdict)}</p>{rows}</section>'
 
 
-def _tiles(census: Census, duplicates: Duplicates) -> str:
+def _tiles(census: Census, duplicates: Duplicates, near: Sequence[NearDuplicate]) -> str:
     hours = f"{census.hours:.1f}" if census.hours >= 1 else f"{60 * census.hours:.0f}"
     tiles = {
         "clips": f"{census.clips:,}",
@@ -101,6 +117,7 @@ def _tiles(census: Census, duplicates: Duplicates) -> str:
         "groups": f"{census.groups:,}",
         "in quarantine": f"{sum(census.quarantined.values()):,}",
         "exact copies": f"{duplicates.clips - len(duplicates.sets):,}",
+        "near-duplicates": f"{len(near):,}",
     }
     return f'<div class="tiles">{"".join(f"<div><b>{value}</b>{name}</div>" for name, value in tiles.items())}</div>'
 
@@ -158,15 +175,22 @@ def _sources(census: Census) -> str:
         f'<div class="card">{_table((name, "clips"), [(value, f"{n:,}") for value, n in counts.items()])}</div>'
         for name, counts in tables.items()
     ]
-    levels = [
+    return f'<div class="three below">{"".join(cards)}</div>'
+
+
+def _levels(census: Census) -> str:
+    rows = [
         ("clipped clips", f"{census.clipped:,}"),
         ("median RMS", f"{census.rms_db['median']:.1f} dB"),
         ("median peak", f"{census.peak['median']:.2f}"),
         ("median length", f"{census.duration_seconds['median']:.2f} s"),
         ("longest", f"{census.duration_seconds['most']:.2f} s"),
+        ("median silence", f"{census.silence_fraction['median']:.0%}"),
+        ("mostly silent clips", f"{census.mostly_silent:,}"),
+        ("largest DC offset", f"{census.dc_offset['most']:.4f}"),
+        (f"clips with a DC offset of {DC_OFFSET} and more", f"{len(census.dc_offsets):,}"),
     ]
-    cards.append(f'<div class="card">{_table(("level and length", ""), levels)}</div>')
-    return f'<div class="pair below">{"".join(cards)}</div>'
+    return f'<div class="card">{_table(("level and length", ""), rows)}</div>'
 
 
 def _duplicates(duplicates: Duplicates) -> list[str]:
@@ -174,6 +198,26 @@ def _duplicates(duplicates: Duplicates) -> list[str]:
         return []
     rows = [(", ".join(s["clip_ids"]), ", ".join(s["labels"]), ", ".join(s["groups"])) for s in duplicates.sets]
     return ["<h2>The same audio more than once</h2>", _card(("clips", "labels", "groups"), rows)]
+
+
+def _near_duplicates(near: Sequence[NearDuplicate]) -> list[str]:
+    if not near:
+        return []
+    rows = [
+        (
+            " ~ ".join(p.clip_ids),
+            ", ".join(p.labels),
+            ", ".join(p.groups),
+            f"{p.similarity:.2f}",
+            f"{p.shift_seconds:.2f}",
+        )
+        for p in near
+    ]
+    return [
+        "<h2>The same recording in several forms</h2>",
+        f'<p class="quiet">{escape(_NEAR_DUPLICATES)}</p>',
+        _card(("clips", "labels", "groups", "similarity", "second starts at, s"), rows),
+    ]
 
 
 def _quarantine(quarantine: pd.DataFrame) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from audiocls.confounds import Predictability
 from audiocls.plots import shortened
@@ -42,6 +43,9 @@ def draw_durations(clips: pd.DataFrame) -> bytes:
     if high > 20 * low:
         axes.hist(seconds, bins=np.geomspace(low, high, 41).tolist(), color=_BLUE)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.hist(seconds, bins=40, color=_BLUE)
     axes.set(xlabel="seconds", ylabel="clips")
@@ -58,6 +62,14 @@ def draw_levels(clips: pd.DataFrame) -> bytes:
     axes.hist(peak_db, bins=bins, color=_RED, histtype="step", linewidth=1.5, label="peak")
     axes.set(xlabel="dB below full scale", ylabel="clips")
     axes.legend(frameon=False)
+    return _png(figure)
+
+
+def draw_silence(clips: pd.DataFrame) -> bytes:
+    """Draw how much of the clips is silence."""
+    figure, axes = _figure(2.6)
+    axes.hist(100 * clips["silence_fraction"].to_numpy(np.float64), bins=np.linspace(0, 100, 41).tolist(), color=_BLUE)
+    axes.set(xlim=(0, 100), xlabel="per cent of a clip", ylabel="clips")
     return _png(figure)
 
 

@@ -8,12 +8,16 @@ from typing import Any, Final
 
 import pandas as pd
 
+from audiocls.decoding import SILENCE_BELOW_LOUDEST_DB
 from audiocls.errors import name_some
 from audiocls.findings import Finding
 
 # A clip counts as clipped when at least this share of its samples stands at full scale: one in a thousand is heard.
 CLIPPED_FRACTION: Final = 1e-3
 _CLIPPED_SHARE: Final = 0.05
+DC_OFFSET: Final = 0.01  # of full scale: 40 dB below it, where the hum of a bad microphone stands
+MOSTLY_SILENT: Final = 0.8  # share of a clip
+_MOSTLY_SILENT_SHARE: Final = 0.05  # of the clips
 _IMBALANCE: Final = 10.0
 _QUANTILES: Final = {"least": 0.0, "a_twentieth_below": 0.05, "median": 0.5, "a_twentieth_above": 0.95, "most": 1.0}
 
@@ -37,6 +41,10 @@ class Census:
     rms_db: dict[str, float]
     peak: dict[str, float]
     clipped: int
+    silence_fraction: dict[str, float]
+    mostly_silent: int
+    dc_offset: dict[str, float]  # of its magnitude
+    dc_offsets: dict[str, float]  # of the clips that have one worth naming, the largest first
     quarantined: dict[str, int]  # by reason
 
 
@@ -49,6 +57,7 @@ def count_corpus(clips: pd.DataFrame, quarantine: pd.DataFrame) -> Census:
     """
     sizes = clips["label"].value_counts()
     by_group = clips.groupby("group")["label"]
+    offsets = clips.set_index("clip_id")["dc_offset"].sort_values(key=abs, ascending=False, kind="stable")
     return Census(
         clips=len(clips),
         hours=float(clips["duration_seconds"].sum() / 3600),
@@ -65,6 +74,10 @@ def count_corpus(clips: pd.DataFrame, quarantine: pd.DataFrame) -> Census:
         rms_db=_quantiles(clips["rms_db"]),
         peak=_quantiles(clips["peak"]),
         clipped=int((clips["clipped_fraction"] >= CLIPPED_FRACTION).sum()),
+        silence_fraction=_quantiles(clips["silence_fraction"]),
+        mostly_silent=int((clips["silence_fraction"] >= MOSTLY_SILENT).sum()),
+        dc_offset=_quantiles(offsets.abs()),
+        dc_offsets=offsets[offsets.abs() >= DC_OFFSET].astype(float).round(4).to_dict(),
         quarantined=_counts(quarantine["reason"]),
     )
 
@@ -107,12 +120,7 @@ def census_findings(census: Census) -> Iterator[Finding]:
         total = sum(census.quarantined.values())
         reasons = ", ".join(f"{count} {reason}" for reason, count in census.quarantined.items())
         yield Finding("note", f"{total} of {total + census.clips} clips are in quarantine", f"{reasons}.")
-    if census.clipped > _CLIPPED_SHARE * census.clips:
-        yield Finding(
-            "warning",
-            f"{census.clipped} of {census.clips} clips are clipped",
-            f"At least {CLIPPED_FRACTION:.1%} of their samples stand at full scale: they were recorded too loud.",
-        )
+    yield from _level_findings(census)
     if census.imbalance_ratio >= _IMBALANCE:
         most, least = census.classes[0], census.classes[-1]
         yield Finding(
@@ -134,4 +142,28 @@ def census_findings(census: Census) -> Iterator[Finding]:
             "Every clip is a group of its own",
             "If one speaker, place or recording stands in several clips, it will stand in training and in test, and "
             "the score will be too good. Name the group where you can.",
+        )
+
+
+def _level_findings(census: Census) -> Iterator[Finding]:
+    if census.clipped > _CLIPPED_SHARE * census.clips:
+        yield Finding(
+            "warning",
+            f"{census.clipped} of {census.clips} clips are clipped",
+            f"At least {CLIPPED_FRACTION:.1%} of their samples stand at full scale: they were recorded too loud.",
+        )
+    if census.dc_offsets:
+        largest = name_some((f"{clip_id} ({offset:+.3f})" for clip_id, offset in census.dc_offsets.items()), 5)
+        yield Finding(
+            "note",
+            f"{len(census.dc_offsets)} of {census.clips} clips have a DC offset",
+            f"The mean of their samples is {DC_OFFSET:.0%} of full scale or more away from zero, which points to the "
+            f"device that recorded them and is no sound: {largest}.",
+        )
+    if census.mostly_silent > _MOSTLY_SILENT_SHARE * census.clips:
+        yield Finding(
+            "note",
+            f"{census.mostly_silent} of {census.clips} clips are mostly silence",
+            f"At least {MOSTLY_SILENT:.0%} of each lies {SILENCE_BELOW_LOUDEST_DB:.0f} dB or more below its loudest "
+            "part. Where audio.max_seconds cuts such a clip at random, there may be nothing left to hear.",
         )

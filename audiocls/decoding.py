@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -16,8 +17,11 @@ from audiocls.containers import INSTALL, ContainerError, ContainerFile, is_insta
 from audiocls.errors import DataError
 from audiocls.params import AudioParams
 
-ALGORITHM: Final = 2
-"""Part of every store's key. Raise it when the same bytes would become other samples. 2: PyAV."""
+ALGORITHM: Final = 3
+"""Part of every store's key. Raise it when the same bytes would become other samples or measures.
+
+2: PyAV. 3: DC offset and silence share.
+"""
 
 FULL_SCALE: Final = 32_768.0
 # Beyond these a header is damaged or hostile; they bound what is allocated together with max_file_seconds.
@@ -27,6 +31,10 @@ MAX_CHANNELS: Final = 64
 MAX_FRAMES_PER_BYTE: Final = 6_000
 # 2 ** 100 times full scale is no recording, and float32 overflows where such samples are added up.
 MAX_MAGNITUDE: Final = 2.0**100
+# Silence is told by frames of about a short phoneme, against the clip's own loudest: the gain of a recording is chance,
+# and a quiet recording is not a silent one. 40 dB is about the range of speech, so that what lies below is a pause.
+SILENCE_FRAME_SECONDS: Final = 0.025
+SILENCE_BELOW_LOUDEST_DB: Final = 40.0
 
 
 class UnusableClipError(DataError):
@@ -55,6 +63,8 @@ class Recording:
     peak: float  # of the mono mix, full scale is 1.0
     rms_db: float  # relative to full scale
     clipped_fraction: float  # share of samples at full scale in any channel
+    dc_offset: float  # mean of the mono mix, full scale is 1.0
+    silence_fraction: float  # share of 25 ms frames that, their mean aside, lie 40 dB or more below the loudest
 
 
 def decode(content: bytes, params: AudioParams) -> Recording:
@@ -77,6 +87,7 @@ def decode(content: bytes, params: AudioParams) -> Recording:
     samples = _to_int16(resampled if scale == 1.0 else resampled / np.float32(scale))
     if not samples.any():
         raise UnusableClipError("silent", f"every 16-bit sample at {params.sample_rate_hz} Hz is zero")
+    rms_db, dc_offset, silence_fraction = measure_levels(mono, rate_hz)
     return Recording(
         samples=samples,
         scale=scale,
@@ -85,9 +96,31 @@ def decode(content: bytes, params: AudioParams) -> Recording:
         source_channels=channels.shape[1],
         source_format=source_format,
         peak=peak,
-        rms_db=float(10 * np.log10(np.mean(np.square(mono, dtype=np.float64)))),
+        rms_db=rms_db,
         clipped_fraction=_clipped_fraction(channels),
+        dc_offset=dc_offset,
+        silence_fraction=silence_fraction,
     )
+
+
+def measure_levels(mono: NDArray[np.float32], rate_hz: int) -> tuple[float, float, float]:
+    """Return the level in dB, the DC offset and the silence share of (num_samples,), as `Recording` defines them.
+
+    What is left over after the last whole frame is not looked at for silence; a clip shorter than a frame has none.
+    """
+    # float64, as squares of what MAX_MAGNITUDE lets pass overflow float32.
+    signal = mono.astype(np.float64)
+    offset = float(signal.sum()) / len(signal)
+    energy = float(signal @ signal)
+    rms_db = 10 * math.log10(energy / len(signal))
+    length = max(1, round(SILENCE_FRAME_SECONDS * rate_hz))
+    frames = signal[: len(signal) // length * length].reshape(-1, length)
+    if len(frames) == 0:
+        return rms_db, offset, 0.0
+    power = np.einsum("ij,ij->i", frames, frames) - np.square(frames.sum(axis=1)) / length
+    # The second is what rounding leaves of a signal that is nothing but its offset.
+    level = max(float(power.max()) * 10 ** (-SILENCE_BELOW_LOUDEST_DB / 10), 1e-12 * energy / len(frames))
+    return rms_db, offset, int((power <= level).sum()) / len(frames)
 
 
 def _read(content: bytes, params: AudioParams) -> tuple[NDArray[np.float32], int, str]:

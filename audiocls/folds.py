@@ -16,7 +16,12 @@ _BETWEEN: Final = " "
 
 
 def split_folds(
-    table: pd.DataFrame, folds: int, validation: float, seed: int, remembered: dict[str, str] | None = None
+    table: pd.DataFrame,
+    folds: int,
+    validation: float,
+    seed: int,
+    remembered: dict[str, str] | None = None,
+    near: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Split clips once for each fold, all folds at once.
 
@@ -30,6 +35,7 @@ def split_folds(
         remembered: The splits of each group met before, "train test validation" for three folds; these groups stay
             where they are, and the new ones are added. Where a new copy links groups of several folds, all of them go
             to the first.
+        near: Pairs of near-duplicates that count as one recording.
 
     Returns:
         "train", "validation" or "test", with the index of `table` and a column for each fold, 0 to folds - 1.
@@ -38,7 +44,7 @@ def split_folds(
         DataError: The source gives a split, or there are fewer groups than folds.
     """
     remembered = {} if remembered is None else remembered
-    units = linked_groups(table)
+    units = linked_groups(table, near)
     _check(table, units, folds)
     earlier = _earlier(table, units, remembered, folds)
     tested = earlier.eq("test").idxmax(axis=1).groupby(level=0).min()

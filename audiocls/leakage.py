@@ -15,23 +15,28 @@ from audiocls.errors import LeakageError, name_some
 logger = logging.getLogger(__name__)
 
 
-def linked_groups(table: pd.DataFrame) -> pd.Series:
+def linked_groups(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.Series:
     """Name, for each clip, what must stay in one split: its group, with all groups that share sound with it.
 
     Args:
         table: Clips with `group` and `audio_sha256`, the hash of the decoded samples; and, where there are segments of
             recordings, what `overlaps` needs.
+        near: Pairs of near-duplicates, `audio_sha256_a` and `audio_sha256_b`, which count as one recording.
 
     Returns:
         With the index of `table`: the name of the group that comes first among those linked.
     """
     groups, names = pd.factorize(table["group"], sort=True)
-    copies, _ = pd.factorize(table["audio_sha256"])
+    copies, hashes = pd.factorize(table["audio_sha256"])
     stretches = overlaps(table).to_numpy()
-    size = len(names) + len(table)
-    ends = np.concatenate([len(names) + copies, size + stretches])
-    shape = (size + len(table), size + len(table))
-    edges = scipy.sparse.coo_matrix((np.ones(len(ends)), (np.tile(groups, 2), ends)), shape=shape)
+    first_copy, first_stretch = len(names), len(names) + len(hashes)
+    ends = [np.stack([groups, first_copy + copies]), np.stack([groups, first_stretch + stretches])]
+    if near is not None:
+        pairs = np.stack([pd.Index(hashes).get_indexer(near[f"audio_sha256_{side}"]) for side in "ab"])
+        ends.append(first_copy + pairs[:, (pairs >= 0).all(axis=0)])
+    rows, columns = np.concatenate(ends, axis=1)
+    size = first_stretch + len(table)
+    edges = scipy.sparse.coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(size, size))
     _, component = connected_components(edges, directed=False)
     first = pd.Series(names).groupby(component[: len(names)]).first()
     return pd.Series(first.loc[component[groups]].to_numpy(), index=table.index)
@@ -108,14 +113,45 @@ def _check_overlaps(table: pd.DataFrame) -> None:
         )
 
 
-def move_copies(table: pd.DataFrame) -> pd.Series:
+def check_near_duplicates(table: pd.DataFrame, near: pd.DataFrame) -> None:
+    """Stop where near-duplicates stand in different splits.
+
+    Args:
+        table: Clips with their splits.
+        near: Pairs as `near_duplicates.find_near_duplicates` says.
+
+    Raises:
+        LeakageError: Names the ten most similar pairs.
+    """
+    clips = table[["audio_sha256", "clip_id", "split"]]
+    for side in "ab":
+        near = near.merge(clips.add_suffix(f"_{side}"), on=f"audio_sha256_{side}")
+    apart = near[near["split_a"] != near["split_b"]].sort_values("similarity", ascending=False)
+    if not apart.empty:
+        names = name_some(
+            f"{row.clip_id_a} ({row.split_a}) ~ {row.clip_id_b} ({row.split_b}), similarity {row.similarity:.2f}"
+            for row in apart.itertuples()
+        )
+        raise LeakageError(
+            f"{len(apart)} pairs of clips in different splits are near-duplicates, which seem to be one recording "
+            f"encoded anew, resampled, cut or padded: {names}. Listen to them. Remove the copies, or set "
+            "split.near_duplicates=move, which takes them, and the groups that they link, into training; if they are "
+            "no copies, set split.near_duplicates=ignore."
+        )
+
+
+def move_copies(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.Series:
     """Put groups that share sound across splits into one: training if any is there, else validation.
+
+    Args:
+        table: Clips with their splits.
+        near: Pairs of near-duplicates that count as one recording.
 
     Returns:
         The new split of each clip. Held-out clips are lost to training and never the other way, so that the test stays
         one on what was not trained on.
     """
-    units = linked_groups(table)
+    units = linked_groups(table, near)
     rank = table["split"].map(SPLITS.index)
     moved = rank.groupby(units).transform("min").map(dict(enumerate(SPLITS)))
     if (moved != table["split"]).any():

@@ -229,6 +229,11 @@ class SplitParams(Params):
         "stop",
         description="Where copies of a recording stand in several splits: stop, or move their groups to training.",
     )
+    near_duplicates: Literal["stop", "move", "ignore"] = Field(
+        "stop",
+        description="The same for copies encoded anew, resampled, cut or padded, which a split that is made never "
+        "parts. Such a finding may be wrong: ignore neither stops nor links anything.",
+    )
 
     @property
     def test_share(self) -> float:

@@ -12,7 +12,14 @@ import pandas as pd
 from audiocls.atomic import write_table
 from audiocls.errors import DataError, name_some
 from audiocls.folds import split_folds
-from audiocls.leakage import check_copies, check_disjoint, linked_groups, move_copies, report_label_conflicts
+from audiocls.leakage import (
+    check_copies,
+    check_disjoint,
+    check_near_duplicates,
+    linked_groups,
+    move_copies,
+    report_label_conflicts,
+)
 from audiocls.ledger import remembered_splits
 from audiocls.manifest import SPLITS
 from audiocls.params import SplitParams
@@ -21,7 +28,14 @@ from audiocls.stratification import split_groups
 logger = logging.getLogger(__name__)
 
 
-def assign_splits(clips: Path, params: SplitParams, seed: int, workspace: Path, ledger: Path | None = None) -> Path:
+def assign_splits(
+    clips: Path,
+    params: SplitParams,
+    seed: int,
+    workspace: Path,
+    ledger: Path | None = None,
+    near_duplicates: Path | None = None,
+) -> Path:
     """Fill the column `split` of a clips table, check it, and return the path of the result.
 
     Splits that the source gives are kept; of validation and test, what it gives no clip of is made out of its training
@@ -33,26 +47,42 @@ def assign_splits(clips: Path, params: SplitParams, seed: int, workspace: Path, 
         seed: Draws the split.
         workspace: Gets the result.
         ledger: Remembers where each group is, so that none moves when others come or go; None remembers nothing.
+        near_duplicates: The pairs found in the corpus, which count as copies unless `params` says to ignore them; None
+            where nobody has looked for them.
 
     Raises:
-        LeakageError: A group, or a copy of a recording, stands in more than one split.
+        LeakageError: A group, or a copy or near-duplicate of a recording, stands in more than one split.
         DataError: There is one class alone, or a class without training clips, or a split without clips.
     """
     table = pd.read_parquet(clips)
     report_label_conflicts(table)
+    used = near_duplicates is not None and params.near_duplicates != "ignore"
+    near = pd.read_parquet(near_duplicates) if used else None
     # What the checks refuse is not remembered: the next try starts anew.
     memory: AbstractContextManager[dict[str, str]] = remembered_splits(ledger) if ledger else nullcontext({})
     with memory as remembered:
-        table["split"] = _splits_of(table, params, seed, remembered)
-        if params.duplicates == "move":
-            table["split"] = move_copies(table)
+        table["split"] = _splits_of(table, params, seed, remembered, near)
+        table["split"] = _moved(table, params, near)
         check_disjoint(table)
         check_copies(table)
+        if near is not None:
+            check_near_duplicates(table, near)
         check_classes(table)
     rows = table[["clip_id", "split"]].astype(str)
     digest = hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
     name = f"{clips.parent.name}-{digest.hexdigest()[:12]}"
     return write_table(table, workspace / "splits" / f"{name}.parquet")
+
+
+def _moved(table: pd.DataFrame, params: SplitParams, near: pd.DataFrame | None) -> pd.Series:
+    """Return the split of each clip after copies were moved, of the kinds that may be."""
+    if params.duplicates == "move":
+        return move_copies(table, near if params.near_duplicates == "move" else None)
+    if params.near_duplicates == "move":
+        check_disjoint(table)
+        check_copies(table)  # they are to stop the run, and must not be moved along
+        return move_copies(table, near)
+    return table["split"]
 
 
 def ledger_of(experiment: str, params: SplitParams, seed: int, workspace: Path) -> Path:
@@ -65,9 +95,11 @@ def ledger_of(experiment: str, params: SplitParams, seed: int, workspace: Path) 
     return workspace / "splits" / f"ledger-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.parquet"
 
 
-def _splits_of(table: pd.DataFrame, params: SplitParams, seed: int, remembered: dict[str, str]) -> pd.Series:
+def _splits_of(
+    table: pd.DataFrame, params: SplitParams, seed: int, remembered: dict[str, str], near: pd.DataFrame | None
+) -> pd.Series:
     if params.folds:
-        return split_folds(table, params.folds, params.validation_fraction, seed, remembered)[params.fold]
+        return split_folds(table, params.folds, params.validation_fraction, seed, remembered, near)[params.fold]
     given = table["split"].where(table["split"].notna(), "train")
     present = set(given)
     test = 0.0 if "test" in present else params.test_share
@@ -81,13 +113,20 @@ def _splits_of(table: pd.DataFrame, params: SplitParams, seed: int, remembered: 
             "The given split has no %s clips; they are made out of its training clips.", " and no ".join(missing)
         )
     pool = table[given == "train"]
-    made = _make(pool, test, validation, seed, remembered)
+    made = _make(pool, test, validation, seed, remembered, near)
     return given.mask(given == "train", made)
 
 
-def _make(pool: pd.DataFrame, test: float, validation: float, seed: int, remembered: dict[str, str]) -> pd.Series:
+def _make(
+    pool: pd.DataFrame,
+    test: float,
+    validation: float,
+    seed: int,
+    remembered: dict[str, str],
+    near: pd.DataFrame | None,
+) -> pd.Series:
     """Split the clips of a pool, the groups met before as they were, and remember the new ones."""
-    units = linked_groups(pool)
+    units = linked_groups(pool, near)
     earlier = pool["group"].map(remembered).dropna()
     # Where a new copy links groups that were in different splits, training takes them: what was trained on must not
     # come into the test.

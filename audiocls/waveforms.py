@@ -44,6 +44,8 @@ _MEASURES: Final = {
     "peak": pa.float32(),
     "rms_db": pa.float32(),
     "clipped_fraction": pa.float32(),
+    "dc_offset": pa.float32(),
+    "silence_fraction": pa.float32(),
 }
 SHARD_SCHEMA: Final = pa.schema(
     [

@@ -14,6 +14,7 @@ from flows.runs import SHARD_RUNNER, name_run
 from tasks.audit import audit_corpus
 from tasks.corpus import check_quarantine, collect_corpus
 from tasks.manifest import ingest
+from tasks.near_duplicates import find_near_duplicates
 from tasks.tracking import log_audit, log_corpus, open_run
 from tasks.waveforms import cache_waveforms
 
@@ -39,7 +40,7 @@ def ingest_flow(params_file: str, overrides: tuple[str, ...] = ()) -> IngestResu
         filled = cache_waveforms(manifest, params.audio, params.workspace)
         corpus = collect_corpus(manifest, filled, params.workspace)
         log_corpus(run, corpus)
-        report = audit_corpus(corpus, run.folder / "data")
+        report = audit_corpus(corpus, find_near_duplicates(corpus), run.folder / "data")
         summary = log_audit(run, report, describe=True)
         # After the audit, which helps to see what is wrong with so many.
         check_quarantine(corpus, params.data.max_bad_fraction)

@@ -17,6 +17,7 @@ from tasks.corpus import check_quarantine, collect_corpus
 from tasks.evaluation import evaluate
 from tasks.features import cache_features
 from tasks.manifest import ingest
+from tasks.near_duplicates import find_near_duplicates
 from tasks.splits import assign_splits
 from tasks.tracking import log_audit, log_balance, log_corpus, log_results, open_run, publish_summary
 from tasks.training import fit
@@ -44,8 +45,9 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
         corpus = collect_corpus(manifest, filled, params.workspace)
         log_corpus(run, corpus)
         check_quarantine(corpus, params.data.max_bad_fraction)
-        log_audit(run, audit_corpus(corpus, run.folder / "data"))
-        splits = assign_splits(corpus, params)
+        near_duplicates = find_near_duplicates(corpus)
+        log_audit(run, audit_corpus(corpus, near_duplicates, run.folder / "data"))
+        splits = assign_splits(corpus, near_duplicates, params)
         # Balance after the split and on training clips only: a copy of a test clip in training
         # would inflate every metric below.
         balanced = balance_classes(splits, params.balance, params.seed, params.workspace)

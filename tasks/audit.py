@@ -18,9 +18,9 @@ logger = logging.getLogger("audiocls.audit")
 
 @task(cache_policy=NO_CACHE)
 @timed
-def audit_corpus(corpus: Corpus, folder: Path) -> audit.AuditReport:
+def audit_corpus(corpus: Corpus, near_duplicates: Path, folder: Path) -> audit.AuditReport:
     """Write the audit's pages; show the verdict in Prefect, and in the log where there is something to look at."""
-    report = audit.write_audit(corpus, folder)
+    report = audit.write_audit(corpus, near_duplicates, folder)
     if report.warns:
         logger.warning(report.line)
     create_markdown_artifact(key="corpus-audit", markdown=audit.audit_markdown(report))

@@ -15,7 +15,7 @@ from audiocls.stopwatch import timed
 
 @task(cache_policy=NO_CACHE)
 @timed
-def assign_splits(corpus: Corpus, params: RunParams) -> Path:
+def assign_splits(corpus: Corpus, near_duplicates: Path, params: RunParams) -> Path:
     """Keep or make the split, and check it; return the clips with their splits."""
     ledger = splits.ledger_of(params.experiment, params.split, params.seed, params.workspace)
-    return splits.assign_splits(corpus.clips, params.split, params.seed, params.workspace, ledger)
+    return splits.assign_splits(corpus.clips, params.split, params.seed, params.workspace, ledger, near_duplicates)

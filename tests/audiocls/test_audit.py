@@ -10,6 +10,7 @@ import soundfile
 from audiocls.audit import audit_markdown, write_audit
 from audiocls.corpus import collect_corpus
 from audiocls.errors import DataError
+from audiocls.near_duplicates import find_near_duplicates
 
 RATE_HZ = 16_000
 
@@ -25,6 +26,16 @@ def speechlike(seed, hz=300.0, room=None, gain=1.0):
     return (gain * rng.uniform(0.7, 1.3) * (bursts + noise)).astype(np.float32)
 
 
+def spoken(seed):
+    """A sweep under noise-like loudness: nothing in it comes twice, as in speech."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(RATE_HZ) / RATE_HZ
+    phase = 2 * np.pi * (150 * time + 60 * time**2)
+    harmonics = sum(np.sin(k * phase) * rng.uniform(0.3, 1) for k in range(1, 18))
+    loudness = np.interp(time, np.linspace(0, 1, 12), rng.uniform(0.1, 1, 12))
+    return (0.05 * loudness * harmonics).astype(np.float32)
+
+
 @pytest.fixture
 def audited(tmp_path, list_table, fill_store):
     """A function that makes a corpus of (label, group, samples) and returns its audit, and the JSON."""
@@ -38,7 +49,8 @@ def audited(tmp_path, list_table, fill_store):
             rows.append((str(path), label, group))
         manifest = list_table(tmp_path, rows, columns=("path", "label", "group"))
         corpus = collect_corpus(manifest, fill_store(manifest, tmp_path), tmp_path)
-        report = write_audit(corpus, tmp_path / "audit")
+        near = find_near_duplicates(corpus.clips, corpus.store)
+        report = write_audit(corpus, near, tmp_path / "audit")
         return report, json.loads(report.json.read_text())
 
     return audit
@@ -121,6 +133,33 @@ def test_the_same_audio_under_two_labels_is_a_problem_that_names_both_clips(audi
     assert all(name in report.findings[0].text for name in found["clip_ids"])
 
 
+def test_near_duplicates_stand_apart_from_exact_ones_and_those_under_two_labels_are_named(audited):
+    said = spoken(0)
+    report, facts = audited([*two_classes(), ("yes", "ann", said), ("yes", "ann", said), ("no", "bob", 0.3 * said)])
+    assert len(facts["duplicates"]["sets"]) == 1
+    (pair,) = facts["near_duplicates"]
+    assert (pair["labels"], pair["groups"]) == (["no", "yes"], ["ann", "bob"])
+    assert pair["similarity"] > 0.95
+    warnings = {f.title: f.text for f in report.findings if f.severity == "warning"}
+    assert " ~ ".join(pair["clip_ids"]) in warnings["1 pair of near-duplicates stands under several labels"]
+    assert "1 pair of near-duplicates stands in the corpus" in warnings
+    assert "The same recording in several forms" in report.html.read_text()
+
+
+def test_dc_offsets_are_named_and_silence_is_counted(audited):
+    padded = np.pad(speechlike(1), (0, 8 * RATE_HZ))
+    offset = speechlike(2) + np.float32(0.03)
+    report, facts = audited(
+        [*two_classes(), *[("yes", f"speaker-{g}", padded * (1 + g)) for g in range(4)], ("no", "ann", offset)]
+    )
+    ((clip_id, value),) = facts["corpus"]["dc_offsets"].items()
+    assert value == pytest.approx(0.03, abs=0.005)
+    assert facts["corpus"]["mostly_silent"] == 4
+    texts = {f.title: f.text for f in report.findings}
+    assert clip_id in texts["1 of 69 clips have a DC offset"]
+    assert "4 of 69 clips are mostly silence" in texts
+
+
 def test_the_counts_are_those_of_the_corpus(audited):
     report, facts = audited([*two_classes(), ("yes", "ann", np.zeros(8_000))])
     corpus = facts["corpus"]
@@ -142,7 +181,7 @@ def test_the_page_needs_nothing_else_and_what_comes_from_the_data_is_escaped(aud
     assert "<b>ann" not in page
     assert "&lt;img src=x" in page
     sources = re.findall(r'(?:src|href)="([^"]{0,22})', page)
-    assert len(sources) == 4
+    assert len(sources) == 5
     assert set(sources) == {"data:image/png;base64,"}
     assert "<script" not in page
     assert page.index(report.verdict) < page.index("data:image")

@@ -164,7 +164,23 @@ def test_the_measures_are_those_of_the_tone(tone, encode):
     assert recording.peak == pytest.approx(0.5, abs=1e-4)
     assert recording.rms_db == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=0.01)
     assert recording.duration_seconds == 1.0
-    assert recording.clipped_fraction == 0.0
+    assert recording.clipped_fraction == recording.silence_fraction == 0.0
+    assert recording.dc_offset == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.01])
+def test_pauses_count_as_silence_whatever_the_gain_and_the_offset(tone, encode, gain):
+    half = tone(500, seconds=0.5, peak=0.5)
+    clip = np.append(half, np.random.default_rng(0).normal(0, 5e-4, len(half))) + 0.1
+    recording = decode(encode((gain * clip).astype(np.float32), subtype="FLOAT"), AUDIO)
+    assert recording.silence_fraction == 0.5
+    assert recording.dc_offset == pytest.approx(0.1 * gain, rel=1e-3)
+
+
+def test_a_signal_that_is_nothing_but_its_offset_is_silent(encode):
+    recording = decode(encode(np.full(16_000, -0.1, np.float32)), AUDIO)
+    assert recording.silence_fraction == 1.0
+    assert recording.dc_offset == pytest.approx(-0.1, abs=1e-4)
 
 
 def test_clipping_is_counted_in_any_channel(tone, encode):

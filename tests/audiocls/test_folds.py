@@ -142,3 +142,12 @@ def test_the_runs_of_a_cross_validation_share_a_ledger_and_test_every_clip_once(
     assert len(list((tmp_path / "splits").glob("ledger-*.parquet"))) == 1
     remembered = pd.read_parquet(ledger)
     assert (remembered["split"].str.split().map(len) == 3).all()
+
+
+def test_near_duplicates_are_in_one_fold():
+    table = made(groups=30)
+    hashes = table["audio_sha256"].tolist()
+    near = pd.DataFrame({"audio_sha256_a": hashes[:10], "audio_sha256_b": hashes[10:20]})
+    assert (folds_of(split_folds(table, 5, 0.2, 0))[:10] != folds_of(split_folds(table, 5, 0.2, 0))[10:20]).any()
+    folds = folds_of(split_folds(table, 5, 0.2, 0, near=near))
+    assert (folds[:10] == folds[10:20]).all()

@@ -11,6 +11,7 @@ from audiocls.errors import LeakageError
 from audiocls.leakage import (
     check_copies,
     check_disjoint,
+    check_near_duplicates,
     linked_groups,
     move_copies,
     overlaps,
@@ -63,6 +64,31 @@ def test_nothing_is_moved_where_there_are_no_copies(caplog):
     clips = CHAIN.assign(audio_sha256=list("ABCDE"), group=list("abcde"))
     assert move_copies(clips).tolist() == clips["split"].tolist()
     assert caplog.text == ""
+
+
+NEAR = pd.DataFrame(
+    [("B", "C", 0.93), ("C", "elsewhere", 0.8)], columns=["audio_sha256_a", "audio_sha256_b", "similarity"]
+)
+
+
+def test_near_duplicates_link_groups_as_copies_do():
+    assert set(linked_groups(CHAIN, NEAR)) == {"ann"}
+    assert linked_groups(CHAIN, NEAR[1:]).tolist() == linked_groups(CHAIN).tolist()
+
+
+def test_near_duplicates_across_splits_stop_the_run_with_their_similarity_and_a_way_out():
+    with pytest.raises(
+        LeakageError, match=r"1 pairs .* 3\.wav \(validation\) ~ 5\.wav \(test\), similarity 0\.93"
+    ) as told:
+        check_near_duplicates(CHAIN[CHAIN["clip_id"] != "4.wav"], NEAR)
+    assert "split.near_duplicates=ignore" in str(told.value)
+    check_near_duplicates(CHAIN.assign(split="test"), NEAR)
+
+
+def test_moving_takes_near_duplicates_along():
+    moved = move_copies(CHAIN, NEAR)
+    assert set(moved) == {"train"}
+    check_near_duplicates(CHAIN.assign(split=moved), NEAR)
 
 
 def test_a_straddling_group_is_named_with_its_counts():

@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""How well near-duplicates are found: copies of real recordings are planted, and looked for among all of them.
+
+    python benchmarks/near_duplicates.py data/phrases/manifest.csv [COPIES_OF_EACH_KIND] [--pairs]
+
+The manifest is a CSV with a column `path`; `make phrases` and `make letters` fetch two corpora. The thresholds of
+audiocls/near_duplicates.py were chosen on the letters, so that the phrases judge them. Prints one JSON line:
+
+recall       by kind of copy: the share whose original was found
+precision    by kind of copy: of all pairs found with one, the share that holds one recording; null: no pair.
+             What two originals have in common already is no fault of their copies, and left out
+retakes      what is no copy: the same clip 5 % faster or slower, as a second take might be; the share taken for a copy
+unplanted    pairs found among the originals themselves; --pairs prints them, to be listened to
+seconds      of one core. fingerprints: computed for the first time; search: everything after that
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+import scipy.sparse.csgraph
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from audiocls.corpus import collect_corpus
+from audiocls.fingerprints import fingerprint_clips
+from audiocls.manifest import list_clips
+from audiocls.near_duplicates import search
+from audiocls.params import AudioParams, TableData
+from audiocls.waveforms import plan_store, write_shard
+
+Signal = NDArray[np.float32]
+Encoded = tuple[str, bytes]  # the file's suffix and its bytes
+LEAST_SECONDS = 0.3
+RETAKES = "retakes"
+
+
+def encode(signal: Signal, rate_hz: int, suffix: str, container: str, subtype: str, compression: float) -> Encoded:
+    """Write a file into memory; `compression` is libsndfile's, 0 to 1, and stands for the bit rate."""
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", rate_hz, 1, subtype, format=container, compression_level=compression) as opened:
+        opened.write(np.clip(signal, -1, 1))
+    return suffix, file.getvalue()
+
+
+def as_wav(signal: Signal, rate_hz: int) -> Encoded:
+    """Write 16-bit WAV."""
+    file = io.BytesIO()
+    soundfile.write(file, np.clip(signal, -1, 1), rate_hz, format="WAV", subtype="PCM_16")
+    return ".wav", file.getvalue()
+
+
+def cut(signal: Signal, rate_hz: int, rng: np.random.Generator) -> Signal:
+    """Cut up to 0.3 s, and up to a quarter, off either end."""
+    head, tail = (int(min(rng.uniform(0.05, 0.3) * rate_hz, len(signal) / 4)) for _ in range(2))
+    return signal[head : len(signal) - tail]
+
+
+def padded(signal: Signal, rate_hz: int, rng: np.random.Generator) -> Signal:
+    """Put up to 0.5 s of digital silence before and after."""
+    return np.pad(signal, [int(rng.uniform(0.05, 0.5) * rate_hz) for _ in range(2)])
+
+
+def louder(signal: Signal, rng: np.random.Generator) -> Signal:
+    """Change the gain by -20 to +3 dB."""
+    return signal * np.float32(10 ** (rng.uniform(-20, 3) / 20))
+
+
+def noisy(signal: Signal, rng: np.random.Generator) -> Signal:
+    """Add white noise 20 dB below the signal."""
+    return (signal + rng.normal(0, 0.1 * np.sqrt(np.mean(np.square(signal))), len(signal))).astype(np.float32)
+
+
+def resampled(signal: Signal, rate_hz: int, through_hz: int) -> Signal:
+    """Resample to another rate and back."""
+    return soxr.resample(soxr.resample(signal, rate_hz, through_hz), through_hz, rate_hz).astype(np.float32)
+
+
+def faster(signal: Signal, rate_hz: int, rng: np.random.Generator) -> Signal:
+    """Change speed and pitch by 5 %."""
+    return soxr.resample(signal, rate_hz, rate_hz * rng.choice([0.95, 1.05])).astype(np.float32)
+
+
+def mp3(signal: Signal, rate_hz: int) -> Encoded:
+    """Encode as MP3 at about the lowest rate there is."""
+    return encode(signal, rate_hz, ".mp3", "MP3", "MPEG_LAYER_III", 0.95)
+
+
+def all_at_once(signal: Signal, rate_hz: int, rng: np.random.Generator) -> Encoded:
+    """Change the gain, add noise, cut, and encode as MP3."""
+    return mp3(cut(noisy(louder(signal, rng), rng), rate_hz, rng), rate_hz)
+
+
+KINDS: dict[str, Callable[[Signal, int, np.random.Generator], Encoded]] = {
+    "ogg vorbis": lambda x, hz, rng: encode(x, hz, ".ogg", "OGG", "VORBIS", 0.95),
+    "opus": lambda x, hz, rng: encode(x, hz, ".opus", "OGG", "OPUS", 0.98),
+    "mp3": lambda x, hz, rng: mp3(x, hz),
+    "8 kHz and back": lambda x, hz, rng: as_wav(resampled(x, hz, 8_000), hz),
+    "11,025 Hz": lambda x, hz, rng: as_wav(soxr.resample(x, hz, 11_025), 11_025),
+    "gain": lambda x, hz, rng: as_wav(louder(x, rng), hz),
+    "trimmed": lambda x, hz, rng: as_wav(cut(x, hz, rng), hz),
+    "padded": lambda x, hz, rng: as_wav(padded(x, hz, rng), hz),
+    "noise": lambda x, hz, rng: as_wav(noisy(x, rng), hz),
+    "all at once": all_at_once,
+    RETAKES: lambda x, hz, rng: as_wav(faster(x, hz, rng), hz),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Plant, look, and print."""
+    numbers = [int(word) for word in arguments[1:] if word.isdigit()]
+    if not arguments or not Path(arguments[0]).is_file():
+        sys.stderr.write("usage: near_duplicates.py MANIFEST.csv [COPIES_OF_EACH_KIND] [--pairs]\n")
+        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        rates = plant(Path(arguments[0]), home, numbers[0] if numbers else 100)
+        found, clips, seconds = look(home)
+    pairs = judged(found, clips)
+    if "--pairs" in arguments:
+        shown = pairs[pairs["origin_a"] != pairs["origin_b"]].sort_values("similarity")
+        sys.stderr.write(shown[["clip_a", "clip_b", "similarity", "overlap"]].to_string() + "\n")
+    sys.stdout.write(json.dumps(scores(pairs, clips) | {"kbit_per_second": rates, "seconds": seconds}) + "\n")
+    return 0
+
+
+def plant(manifest: Path, home: Path, copies: int) -> dict[str, int]:
+    """Write a manifest of all originals and of copies; return the bit rate of the codecs."""
+    rng = np.random.default_rng(0)
+    paths = [manifest.parent / path for path in pd.read_csv(manifest)["path"]]
+    rows = [(str(path), str(path), "original") for path in paths]
+    usable = [path for path in paths if is_usable(path)]
+    sizes: dict[str, list[float]] = {}
+    (home / "copies").mkdir()
+    for kind, make in KINDS.items():
+        for i, k in enumerate(rng.choice(len(usable), min(copies, len(usable)), replace=False)):
+            channels, rate_hz = soundfile.read(usable[k], dtype="float32", always_2d=True)
+            suffix, content = make(to_16_khz(channels.mean(axis=1), rate_hz), 16_000, rng)
+            copy = home / "copies" / f"{kind}-{i}{suffix}"
+            copy.write_bytes(content)
+            rows.append((str(copy), str(usable[k]), kind))
+            if suffix != ".wav":
+                sizes.setdefault(kind, []).append(len(content) * 8e-3 * rate_hz / len(channels))
+    pd.DataFrame(rows, columns=["path", "label", "group"]).to_csv(home / "manifest.csv", index=False)
+    return {kind: round(float(np.median(values))) for kind, values in sizes.items()}
+
+
+def to_16_khz(signal: Signal, rate_hz: int) -> Signal:
+    """Bring originals of all rates to one, which no codec refuses."""
+    return soxr.resample(signal, rate_hz, 16_000).astype(np.float32)
+
+
+def is_usable(path: Path) -> bool:
+    """Whether a recording is long and loud enough to be copied."""
+    try:
+        signal, rate_hz = soundfile.read(path, dtype="float32")
+    except soundfile.SoundFileError:
+        return False
+    return len(signal) >= LEAST_SECONDS * rate_hz and float(np.abs(signal).max()) > 0.01
+
+
+def look(home: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
+    """Fill a store, and find near-duplicates in it as every training does."""
+    audio = AudioParams()
+    data = TableData(source="table", path=home / "manifest.csv", group_column="group")
+    manifest = list_clips(data, home)
+    plan = plan_store(manifest, audio, home)
+    for shard in plan.shards:
+        write_shard(shard, audio)
+    clips = pd.read_parquet(collect_corpus(manifest, plan, home).clips)
+    recordings = clips.drop_duplicates("audio_sha256", ignore_index=True)
+    started = time.process_time()
+    fingerprint_clips(recordings, plan.store, audio.sample_rate_hz)
+    between = time.process_time()
+    found = search(recordings, plan.store, audio.sample_rate_hz)
+    seconds = {"fingerprints": round(between - started, 1), "search": round(time.process_time() - between, 1)}
+    return found, clips, seconds
+
+
+def judged(found: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
+    """Name the clips, the originals and the kinds of each pair."""
+    first = clips.drop_duplicates("audio_sha256").set_index("audio_sha256")
+    # Originals with the same samples are one origin.
+    by_path = clips.drop_duplicates("path").set_index("path")["audio_sha256"]
+    pairs = found.copy()
+    for side in "ab":
+        rows = first.loc[pairs[f"audio_sha256_{side}"]]
+        pairs[f"clip_{side}"] = rows["clip_id"].to_numpy()
+        pairs[f"kind_{side}"] = rows["group"].to_numpy()
+        pairs[f"origin_{side}"] = by_path.reindex(rows["label"]).to_numpy()
+    return pairs
+
+
+def scores(pairs: pd.DataFrame, clips: pd.DataFrame) -> dict[str, object]:
+    """Count what was found of each kind, and what should not have been."""
+    recall, precision = {}, {}
+    planted_none = (pairs["kind_a"] == "original") & (pairs["kind_b"] == "original")
+    families = family_of(pairs[planted_none])
+    alike = (pairs["origin_a"] != pairs["origin_b"]) & (
+        pairs["origin_a"].replace(families) == pairs["origin_b"].replace(families)
+    )
+    for kind in KINDS:
+        planted = clips[clips["group"] == kind]["audio_sha256"]
+        originals = (pairs["kind_a"] == "original") | (pairs["kind_b"] == "original")
+        mine = (pairs["kind_a"] == kind) | (pairs["kind_b"] == kind)
+        right = pairs["origin_a"] == pairs["origin_b"]
+        counted = mine & ~alike
+        hits = pairs[mine & originals & right]
+        found = planted.isin(hits["audio_sha256_a"]) | planted.isin(hits["audio_sha256_b"])
+        recall[kind] = round(float(found.mean()), 3)
+        precision[kind] = round(float(right[counted].mean()), 3) if counted.any() else None
+    retakes = recall.pop(RETAKES)
+    precision.pop(RETAKES)
+    return {
+        "clips": len(clips),
+        "recall": recall,
+        "precision": precision,
+        "retakes": retakes,
+        "unplanted": int(planted_none.sum()),
+    }
+
+
+def family_of(pairs: pd.DataFrame) -> dict[str, str]:
+    """Map each original that has near-duplicates to one name for all that are linked."""
+    names, codes = np.unique(pairs[["origin_a", "origin_b"]].to_numpy(dtype=object), return_inverse=True)
+    first, second = codes.reshape(-1, 2).T
+    edges = scipy.sparse.coo_matrix((np.ones(len(first)), (first, second)), shape=(len(names), len(names)))
+    _, family = scipy.sparse.csgraph.connected_components(edges, directed=False)
+    return {str(name): f"family {number}" for name, number in zip(names, family, strict=True)}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
