@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from audiocls.atomic import replacing
 from audiocls.decoding import FULL_SCALE
-from audiocls.waveforms import damaged
+from audiocls.storage import damaged
 
 
 class MappedWaveforms:

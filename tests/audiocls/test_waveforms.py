@@ -167,6 +167,26 @@ def test_a_second_plan_has_nothing_to_do(fill, plan, files):
     pd.testing.assert_frame_equal(by_name(again).sort_index(), by_name(first).sort_index(), check_dtype=False)
 
 
+def test_another_run_on_the_same_files_leaves_the_store_as_it_is(fill, files):
+    store = fill(files).store
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    fill(files)
+    assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
+
+
+def test_a_shard_of_an_abandoned_plan_is_never_overwritten_with_other_content(plan, fill, files, write_tone, tmp_path):
+    more = [write_tone(tmp_path / "audio" / f"{i:03}.wav", 500 + i) for i in range(SHARD_CLIPS)]
+    abandoned = plan([*files, *more])
+    write_shard(abandoned.shards[0], AUDIO)
+    (first,) = (abandoned.store / "shards").iterdir()
+    content = first.read_bytes()
+    fill(files)
+    fill([*more, *files])
+    fill(more[:9])
+    assert first.read_bytes() == content
+    assert shard_rows(abandoned.store)["content_sha256"].is_unique
+
+
 def test_a_file_under_a_new_name_is_not_decoded_again(fill, plan, files):
     before = shard_rows(fill(files).store)
     moved = files[0].rename(files[0].with_name("moved.wav"))
