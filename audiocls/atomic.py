@@ -60,7 +60,7 @@ def living_parts(folder: Path) -> list[Path]:
 
 
 def _open_part(target: Path) -> tuple[Path, int]:
-    """Make a temporary file, locked for as long as its writer lives: the system takes the lock off whoever is killed."""
+    """Make a temporary file, locked while its writer lives: the system takes the lock off whoever is killed."""
     while True:
         prefix = f".{target.name}.{socket.gethostname()}."
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=target.parent)
@@ -97,6 +97,6 @@ def _told_when_full(target: Path) -> Iterator[None]:
             raise
         free = shutil.disk_usage(target.parent).free
         raise FullDiskError(
-            f"{target.parent}: {os.strerror(error.errno)} while {target.name} was written; {free / 1e6:,.0f} MB are free "
-            "there. Make room or choose another disk, and run it again: what is stored is whole, and stays."
+            f"{target.parent}: {os.strerror(error.errno)} while {target.name} was written; {free / 1e6:,.0f} MB are "
+            "free there. Make room or choose another disk, and run it again: what is stored is whole, and stays."
         ) from error

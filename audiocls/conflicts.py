@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from audiocls.errors import UserMistake
 from audiocls.params import FolderData, RunParams, WeightedLoss
+from audiocls.storage import open_place
 
 Conflict = tuple[str, str]
 RESERVED_CONFIG_FIELDS = ("num_labels", "id2label", "label2id", "model_type", "problem_type")
@@ -43,6 +45,13 @@ def _lengths_are_ordered(params: RunParams) -> Iterator[Conflict]:
             "audio.min_seconds",
             f"= {audio.min_seconds} and audio.max_file_seconds = {audio.max_file_seconds} leave no length allowed",
         )
+
+
+def _store_has_a_driver(params: RunParams) -> Iterator[Conflict]:
+    try:
+        open_place(params.audio.store or params.workspace)
+    except UserMistake as error:
+        yield "audio.store", f"= {params.audio.store!r}: {error}"
 
 
 def _family_has_what_is_frozen(params: RunParams) -> Iterator[Conflict]:
@@ -89,6 +98,7 @@ _RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _groups_come_from_one_place,
     _split_leaves_training_clips,
     _lengths_are_ordered,
+    _store_has_a_driver,
     _family_has_what_is_frozen,
     _config_leaves_labels_to_the_data,
     _config_fields_are_known,

@@ -34,7 +34,7 @@ class Corpus:
 
     clips: Path
     quarantine: Path
-    store: Path
+    store: Path  # of this machine; where the store is elsewhere, the folder that stands for it
     digest: str  # of the clips' audio, labels, groups and splits; the same wherever the files lie
     num_clips: int
     num_quarantined: int
@@ -56,7 +56,7 @@ def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> Corpus:
     folder = workspace / "corpora" / f"{manifest.stem}-{plan.store.name}-{digest[:12]}"
     clips = write_table(table, folder / "clips.parquet")
     quarantine = write_table(bad.astype("string"), folder / "quarantine.parquet")
-    return Corpus(clips, quarantine, plan.store, digest, len(good), len(bad))
+    return Corpus(clips, quarantine, plan.local, digest, len(good), len(bad))
 
 
 def check_quarantine(corpus: Corpus, max_bad_fraction: float) -> None:

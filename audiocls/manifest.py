@@ -26,6 +26,7 @@ from audiocls.errors import DataError, name_some
 from audiocls.hub_source import list_data_set
 from audiocls.params import DataSource, FolderData, HubData, SampleData, TableData
 from audiocls.sample_corpus import VERSION, build_sample_corpus
+from audiocls.storage import is_uri
 from audiocls.tables import read_columns, text_column
 
 logger = logging.getLogger(__name__)
@@ -149,7 +150,7 @@ def _list_table(params: TableData) -> pd.DataFrame:
     clips = pd.DataFrame(
         {
             "clip_id": paths,
-            "path": [str(params.path.absolute().parent / path) for path in paths],
+            "path": [path if is_uri(path) else str(params.path.absolute().parent / path) for path in paths],
             "label": text_column(params.path, table, params.label_column),
             "group": groups.where(groups.notna(), paths),
             "split": _given_splits(params, table),

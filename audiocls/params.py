@@ -147,6 +147,12 @@ DataSource = FolderData | TableData | HubData | SampleData
 class AudioParams(Params):
     """How a file becomes samples, and how long the clips are that the model sees."""
 
+    store: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder or URI (s3://bucket/prefix) of decoded audio, to be shared by workspaces and machines; who "
+        "may write there is said by the environment. null: <workspace>/waveforms.",
+    )
     sample_rate_hz: int = Field(16_000, ge=4_000, le=192_000, description="Rate every clip is resampled to.")
     min_seconds: float = Field(0.05, ge=0, description="Shorter files are quarantined as too_short.")
     max_file_seconds: float = Field(

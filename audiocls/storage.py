@@ -5,6 +5,7 @@ A local place is a plain `Path` and takes no detour; any other is a `UPath`, whi
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from audiocls.atomic import replacing
+from audiocls.atomic import living_parts, replacing
 from audiocls.errors import MissingExtraError, StoreError, UserMistake
 
 Place: TypeAlias = Any
@@ -26,6 +27,7 @@ Place: TypeAlias = Any
 
 _URI: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _LOCAL: Final = ("file", "local")
+_HOME: Final = "store.txt"
 _EXTRAS: Final = {"s3": "s3", "s3a": "s3"}
 
 
@@ -101,6 +103,11 @@ def read_table(path: Place, **options: Any) -> pa.Table:
         raise damaged(path, error) from error
 
 
+def open_table(path: Place) -> pq.ParquetFile:
+    """Open a Parquet table to read it piece by piece."""
+    return pq.ParquetFile(path) if isinstance(path, Path) else pq.ParquetFile(path.path, filesystem=path.fs)
+
+
 def damaged(path: Place, error: Exception) -> StoreError:
     """Make the error that says of a shard or a file table that it is damaged, and what to do."""
     return StoreError(f"{path}: cannot be read ({error}). Delete it; the next run writes it anew.")
@@ -140,3 +147,30 @@ def mark_used(path: Place) -> None:
         os.utime(path)
     else:
         path.write_bytes(path.read_bytes())
+
+
+def clean_up(store: Place) -> None:
+    """Remove what killed writers left in the folders of a store; elsewhere than on this machine they leave nothing."""
+    if isinstance(store, Path):
+        for folder in (store, *store.glob("*/")):
+            living_parts(folder)
+
+
+def local_folder(store: Place, stores: Path) -> Path:
+    """Return a store itself where it is of this machine, else the folder of `stores` that stands for it.
+
+    Samples are mapped from there; the folder remembers where they come from.
+    """
+    if isinstance(store, Path):
+        return store
+    folder = stores / f"{store.name}-{hashlib.sha256(str(store).encode()).hexdigest()[:8]}"
+    for name, text in ((_HOME, str(store)), ("settings.json", (store / "settings.json").read_text())):
+        with replacing(folder / name) as part:
+            part.write_text(text)
+    return folder
+
+
+def home_of(folder: Path) -> Place:
+    """Return the store that a folder made by `local_folder` stands for."""
+    home = folder / _HOME
+    return open_place(home.read_text()) if home.exists() else folder

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,9 +32,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from audiocls import decoding
-from audiocls.atomic import living_parts, replacing
+from audiocls.clip_files import FileFound, look_at_files, read_file
+from audiocls.errors import FullDiskError
 from audiocls.params import AudioParams
-from audiocls.storage import mark_used, read_table, tables_in, write_table, writing
+from audiocls.storage import (
+    Place,
+    clean_up,
+    local_folder,
+    mark_used,
+    open_place,
+    read_table,
+    tables_in,
+    write_table,
+    writing,
+)
 
 SHARD_CLIPS: Final = 128
 ROW_GROUP_CLIPS: Final = 32
@@ -66,20 +76,21 @@ FILE_SCHEMA: Final = pa.schema(
         pa.field("path", pa.string()),
         pa.field("size_bytes", pa.int64()),
         pa.field("modified_ns", pa.int64()),
+        pa.field("etag", pa.string()),
         pa.field("content_sha256", pa.string()),
         pa.field("reason", pa.string()),
         pa.field("detail", pa.string()),
     ]
 )
-_FILE_KEY: Final = ["path", "size_bytes", "modified_ns"]
+_FILE_KEY: Final = ["path", "size_bytes", "modified_ns", "etag"]
 
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
     """Rows `start` to `stop` of the files that a plan found to be new: the work of one shard."""
 
-    store: Path
-    plan: Path
+    store: Place
+    plan: Place
     start: int
     stop: int
 
@@ -88,13 +99,14 @@ class ShardPlan:
 class StorePlan:
     """What filling the store for one manifest takes; `plan` has a row a file."""
 
-    store: Path
-    plan: Path
+    store: Place
+    plan: Place
     shards: tuple[ShardPlan, ...]
+    local: Path  # the store, or the folder of this machine that stands for a store elsewhere when samples are mapped
 
 
-def open_store(params: AudioParams, workspace: Path) -> Path:
-    """Return the folder of the store for these settings, made if need be."""
+def name_store(params: AudioParams, workspace: Path) -> tuple[Place, str]:
+    """Return the folder of the store for these settings, and the settings that its name is made of, as JSON."""
     settings = {
         "algorithm": decoding.ALGORITHM,
         "sample_rate_hz": params.sample_rate_hz,
@@ -103,9 +115,19 @@ def open_store(params: AudioParams, workspace: Path) -> Path:
         "silence_db": params.silence_db,
     }
     text = json.dumps(settings, indent=2, sort_keys=True)
-    store = workspace / "waveforms" / hashlib.sha256(text.encode()).hexdigest()[:12]
+    return stores_folder(params, workspace) / hashlib.sha256(text.encode()).hexdigest()[:12], text
+
+
+def stores_folder(params: AudioParams, workspace: Path) -> Place:
+    """Return the folder that holds a store for each of the settings that were used."""
+    return workspace / "waveforms" if params.store is None else open_place(params.store)
+
+
+def open_store(params: AudioParams, workspace: Path) -> Place:
+    """Return the folder of the store for these settings, made if need be."""
+    store, text = name_store(params, workspace)
     if not (store / "settings.json").exists():
-        with replacing(store / "settings.json") as part:
+        with writing(store / "settings.json") as part:
             part.write_text(text + "\n")
     return store
 
@@ -116,20 +138,23 @@ def plan_store(manifest: Path, params: AudioParams, workspace: Path) -> StorePla
     Where a run on these files was killed, the plan is that run's, and its shards are those that it did not write.
     """
     store = open_store(params, workspace)
-    for folder in (store, *(store / name for name in ("shards", "files", "plans", "unpacked"))):
-        living_parts(folder)
+    clean_up(store)
     readable = pq.read_table(manifest, columns=["path"], filters=pc.field("reason").is_null())
     paths = readable["path"].to_pandas().drop_duplicates()
-    files = pd.DataFrame([_look_at(path) for path in paths], columns=FILE_SCHEMA.names, dtype=object)
+    files = pd.DataFrame(look_at_files(paths, params), columns=FileFound._fields, dtype=object)
+    files = files.assign(content_sha256=None)[FILE_SCHEMA.names]
     rows, met = _shard_rows(store), _met_files(store)
     found = _find_new(files, rows, met)
-    return _plan_to_finish(store, files, rows, met, nothing_new=found.new == 0) or _write_plan(found, store)
+    begun = _plan_to_finish(store, files, rows, met, nothing_new=found.new == 0)
+    plan, missing = begun or (_write_plan(found, store), _cut(found.new))
+    shards = tuple(ShardPlan(store, plan, *shard) for shard in missing)
+    return StorePlan(store, plan, shards, local_folder(store, workspace / "waveforms"))
 
 
 def _plan_to_finish(
-    store: Path, files: pd.DataFrame, rows: pd.DataFrame, met: pd.DataFrame, *, nothing_new: bool
-) -> StorePlan | None:
-    """Return the plan that would be made had its own shards not been written, with those that have not been.
+    store: Place, files: pd.DataFrame, rows: pd.DataFrame, met: pd.DataFrame, *, nothing_new: bool
+) -> tuple[Place, list[tuple[int, int]]] | None:
+    """Return the plan that would be made had its own shards not been written, and those that have not been.
 
     A plan with all its shards is taken only where nothing is new, so that files that could not be read are tried again.
     """
@@ -144,7 +169,7 @@ def _plan_to_finish(
             others = rows[~rows["shard"].str.startswith(digest)], met[~met["table"].str.startswith(digest)]
             if _find_new(files, *others).plan_name == plan.stem:
                 mark_used(plan)
-                return StorePlan(store, plan, tuple(ShardPlan(store, plan, *shard) for shard in missing))
+                return plan, missing
     return None
 
 
@@ -177,25 +202,8 @@ def _cut(count: int) -> list[tuple[int, int]]:
     return [(start, min(start + SHARD_CLIPS, count)) for start in range(0, count, SHARD_CLIPS)]
 
 
-def _shard_name(plan: Path, start: int) -> str:
+def _shard_name(plan: Place, start: int) -> str:
     return f"{plan.stem.partition('-')[0]}-{start:06d}"
-
-
-def _look_at(path: str) -> tuple[str, int, int, None, str | None, str | None]:
-    """Return a row of FILE_SCHEMA without the hash, and with a reason where there is no file to read."""
-    file = Path(path)
-    try:
-        found = file.stat()
-    except FileNotFoundError:
-        detail = f"a link to {file.readlink()}, which is not there" if file.is_symlink() else "no such file"
-        return path, -1, -1, None, "missing", detail
-    except OSError as error:
-        return path, -1, -1, None, "missing", str(error.strerror)
-    except ValueError as error:  # a path with a zero byte in it
-        return path, -1, -1, None, "missing", str(error)
-    if not file.is_file():
-        return path, -1, -1, None, "not_a_file", "a directory" if file.is_dir() else "neither a file nor a directory"
-    return path, found.st_size, found.st_mtime_ns, None, None, None
 
 
 def _with_hashes(files: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
@@ -207,7 +215,7 @@ def _with_hashes(files: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _met_files(store: Path) -> pd.DataFrame:
+def _met_files(store: Place) -> pd.DataFrame:
     """Read every file table: which file held which bytes, or why it could not be read, and in which `table`."""
     tables = [(path.stem, read_table(path, schema=FILE_SCHEMA).to_pandas()) for path in tables_in(store / "files")]
     empty = FILE_SCHEMA.empty_table().to_pandas().assign(table="")
@@ -219,15 +227,15 @@ def _known_files(met: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
     return met[met["content_sha256"].isin(stored["content_sha256"])].drop_duplicates(_FILE_KEY)
 
 
-def _write_plan(found: _Found, store: Path) -> StorePlan:
+def _write_plan(found: _Found, store: Place) -> Place:
     plan = store / "plans" / f"{found.plan_name}.parquet"
     # What is known first: a plan without it would be taken for one that a killed run left, and could not be finished.
     write_table(found.known, _known_beside(plan))
-    write_table(pa.Table.from_pandas(found.files[FILE_SCHEMA.names], schema=FILE_SCHEMA, preserve_index=False), plan)
-    return StorePlan(store, plan, tuple(ShardPlan(store, plan, *shard) for shard in _cut(found.new)))
+    table = pa.Table.from_pandas(found.files[FILE_SCHEMA.names], schema=FILE_SCHEMA, preserve_index=False)
+    return write_table(table, plan)
 
 
-def _known_beside(plan: Path) -> Path:
+def _known_beside(plan: Place) -> Place:
     return plan.with_suffix(".known.parquet")
 
 
@@ -239,17 +247,36 @@ def write_shard(shard: ShardPlan, params: AudioParams) -> int:
         return shard.stop - shard.start
     files = read_table(shard.plan).slice(shard.start, shard.stop - shard.start).to_pylist()
     have = set(read_table(_known_beside(shard.plan))["content_sha256"].to_pylist())
+    rows = _decoded_rows(files, have, params)
+    try:
+        _write_rows(rows, target)
+    except FullDiskError as error:
+        raise FullDiskError(f"{error} {_space_needed(shard)}") from error
+    # The shard first: a file table without its shard would promise samples that are not there.
+    write_table(pa.Table.from_pylist(files, schema=FILE_SCHEMA), table)
+    return len(files)
+
+
+def _write_rows(rows: Iterator[dict[str, Any]], target: Place) -> None:
     with writing(target) as part, pq.ParquetWriter(part, SHARD_SCHEMA, **_writer_options()) as writer:
         batch: list[dict[str, Any]] = []
-        for row in _decoded_rows(files, have, params):
+        for row in rows:
             batch.append(row)
             if len(batch) == ROW_GROUP_CLIPS:
                 writer.write_table(pa.Table.from_pylist(batch, schema=SHARD_SCHEMA))
                 batch = []
         writer.write_table(pa.Table.from_pylist(batch, schema=SHARD_SCHEMA))
-    # The shard first: a file table without its shard would promise samples that are not there.
-    write_table(pa.Table.from_pylist(files, schema=FILE_SCHEMA), table)
-    return len(files)
+
+
+def _space_needed(shard: ShardPlan) -> str:
+    """Say how much a plan has left to store, by what its files take now."""
+    unread = read_table(shard.plan)["size_bytes"].slice(
+        shard.start, int(shard.plan.stem.partition("-")[2]) - shard.start
+    )
+    return (
+        f"{len(unread)} files of {pc.sum(unread).as_py() / 1e6:,.0f} MB are to be stored from this shard on; as 16-bit "
+        "samples WAV takes about as much again, FLAC twice and MP3 ten times as much."
+    )
 
 
 def _writer_options() -> dict[str, Any]:
@@ -261,7 +288,7 @@ def _writer_options() -> dict[str, Any]:
 def _decoded_rows(files: list[dict[str, Any]], have: set[str], params: AudioParams) -> Iterator[dict[str, Any]]:
     """Yield a row of SHARD_SCHEMA for all bytes that are new, and enter the hash or the reason into `files`."""
     for file in files:
-        content, fault = _read_content(file)
+        content, fault = read_file(FileFound(*(file[name] for name in _FILE_KEY)))
         if fault:
             file |= {"reason": "unreadable", "detail": fault}
             continue
@@ -277,19 +304,6 @@ def _decoded_rows(files: list[dict[str, Any]], have: set[str], params: AudioPara
         file["content_sha256"] = digest
 
 
-def _read_content(file: dict[str, Any]) -> tuple[bytes, str | None]:
-    """Return the bytes of a file, and what is wrong where it cannot be read or is not the file that was planned."""
-    try:
-        with Path(file["path"]).open("rb") as opened:
-            content = opened.read()
-            found = os.fstat(opened.fileno())
-    except OSError as error:
-        return b"", str(error.strerror)
-    if (len(content), found.st_mtime_ns) != (file["size_bytes"], file["modified_ns"]):
-        return b"", "it changed while the store was filled; the next run reads it"
-    return content, None
-
-
 def _decoded_row(digest: str, content: bytes, params: AudioParams) -> dict[str, Any]:
     try:
         recording = decoding.decode(content, params)
@@ -302,7 +316,7 @@ def _decoded_row(digest: str, content: bytes, params: AudioParams) -> dict[str, 
     return row | {"content_sha256": digest, "audio_sha256": hashlib.sha256(samples).hexdigest()}
 
 
-def _shard_rows(store: Path) -> pd.DataFrame:
+def _shard_rows(store: Place) -> pd.DataFrame:
     """Read all columns but the samples of every shard, and where each recording's samples begin."""
     columns = [name for name in SHARD_SCHEMA.names if name != "samples"]
     parts = [pd.DataFrame(columns=[*columns, "shard", "first_sample"], dtype=object)]

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from audiocls import decoding
-from audiocls.errors import StoreError
+from audiocls.errors import FullDiskError, StoreError
 from audiocls.params import AudioParams
 from audiocls.waveforms import SHARD_CLIPS, look_up, open_store, plan_store, write_shard
 
@@ -393,6 +393,23 @@ def test_a_run_killed_between_a_shard_and_its_file_table_keeps_the_samples(fill,
     assert len(shard_rows(again.store)) == 3
     for path in files:
         assert_holds(again, path)
+
+
+def test_a_full_disk_is_said_with_what_is_needed_and_the_next_run_completes_the_store(
+    plan, fill, files, write_tone, tmp_path, full_disk
+):
+    long = write_tone(tmp_path / "audio" / "long.wav", 440, seconds=2)
+    fill(files[:2])
+    planned = plan([*files, long])
+    with full_disk(30_000), pytest.raises(FullDiskError) as raised:
+        write_shard(planned.shards[0], AUDIO)
+    assert str(raised.value).startswith(f"{planned.store / 'shards'}: ")
+    assert "2 files of 0 MB are to be stored" in str(raised.value)
+    assert not list(planned.store.rglob("*.part"))
+    completed = fill([*files, long])
+    assert completed.plan == planned.plan
+    for path in (*files, long):
+        assert_holds(completed, path)
 
 
 def test_a_damaged_shard_is_named_and_comes_back_when_it_is_deleted(fill, plan, files):
