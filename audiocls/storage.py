@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+import fsspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,10 +57,9 @@ def open_place(where: str | Path) -> Place:
     from upath import UPath
 
     with missing_drivers_named(str(where)):
-        # Others write there too, so that a listing of a moment ago is not to be trusted.
-        place = UPath(str(where), use_listings_cache=False)
-        place.fs  # noqa: B018, looks for the driver
-    return place
+        fsspec.get_filesystem_class(str(where).partition("://")[0])
+    # Others write there too, so that a listing of a moment ago is not to be trusted.
+    return UPath(str(where), use_listings_cache=False)
 
 
 @contextmanager
