@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 
 from audiocls.errors import UserMistake
 from audiocls.params import FolderData, RunParams, WeightedLoss
@@ -54,6 +55,18 @@ def _store_has_a_driver(params: RunParams) -> Iterator[Conflict]:
         yield "audio.store", f"= {params.audio.store!r}: {error}"
 
 
+def _runner_reaches_what_it_needs(params: RunParams) -> Iterator[Conflict]:
+    runner, store = params.runner, params.audio.store or ""
+    if runner.address is not None and runner.kind not in ("dask", "ray"):
+        yield "runner.address", f"= {runner.address!r}: runner.kind={runner.kind} runs here; only dask and ray have one"
+    if runner.address is not None and runner.workers is not None:
+        yield "runner.workers", f"= {runner.workers}: the cluster at runner.address has its own; leave out one of them"
+    if runner.kind in ("dask", "ray") and find_spec(f"prefect_{runner.kind}") is None:
+        yield "runner.kind", f"= {runner.kind!r}: needs pip install 'audiocls[{runner.kind}]'"
+    if runner.kind != "thread" and store.startswith("memory:"):
+        yield "audio.store", f"= {store!r}: runner.kind={runner.kind} does not share its memory; use a disk or a bucket"
+
+
 def _family_has_what_is_frozen(params: RunParams) -> Iterator[Conflict]:
     family = params.model.family
     if params.model.freeze == "feature_encoder" and family in ("logmel-resnet", "audio-spectrogram-transformer"):
@@ -99,6 +112,7 @@ _RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _split_leaves_training_clips,
     _lengths_are_ordered,
     _store_has_a_driver,
+    _runner_reaches_what_it_needs,
     _family_has_what_is_frozen,
     _config_leaves_labels_to_the_data,
     _config_fields_are_known,

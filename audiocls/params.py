@@ -257,6 +257,20 @@ class TrainingParams(Params):
     )
 
 
+class RunnerParams(Params):
+    """What decodes the shards of the waveform store; the store is the same, byte for byte, whatever does."""
+
+    kind: Literal["thread", "process", "dask", "ray"] = Field(
+        "thread", description="Threads or processes of this machine, or a cluster (extras `dask` and `ray`)."
+    )
+    address: str | None = Field(
+        None, min_length=1, description="Of a Dask scheduler or a Ray cluster. null: one of this machine, for this run."
+    )
+    workers: int | None = Field(
+        None, ge=1, description="Shards at a time; a cluster with an address says it itself. null: a shard a core."
+    )
+
+
 class TrackingParams(Params):
     """Where runs are written down."""
 
@@ -275,6 +289,7 @@ class RunParams(Params):
     model: ModelParams = ModelParams()
     balance: Annotated[NoBalance | Oversample | Undersample | WeightedLoss, Field(discriminator="method")] = NoBalance()
     training: TrainingParams = TrainingParams()
+    runner: RunnerParams = RunnerParams()
     tracking: TrackingParams = TrackingParams()
 
     @property

@@ -120,7 +120,9 @@ def name_store(params: AudioParams, workspace: Path) -> tuple[Place, str]:
 
 def stores_folder(params: AudioParams, workspace: Path) -> Place:
     """Return the folder that holds a store for each of the settings that were used."""
-    return workspace / "waveforms" if params.store is None else open_place(params.store)
+    place = open_place(params.store or workspace / "waveforms")
+    # Absolute, as whoever writes the shards may have another working directory.
+    return place.absolute()
 
 
 def open_store(params: AudioParams, workspace: Path) -> Place:
