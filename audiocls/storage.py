@@ -104,8 +104,15 @@ def read_table(path: Place, **options: Any) -> pa.Table:
 
 
 def open_table(path: Place) -> pq.ParquetFile:
-    """Open a Parquet table to read it piece by piece."""
-    return pq.ParquetFile(path) if isinstance(path, Path) else pq.ParquetFile(path.path, filesystem=path.fs)
+    """Open a Parquet table to read it piece by piece.
+
+    Raises:
+        StoreError: It is damaged; says what to do.
+    """
+    try:
+        return pq.ParquetFile(path) if isinstance(path, Path) else pq.ParquetFile(path.path, filesystem=path.fs)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, error) from error
 
 
 def damaged(path: Place, error: Exception) -> StoreError:

@@ -145,7 +145,7 @@ def plan_store(manifest: Path, params: AudioParams, workspace: Path) -> StorePla
     paths = readable["path"].to_pandas().drop_duplicates()
     files = pd.DataFrame(look_at_files(paths, params), columns=FileFound._fields, dtype=object)
     files = files.assign(content_sha256=None)[FILE_SCHEMA.names]
-    rows, met = _shard_rows(store), _met_files(store)
+    rows, met = shard_rows(store), met_files(store)
     found = _find_new(files, rows, met)
     begun = _plan_to_finish(store, files, rows, met, nothing_new=found.new == 0)
     plan, missing = begun or (_write_plan(found, store), _cut(found.new))
@@ -217,7 +217,7 @@ def _with_hashes(files: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _met_files(store: Place) -> pd.DataFrame:
+def met_files(store: Place) -> pd.DataFrame:
     """Read every file table: which file held which bytes, or why it could not be read, and in which `table`."""
     tables = [(path.stem, read_table(path, schema=FILE_SCHEMA).to_pandas()) for path in tables_in(store / "files")]
     empty = FILE_SCHEMA.empty_table().to_pandas().assign(table="")
@@ -318,7 +318,7 @@ def _decoded_row(digest: str, content: bytes, params: AudioParams) -> dict[str, 
     return row | {"content_sha256": digest, "audio_sha256": hashlib.sha256(samples).hexdigest()}
 
 
-def _shard_rows(store: Place) -> pd.DataFrame:
+def shard_rows(store: Place) -> pd.DataFrame:
     """Read all columns but the samples of every shard, and where each recording's samples begin."""
     columns = [name for name in SHARD_SCHEMA.names if name != "samples"]
     parts = [pd.DataFrame(columns=[*columns, "shard", "first_sample"], dtype=object)]
@@ -331,8 +331,8 @@ def _shard_rows(store: Place) -> pd.DataFrame:
 
 def look_up(plan: StorePlan) -> pd.DataFrame:
     """Join the plan's files with what the store has of them: a row a path, with samples or with a reason."""
-    stored = _shard_rows(plan.store).drop_duplicates("content_sha256", ignore_index=True)
-    met = _met_files(plan.store)
+    stored = shard_rows(plan.store).drop_duplicates("content_sha256", ignore_index=True)
+    met = met_files(plan.store)
     # Once read beats any failed try, and of two failed tries either says why.
     known = pd.concat([_known_files(met, stored), met[met["reason"].notna()]]).drop_duplicates(_FILE_KEY)
     files = _with_hashes(read_table(plan.plan).to_pandas(), known)
