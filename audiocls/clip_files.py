@@ -45,14 +45,13 @@ def look_at_files(paths: Iterable[str], params: AudioParams) -> list[FileFound]:
         MissingExtraError: A URI's driver is not installed.
         StoreError: A URI's place does not answer.
     """
-    limit = most_bytes(params)
     paths = list(paths)
     remote = [path for path in paths if local_path(path) is None]
     if not remote:
-        return [_look_at(path, limit) for path in paths]
+        return [_within_limit(_look_at(path), params) for path in paths]
     with ThreadPoolExecutor(_CONNECTIONS) as connections:
-        found = dict(zip(remote, connections.map(lambda uri: _look_at_uri(uri, limit), remote), strict=True))
-    return [found[path] if path in found else _look_at(path, limit) for path in paths]
+        found = dict(zip(remote, connections.map(_look_at_uri, remote), strict=True))
+    return [_within_limit(found[path] if path in found else _look_at(path), params) for path in paths]
 
 
 def most_bytes(params: AudioParams) -> int:
@@ -77,7 +76,7 @@ def read_file(found: FileFound) -> tuple[bytes, str | None]:
     return content, None
 
 
-def _look_at(path: str, limit: int) -> FileFound:
+def _look_at(path: str) -> FileFound:
     file = local_path(path) or Path(path)
     try:
         status = file.stat()
@@ -91,10 +90,10 @@ def _look_at(path: str, limit: int) -> FileFound:
     if not file.is_file():
         detail = "a directory" if file.is_dir() else "neither a file nor a directory"
         return FileFound(path, -1, -1, None, "not_a_file", detail)
-    return _within(limit, FileFound(path, status.st_size, status.st_mtime_ns))
+    return FileFound(path, status.st_size, status.st_mtime_ns)
 
 
-def _look_at_uri(uri: str, limit: int) -> FileFound:
+def _look_at_uri(uri: str) -> FileFound:
     try:
         with missing_drivers_named(uri):
             files, path = url_to_fs(uri)
@@ -110,19 +109,21 @@ def _look_at_uri(uri: str, limit: int) -> FileFound:
         raise StoreError(f"{uri}: its place does not answer: {type(error).__name__}: {error}") from error
     if about["type"] != "file" or about["size"] is None:
         return FileFound(uri, -1, -1, None, "not_a_file", f"a {about['type']}, of no known size")
-    return _within(limit, FileFound(uri, about["size"], _modified_ns(about), _etag(about)))
+    return FileFound(uri, about["size"], _modified_ns(about), _etag(about))
 
 
 def _missing(path: str, detail: str) -> FileFound:
     return FileFound(path, -1, -1, None, "missing", detail)
 
 
-def _within(limit: int, found: FileFound) -> FileFound:
+def _within_limit(found: FileFound, params: AudioParams) -> FileFound:
+    limit = most_bytes(params)
     if found.size_bytes <= limit:
         return found
     detail = (
-        f"{found.size_bytes / 1e9:,.1f} GB, not read: audio.max_file_seconds takes {limit / 1e9:,.1f} GB at most, at "
-        f"{MAX_BYTES_PER_SECOND / 1e6:.1f} MB a second"
+        f"{found.size_bytes / 1e9:,.1f} GB, not read: audio.max_file_seconds = {params.max_file_seconds:g} takes "
+        f"{limit / 1e9:,.1f} GB at most, at {MAX_BYTES_PER_SECOND / 1e6:.1f} MB a second and "
+        f"{MAX_OTHER_BYTES / 1e6:.0f} MB for what is no audio"
     )
     return found._replace(reason="too_long", detail=detail)
 

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from audiocls import decoding
+from audiocls.clip_files import MAX_BYTES_PER_SECOND, most_bytes
 from audiocls.errors import FullDiskError, StoreError
 from audiocls.params import AudioParams
 from audiocls.waveforms import SHARD_CLIPS, look_up, open_store, plan_store, write_shard
@@ -128,6 +129,28 @@ def test_what_is_no_file_has_a_reason_and_the_others_are_stored(fill, tmp_path, 
     ]
     for path in files:
         assert_holds(plan, path)
+
+
+def test_a_file_too_large_to_be_short_enough_is_not_read(fill, plan, files, tmp_path):
+    params = AudioParams(max_file_seconds=1.0)
+    largest = most_bytes(params)
+    for name, num_bytes in (("too-large.wav", largest + 1), ("large.wav", largest)):
+        with (tmp_path / "audio" / name).open("wb") as sparse:
+            sparse.truncate(num_bytes)
+    planned = plan([*files, tmp_path / "audio" / "too-large.wav", tmp_path / "audio" / "large.wav"], params)
+    assert sum(shard.stop - shard.start for shard in planned.shards) == 4
+    row = by_name(planned).loc["too-large.wav"]
+    assert row["reason"] == "too_long"
+    assert row["detail"] == (
+        "0.1 GB, not read: audio.max_file_seconds = 1 takes 0.1 GB at most, at 12.3 MB a second and 67 MB for what is no "
+        "audio"
+    )
+
+
+def test_the_largest_recordings_of_the_allowed_length_are_within_the_bound(encode, tone):
+    params = AudioParams(max_file_seconds=1.0)
+    largest = encode(np.tile(tone(seconds=1.0, rate_hz=192_000)[:, None], 8), 192_000, subtype="DOUBLE")
+    assert 0.99 * MAX_BYTES_PER_SECOND < len(largest) < most_bytes(params)
 
 
 def test_a_path_with_a_zero_byte_is_missing(fill, files):

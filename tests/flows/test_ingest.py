@@ -4,7 +4,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
@@ -56,3 +58,20 @@ def test_a_missing_folder_ends_with_2_and_one_message(tmp_path, capsys):
     assert "nowhere: no such directory" in captured.err
     assert "Traceback" not in captured.err
     assert captured.out == ""
+
+
+def test_a_full_disk_ends_with_1_and_one_message_and_the_next_run_goes_on(tmp_path, capsys, caplog, full_disk):
+    source = tmp_path / "tones" / "low"
+    source.mkdir(parents=True)
+    for i in range(2):
+        soundfile.write(source / f"{i}.wav", np.sin(np.arange(3_200_000) * (i + 1) / 9), 16_000)
+    params_file = write_params(tmp_path, source.parent)
+    with full_disk(7_000_000):
+        assert run_flow(ingest_flow, asdict, [str(params_file)]) == 1
+    captured = capsys.readouterr()
+    assert "shards: File too large while" in captured.err
+    assert "2 files of 13 MB are to be stored" in captured.err
+    assert "Traceback" not in captured.err + caplog.text
+    assert captured.out == ""
+    assert run_flow(ingest_flow, asdict, [str(params_file)]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["clips"] == 2
