@@ -141,10 +141,7 @@ def test_a_file_too_large_to_be_short_enough_is_not_read(fill, plan, files, tmp_
     assert sum(shard.stop - shard.start for shard in planned.shards) == 4
     row = by_name(planned).loc["too-large.wav"]
     assert row["reason"] == "too_long"
-    assert row["detail"] == (
-        "0.1 GB, not read: audio.max_file_seconds = 1 takes 0.1 GB at most, at 12.3 MB a second and 67 MB for what is no "
-        "audio"
-    )
+    assert row["detail"].startswith("0.1 GB, not read: audio.max_file_seconds = 1 takes 0.1 GB at most, at 12.3 MB a")
 
 
 def test_the_largest_recordings_of_the_allowed_length_are_within_the_bound(encode, tone):
