@@ -3,6 +3,9 @@
 PYTHON ?= python3.11
 PARAMS ?= params/quickstart.yaml
 ARGS ?=
+CLIP ?=
+DAYS ?= 30
+YES ?=
 WORKSPACE ?= workspace
 MLFLOW_PORT ?= 5000
 PREFECT_PORT ?= 4200
@@ -18,7 +21,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export AUDIOCLS_HOME := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help train ingest test lint format phrases letters mlflow deploy worker stop schema clean
+.PHONY: help train ingest explain stores test lint format phrases letters mlflow deploy worker stop schema clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +40,7 @@ $(VENV)/.train: pyproject.toml constraints.txt
 $(VENV)/.dev: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) ..."
-	@$(PIP_INSTALL) --editable '.[sample,formats,dev]'
+	@$(PIP_INSTALL) --editable '.[sample,formats,s3,dev]'
 	@touch $(VENV)/.train $@
 
 train: $(VENV)/.train ## Train on PARAMS (params/quickstart.yaml), with overrides in ARGS
@@ -58,6 +61,12 @@ lint: $(VENV)/.dev ## Check style and types
 format: $(VENV)/.dev ## Mend what style can be mended by itself
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+explain: $(VENV)/.train ## Say of one CLIP of PARAMS, an id or a path, why it was decoded or not
+	@$(BIN)/python -m audiocls.explain $(PARAMS) "$(CLIP)" $(ARGS)
+
+stores: $(VENV)/.train ## List the stores of decoded audio; remove those out of use for DAYS=30 with YES=--yes
+	@$(BIN)/python -m audiocls.generations $(PARAMS) --remove-unused-days $(DAYS) $(YES) $(ARGS)
 
 phrases: data/phrases/manifest.csv ## Fetch telephone prompts in 5 languages (Debian and Ubuntu; no root)
 letters: data/letters/manifest.csv ## Fetch spoken letters in 20 languages (Debian and Ubuntu; no root)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 
+from audiocls.errors import UserMistake
 from audiocls.params import DataParams, FolderData, HubData, PoolData, RunParams, SingleSource, TableData, WeightedLoss
+from audiocls.storage import open_place
 
 Conflict = tuple[str, str]
 RESERVED_CONFIG_FIELDS = ("num_labels", "id2label", "label2id", "model_type", "problem_type")
@@ -94,6 +97,25 @@ def _lengths_are_ordered(params: RunParams) -> Iterator[Conflict]:
         )
 
 
+def _store_has_a_driver(params: RunParams) -> Iterator[Conflict]:
+    try:
+        open_place(params.audio.store or params.workspace)
+    except UserMistake as error:
+        yield "audio.store", f"= {params.audio.store!r}: {error}"
+
+
+def _runner_reaches_what_it_needs(params: RunParams) -> Iterator[Conflict]:
+    runner, store = params.runner, params.audio.store or ""
+    if runner.address is not None and runner.kind not in ("dask", "ray"):
+        yield "runner.address", f"= {runner.address!r}: runner.kind={runner.kind} runs here; only dask and ray have one"
+    if runner.address is not None and runner.workers is not None:
+        yield "runner.workers", f"= {runner.workers}: the cluster at runner.address has its own; leave out one of them"
+    if runner.kind in ("dask", "ray") and find_spec(f"prefect_{runner.kind}") is None:
+        yield "runner.kind", f"= {runner.kind!r}: needs pip install 'audiocls[{runner.kind}]'"
+    if runner.kind != "thread" and store.startswith("memory:"):
+        yield "audio.store", f"= {store!r}: runner.kind={runner.kind} does not share its memory; use a disk or a bucket"
+
+
 def _family_has_what_is_frozen(params: RunParams) -> Iterator[Conflict]:
     family = params.model.family
     if params.model.freeze == "feature_encoder" and family in ("logmel-resnet", "audio-spectrogram-transformer"):
@@ -159,6 +181,8 @@ _RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _split_leaves_training_clips,
     _folds_are_the_one_split,
     _lengths_are_ordered,
+    _store_has_a_driver,
+    _runner_reaches_what_it_needs,
     _family_has_what_is_frozen,
     _config_leaves_labels_to_the_data,
     _config_fields_are_known,

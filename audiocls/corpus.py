@@ -42,7 +42,7 @@ class Corpus:
 
     clips: Path
     quarantine: Path
-    store: Path
+    store: Path  # of this machine; where the store is elsewhere, the folder that stands for it
     digest: str  # of the clips' audio, labels, groups and splits; the same wherever the files lie
     num_clips: int
     num_quarantined: int
@@ -72,7 +72,7 @@ def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> Corpus:
     clips = write_table(table, folder / "clips.parquet")
     refused = pa.Table.from_pandas(bad, schema=QUARANTINE_SCHEMA, preserve_index=False)
     quarantine = write_table(refused, folder / "quarantine.parquet")
-    return Corpus(clips, quarantine, plan.store, digest, len(good), len(bad))
+    return Corpus(clips, quarantine, plan.local, digest, len(good), len(bad))
 
 
 def check_quarantine(corpus: Corpus, max_bad_fraction: float) -> None:

@@ -8,6 +8,7 @@
     │   │   └── BalanceError     the class counts do not allow the method
     │   └── MissingExtraError    an optional package is needed and not installed
     ├── StoreError               a store on disk is damaged or cannot be written
+    │   └── FullDiskError        there is no space left
     └── TrackingError            the MLflow store or server does not answer
 
 A message names the thing, what it is, what is needed and what to do, and counts what else is wrong.
@@ -48,6 +49,10 @@ class MissingExtraError(UserMistake):
 
 class StoreError(AudioclsError):
     """A store on disk is damaged, or cannot be written."""
+
+
+class FullDiskError(StoreError):
+    """There is no space left where something is written."""
 
 
 class TrackingError(AudioclsError):

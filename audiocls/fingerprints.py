@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from audiocls.atomic import write_table
 from audiocls.mapped import MappedWaveforms
-from audiocls.waveforms import damaged
+from audiocls.storage import damaged
 
 ALGORITHM: Final = 1
 """Part of the folder's name. Raise it when the same samples would have another fingerprint."""

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from audiocls.atomic import replacing
 from audiocls.decoding import FULL_SCALE
-from audiocls.waveforms import damaged
+from audiocls.storage import Place, damaged, home_of, open_table
 
 
 class MappedWaveforms:
@@ -53,18 +52,21 @@ def unpack_shard(store: Path, name: str, column: str = "samples", suffix: str = 
     Raises:
         StoreError: The shard is damaged.
     """
-    shard = store / "shards" / f"{name}.parquet"
+    home = home_of(store)
+    shard = home / "shards" / f"{name}.parquet"
     target = store / "unpacked" / f"{name}.{suffix}"
-    if target.exists() and target.stat().st_mtime_ns >= shard.stat().st_mtime_ns:
+    # Elsewhere than on this machine a shard is not looked at again: its name stands for its content.
+    if target.exists() and (home is not store or target.stat().st_mtime_ns >= shard.stat().st_mtime_ns):
         return target
     with replacing(target) as part, part.open("wb") as out:
         out.writelines(_read_column(shard, column))
     return target
 
 
-def _read_column(shard: Path, column: str) -> Iterator[pa.Buffer]:
+def _read_column(shard: Place, column: str) -> Iterator[pa.Buffer]:
     try:
-        for batch in pq.ParquetFile(shard).iter_batches(32, columns=[column]):
-            yield from (cell.as_buffer() for cell in batch[column] if cell.is_valid)
+        with open_table(shard) as table:
+            for batch in table.iter_batches(32, columns=[column]):
+                yield from (cell.as_buffer() for cell in batch[column] if cell.is_valid)
     except (pa.ArrowException, OSError) as error:
         raise damaged(shard, error) from error

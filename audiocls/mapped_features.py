@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from audiocls.errors import StoreError, name_some
 from audiocls.mapped import unpack_shard
-from audiocls.waveforms import damaged
+from audiocls.storage import damaged
 
 CLIP_KEY: Final = ["audio_sha256", "scale"]
 

@@ -185,6 +185,12 @@ DataSource = SingleSource | PoolData
 class AudioParams(Params):
     """How a file becomes samples, and how long the clips are that the model sees."""
 
+    store: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder or URI (s3://bucket/prefix) of decoded audio, to be shared by workspaces and machines; who "
+        "may write there is said by the environment. null: <workspace>/waveforms.",
+    )
     sample_rate_hz: int = Field(16_000, ge=4_000, le=192_000, description="Rate every clip is resampled to.")
     min_seconds: float = Field(0.05, ge=0, description="Shorter files are quarantined as too_short.")
     max_file_seconds: float = Field(
@@ -351,6 +357,20 @@ class TrainingParams(Params):
     )
 
 
+class RunnerParams(Params):
+    """What decodes the shards of the waveform store; the store is the same, byte for byte, whatever does."""
+
+    kind: Literal["thread", "process", "dask", "ray"] = Field(
+        "thread", description="Threads or processes of this machine, or a cluster (extras `dask` and `ray`)."
+    )
+    address: str | None = Field(
+        None, min_length=1, description="Of a Dask scheduler or a Ray cluster. null: one of this machine, for this run."
+    )
+    workers: int | None = Field(
+        None, ge=1, description="Shards at a time; a cluster with an address says it itself. null: a shard a core."
+    )
+
+
 class TrackingParams(Params):
     """Where runs are written down."""
 
@@ -369,6 +389,7 @@ class RunParams(Params):
     model: ModelParams = ModelParams()
     balance: Annotated[NoBalance | Oversample | Undersample | WeightedLoss, Field(discriminator="method")] = NoBalance()
     training: TrainingParams = TrainingParams()
+    runner: RunnerParams = RunnerParams()
     tracking: TrackingParams = TrackingParams()
 
     @property

@@ -4,20 +4,23 @@
         settings.json                     what the key stands for
         shards/<name>.parquet             a row a recording, by the hash of its bytes: samples and measures, or a reason
         files/<name>.parquet              which file (path, size, time of change) holds which bytes
-        plans/<digest>.parquet            what one run found on the disk, and <digest>.known.parquet what the store had
+        plans/<digest>-<new>.parquet      what one run found on the disk, and ....known.parquet what the store had then
         unpacked/<name>.i16               the samples of one shard end to end, to be mapped in training
 
 A file is read once: hashed, decoded, written. A second run reads no file whose size and time of change are known, and
 decodes no bytes that the store has under whatever name. Shards and file tables appear whole or not at all, so a killed
-run loses the shards in flight and nothing else. A file counts as known only while a shard has its samples: whoever
+run loses the shards in flight and nothing else; the next run on the same files finishes its plan, and leaves byte for
+byte what an undisturbed run would have left. A file counts as known only while a shard has its samples: whoever
 deletes a damaged shard gets it back with the next run.
+
+The name of a shard is its plan's digest and the first of its rows. The digest is of all that decides the shard's
+content: the files found, and what the store had. So runs at the same time write different shards, or the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,9 +32,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from audiocls import decoding
-from audiocls.atomic import replacing, write_table
-from audiocls.errors import StoreError
+from audiocls.clip_files import FileFound, look_at_files, read_file
+from audiocls.errors import FullDiskError
 from audiocls.params import AudioParams
+from audiocls.storage import (
+    Place,
+    clean_up,
+    local_folder,
+    mark_used,
+    open_place,
+    read_table,
+    tables_in,
+    write_table,
+    writing,
+)
 
 SHARD_CLIPS: Final = 128
 ROW_GROUP_CLIPS: Final = 32
@@ -64,20 +78,21 @@ FILE_SCHEMA: Final = pa.schema(
         pa.field("path", pa.string()),
         pa.field("size_bytes", pa.int64()),
         pa.field("modified_ns", pa.int64()),
+        pa.field("etag", pa.string()),
         pa.field("content_sha256", pa.string()),
         pa.field("reason", pa.string()),
         pa.field("detail", pa.string()),
     ]
 )
-_FILE_KEY: Final = ["path", "size_bytes", "modified_ns"]
+_FILE_KEY: Final = ["path", "size_bytes", "modified_ns", "etag"]
 
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
     """Rows `start` to `stop` of the files that a plan found to be new: the work of one shard."""
 
-    store: Path
-    plan: Path
+    store: Place
+    plan: Place
     start: int
     stop: int
 
@@ -86,13 +101,14 @@ class ShardPlan:
 class StorePlan:
     """What filling the store for one manifest takes; `plan` has a row a file."""
 
-    store: Path
-    plan: Path
+    store: Place
+    plan: Place
     shards: tuple[ShardPlan, ...]
+    local: Path  # the store, or the folder of this machine that stands for a store elsewhere when samples are mapped
 
 
-def open_store(params: AudioParams, workspace: Path) -> Path:
-    """Return the folder of the store for these settings, made if need be."""
+def name_store(params: AudioParams, workspace: Path) -> tuple[Place, str]:
+    """Return the folder of the store for these settings, and the settings that its name is made of, as JSON."""
     settings = {
         "algorithm": decoding.ALGORITHM,
         "sample_rate_hz": params.sample_rate_hz,
@@ -101,42 +117,97 @@ def open_store(params: AudioParams, workspace: Path) -> Path:
         "silence_db": params.silence_db,
     }
     text = json.dumps(settings, indent=2, sort_keys=True)
-    store = workspace / "waveforms" / hashlib.sha256(text.encode()).hexdigest()[:12]
+    return stores_folder(params, workspace) / hashlib.sha256(text.encode()).hexdigest()[:12], text
+
+
+def stores_folder(params: AudioParams, workspace: Path) -> Place:
+    """Return the folder that holds a store for each of the settings that were used."""
+    place = open_place(params.store or workspace / "waveforms")
+    # Absolute, as whoever writes the shards may have another working directory.
+    return place.absolute()
+
+
+def open_store(params: AudioParams, workspace: Path) -> Place:
+    """Return the folder of the store for these settings, made if need be."""
+    store, text = name_store(params, workspace)
     if not (store / "settings.json").exists():
-        with replacing(store / "settings.json") as part:
+        with writing(store / "settings.json") as part:
             part.write_text(text + "\n")
     return store
 
 
 def plan_store(manifest: Path, params: AudioParams, workspace: Path) -> StorePlan:
-    """Look at every file of the manifest, read none, and cut those that are new into shards."""
+    """Look at every file of the manifest, read none, and cut those that are new into shards.
+
+    Where a run on these files was killed, the plan is that run's, and its shards are those that it did not write.
+    """
     store = open_store(params, workspace)
+    clean_up(store)
     readable = pq.read_table(manifest, columns=["path"], filters=pc.field("reason").is_null())
     paths = readable["path"].to_pandas().drop_duplicates()
-    files = pd.DataFrame([_look_at(path) for path in paths], columns=FILE_SCHEMA.names, dtype=object)
-    stored = _stored(store)
-    files = _with_hashes(files, _known_files(_met_files(store), stored))
+    files = pd.DataFrame(look_at_files(paths, params), columns=FileFound._fields, dtype=object)
+    files = files.assign(content_sha256=None)[FILE_SCHEMA.names]
+    rows, met = shard_rows(store), met_files(store)
+    found = _find_new(files, rows, met)
+    begun = _plan_to_finish(store, files, rows, met, nothing_new=found.new == 0)
+    plan, missing = begun or (_write_plan(found, store), _cut(found.new))
+    shards = tuple(ShardPlan(store, plan, *shard) for shard in missing)
+    return StorePlan(store, plan, shards, local_folder(store, workspace / "waveforms"))
+
+
+def _plan_to_finish(
+    store: Place, files: pd.DataFrame, rows: pd.DataFrame, met: pd.DataFrame, *, nothing_new: bool
+) -> tuple[Place, list[tuple[int, int]]] | None:
+    """Return the plan that would be made had its own shards not been written, and those that have not been.
+
+    A plan with all its shards is taken only where nothing is new, so that files that could not be read are tried again.
+    """
+    written = [{path.stem for path in tables_in(store / folder)} for folder in ("shards", "files")]
+    begun = {name.partition("-")[0] for name in written[0] | written[1]}
+    for plan in tables_in(store / "plans"):
+        digest, _, counts = plan.stem.partition("-")
+        if digest not in begun or plan.stem.endswith(".known"):
+            continue
+        missing = [s for s in _cut(int(counts)) if not all(_shard_name(plan, s[0]) in names for names in written)]
+        if missing or nothing_new:
+            others = rows[~rows["shard"].str.startswith(digest)], met[~met["table"].str.startswith(digest)]
+            if _find_new(files, *others).plan_name == plan.stem:
+                mark_used(plan)
+                return plan, missing
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The files of a manifest, those that are new first, and the contents that the store has."""
+
+    files: pd.DataFrame
+    known: pd.DataFrame
+    new: int
+
+    @property
+    def plan_name(self) -> str:
+        """Digest all that decides the shards' content, so that no other plan's shards can have their names."""
+        digest = hashlib.sha256(str(SHARD_CLIPS).encode())
+        for frame in (self.files[[*_FILE_KEY, "content_sha256"]].astype(str), self.known):
+            digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+        return f"{digest.hexdigest()[:16]}-{self.new}"
+
+
+def _find_new(files: pd.DataFrame, rows: pd.DataFrame, met: pd.DataFrame) -> _Found:
+    files = _with_hashes(files, _known_files(met, rows))
     new = files[files["content_sha256"].isna() & files["reason"].isna()]
-    plan = _write_plan(pd.concat([new, files.drop(new.index)]), stored, store)
-    starts = range(0, len(new), SHARD_CLIPS)
-    return StorePlan(store, plan, tuple(ShardPlan(store, plan, i, min(i + SHARD_CLIPS, len(new))) for i in starts))
+    known = rows[["content_sha256"]].drop_duplicates().sort_values("content_sha256").astype("string")
+    return _Found(pd.concat([new, files.drop(new.index)]), known, len(new))
 
 
-def _look_at(path: str) -> tuple[str, int, int, None, str | None, str | None]:
-    """Return a row of FILE_SCHEMA without the hash, and with a reason where there is no file to read."""
-    file = Path(path)
-    try:
-        found = file.stat()
-    except FileNotFoundError:
-        detail = f"a link to {file.readlink()}, which is not there" if file.is_symlink() else "no such file"
-        return path, -1, -1, None, "missing", detail
-    except OSError as error:
-        return path, -1, -1, None, "missing", str(error.strerror)
-    except ValueError as error:  # a path with a zero byte in it
-        return path, -1, -1, None, "missing", str(error)
-    if not file.is_file():
-        return path, -1, -1, None, "not_a_file", "a directory" if file.is_dir() else "neither a file nor a directory"
-    return path, found.st_size, found.st_mtime_ns, None, None, None
+def _cut(count: int) -> list[tuple[int, int]]:
+    """Cut rows into shards: (start, stop) of each."""
+    return [(start, min(start + SHARD_CLIPS, count)) for start in range(0, count, SHARD_CLIPS)]
+
+
+def _shard_name(plan: Place, start: int) -> str:
+    return f"{plan.stem.partition('-')[0]}-{start:06d}"
 
 
 def _with_hashes(files: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
@@ -148,10 +219,11 @@ def _with_hashes(files: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _met_files(store: Path) -> pd.DataFrame:
-    """Read every file table: which file held which bytes, or why it could not be read."""
-    tables = [_read(path, schema=FILE_SCHEMA) for path in sorted((store / "files").glob("*.parquet"))]
-    return pa.concat_tables([FILE_SCHEMA.empty_table(), *tables]).to_pandas()
+def met_files(store: Place) -> pd.DataFrame:
+    """Read every file table: which file held which bytes, or why it could not be read, and in which `table`."""
+    tables = [(path.stem, read_table(path, schema=FILE_SCHEMA).to_pandas()) for path in tables_in(store / "files")]
+    empty = FILE_SCHEMA.empty_table().to_pandas().assign(table="")
+    return pd.concat([empty, *(table.assign(table=stem) for stem, table in tables)], ignore_index=True)
 
 
 def _known_files(met: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
@@ -159,38 +231,56 @@ def _known_files(met: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
     return met[met["content_sha256"].isin(stored["content_sha256"])].drop_duplicates(_FILE_KEY)
 
 
-def _write_plan(files: pd.DataFrame, stored: pd.DataFrame, store: Path) -> Path:
-    """Write a plan under the digest of what it found, so that no other plan's shards can have the names of its own."""
-    table = pa.Table.from_pandas(files[FILE_SCHEMA.names], schema=FILE_SCHEMA, preserve_index=False)
-    known = stored[["content_sha256"]].astype("string")
-    digest = hashlib.sha256()
-    for frame in (files[[*_FILE_KEY, "content_sha256"]].astype(str), known):
-        digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
-    plan = store / "plans" / f"{digest.hexdigest()[:16]}.parquet"
-    write_table(known, _known_beside(plan))
+def _write_plan(found: _Found, store: Place) -> Place:
+    plan = store / "plans" / f"{found.plan_name}.parquet"
+    # What is known first: a plan without it would be taken for one that a killed run left, and could not be finished.
+    write_table(found.known, _known_beside(plan))
+    table = pa.Table.from_pandas(found.files[FILE_SCHEMA.names], schema=FILE_SCHEMA, preserve_index=False)
     return write_table(table, plan)
 
 
-def _known_beside(plan: Path) -> Path:
+def _known_beside(plan: Place) -> Place:
     return plan.with_suffix(".known.parquet")
 
 
 def write_shard(shard: ShardPlan, params: AudioParams) -> int:
-    """Read, decode and write the files of one shard; return how many were read."""
-    files = pq.read_table(shard.plan).slice(shard.start, shard.stop - shard.start).to_pylist()
-    target = shard.store / "shards" / f"{shard.plan.stem}-{shard.start:06d}.parquet"
-    have = set(pq.read_table(_known_beside(shard.plan))["content_sha256"].to_pylist())
-    with replacing(target) as part, pq.ParquetWriter(part, SHARD_SCHEMA, **_writer_options()) as writer:
+    """Read, decode and write the files of one shard, unless another run has done so; return how many they are."""
+    name = f"{_shard_name(shard.plan, shard.start)}.parquet"
+    target, table = shard.store / "shards" / name, shard.store / "files" / name
+    if target.exists() and table.exists() and not read_table(table)["content_sha256"].null_count:
+        return shard.stop - shard.start
+    files = read_table(shard.plan).slice(shard.start, shard.stop - shard.start).to_pylist()
+    have = set(read_table(_known_beside(shard.plan))["content_sha256"].to_pylist())
+    rows = _decoded_rows(files, have, params)
+    try:
+        _write_rows(rows, target)
+    except FullDiskError as error:
+        raise FullDiskError(f"{error} {_space_needed(shard)}") from error
+    # The shard first: a file table without its shard would promise samples that are not there.
+    write_table(pa.Table.from_pylist(files, schema=FILE_SCHEMA), table)
+    return len(files)
+
+
+def _write_rows(rows: Iterator[dict[str, Any]], target: Place) -> None:
+    with writing(target) as part, pq.ParquetWriter(part, SHARD_SCHEMA, **_writer_options()) as writer:
         batch: list[dict[str, Any]] = []
-        for row in _decoded_rows(files, have, params):
+        for row in rows:
             batch.append(row)
             if len(batch) == ROW_GROUP_CLIPS:
                 writer.write_table(pa.Table.from_pylist(batch, schema=SHARD_SCHEMA))
                 batch = []
         writer.write_table(pa.Table.from_pylist(batch, schema=SHARD_SCHEMA))
-    # The shard first: a file table without its shard would promise samples that are not there.
-    write_table(pa.Table.from_pylist(files, schema=FILE_SCHEMA), shard.store / "files" / target.name)
-    return len(files)
+
+
+def _space_needed(shard: ShardPlan) -> str:
+    """Say how much a plan has left to store, by what its files take now."""
+    unread = read_table(shard.plan)["size_bytes"].slice(
+        shard.start, int(shard.plan.stem.partition("-")[2]) - shard.start
+    )
+    return (
+        f"{len(unread)} files of {pc.sum(unread).as_py() / 1e6:,.0f} MB are to be stored from this shard on; as 16-bit "
+        "samples WAV takes about as much again, FLAC twice and MP3 ten times as much."
+    )
 
 
 def _writer_options() -> dict[str, Any]:
@@ -202,7 +292,7 @@ def _writer_options() -> dict[str, Any]:
 def _decoded_rows(files: list[dict[str, Any]], have: set[str], params: AudioParams) -> Iterator[dict[str, Any]]:
     """Yield a row of SHARD_SCHEMA for all bytes that are new, and enter the hash or the reason into `files`."""
     for file in files:
-        content, fault = _read_content(file)
+        content, fault = read_file(FileFound(*(file[name] for name in _FILE_KEY)))
         if fault:
             file |= {"reason": "unreadable", "detail": fault}
             continue
@@ -218,19 +308,6 @@ def _decoded_rows(files: list[dict[str, Any]], have: set[str], params: AudioPara
         file["content_sha256"] = digest
 
 
-def _read_content(file: dict[str, Any]) -> tuple[bytes, str | None]:
-    """Return the bytes of a file, and what is wrong where it cannot be read or is not the file that was planned."""
-    try:
-        with Path(file["path"]).open("rb") as opened:
-            content = opened.read()
-            found = os.fstat(opened.fileno())
-    except OSError as error:
-        return b"", str(error.strerror)
-    if (len(content), found.st_mtime_ns) != (file["size_bytes"], file["modified_ns"]):
-        return b"", "it changed while the store was filled; the next run reads it"
-    return content, None
-
-
 def _decoded_row(digest: str, content: bytes, params: AudioParams) -> dict[str, Any]:
     try:
         recording = decoding.decode(content, params)
@@ -243,37 +320,24 @@ def _decoded_row(digest: str, content: bytes, params: AudioParams) -> dict[str, 
     return row | {"content_sha256": digest, "audio_sha256": hashlib.sha256(samples).hexdigest()}
 
 
-def _stored(store: Path) -> pd.DataFrame:
+def shard_rows(store: Place) -> pd.DataFrame:
     """Read all columns but the samples of every shard, and where each recording's samples begin."""
     columns = [name for name in SHARD_SCHEMA.names if name != "samples"]
-    parts = []
-    for path in sorted((store / "shards").glob("*.parquet")):
-        part = _read(path, columns=columns).to_pandas()
+    parts = [pd.DataFrame(columns=[*columns, "shard", "first_sample"], dtype=object)]
+    for path in tables_in(store / "shards"):
+        part = read_table(path, columns=columns).to_pandas()
         lengths = part["num_samples"].fillna(0).astype("int64")
         parts.append(part.assign(shard=path.stem, first_sample=lengths.cumsum() - lengths))
-    if not parts:
-        return pd.DataFrame(columns=[*columns, "shard", "first_sample"])
-    return pd.concat(parts, ignore_index=True).drop_duplicates("content_sha256", ignore_index=True)
-
-
-def _read(path: Path, **options: Any) -> pa.Table:
-    try:
-        return pq.read_table(path, **options)
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(path, error) from error
-
-
-def damaged(path: Path, error: Exception) -> StoreError:
-    """Make the error that says of a shard or a file table that it is damaged, and what to do."""
-    return StoreError(f"{path}: cannot be read ({error}). Delete it; the next run writes it anew.")
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def look_up(plan: StorePlan) -> pd.DataFrame:
     """Join the plan's files with what the store has of them: a row a path, with samples or with a reason."""
-    stored, met = _stored(plan.store), _met_files(plan.store)
+    stored = shard_rows(plan.store).drop_duplicates("content_sha256", ignore_index=True)
+    met = met_files(plan.store)
     # Once read beats any failed try, and of two failed tries either says why.
     known = pd.concat([_known_files(met, stored), met[met["reason"].notna()]]).drop_duplicates(_FILE_KEY)
-    files = _with_hashes(_read(plan.plan).to_pandas(), known)
+    files = _with_hashes(read_table(plan.plan).to_pandas(), known)
     found = files.merge(stored, on="content_sha256", how="left", suffixes=("", "_stored"))
     for column in ("reason", "detail"):
         found[column] = found[column].where(found[column].notna(), found.pop(f"{column}_stored"))

@@ -19,7 +19,7 @@ from prefect import Flow
 from rich.console import Console
 from rich.markdown import Markdown
 
-from audiocls.errors import AudioclsError, UserMistake
+from audiocls.errors import AudioclsError, StoreError, UserMistake
 from audiocls.masking import masked
 from audiocls.params_file import load_params
 
@@ -59,12 +59,13 @@ def _parse(flow: Flow[..., Any], argv: Sequence[str] | None) -> argparse.Namespa
 
 
 def _hide_tracebacks_of_mistakes() -> None:
-    """Prefect logs the traceback of every failed task and flow; for a mistake of the user's the message is enough."""
+    """Prefect logs the traceback of every failed task and flow; where the user can mend it, the message is enough."""
+    explained = (UserMistake, StoreError)
 
     def without_traceback(record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], UserMistake):
+        if record.exc_info and isinstance(record.exc_info[1], explained):
             return False
-        return not (record.levelno >= logging.ERROR and any(isinstance(a, UserMistake) for a in _arguments(record)))
+        return not (record.levelno >= logging.ERROR and any(isinstance(a, explained) for a in _arguments(record)))
 
     for name in ("prefect.task_engine", "prefect.flow_engine", "prefect.task_runs", "prefect.flow_runs"):
         logging.getLogger(name).addFilter(without_traceback)

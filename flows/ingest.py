@@ -10,7 +10,7 @@ from prefect import flow
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
 from flows.command_line import run_flow
-from flows.runs import SHARD_RUNNER, name_run
+from flows.runs import name_run
 from tasks.audit import audit_corpus
 from tasks.corpus import check_quarantine, collect_corpus
 from tasks.manifest import ingest
@@ -31,13 +31,13 @@ class IngestResult:
     summary: str
 
 
-@flow(name="ingest-flow", flow_run_name=name_run, task_runner=SHARD_RUNNER)
+@flow(name="ingest-flow", flow_run_name=name_run)
 def ingest_flow(params_file: str, overrides: tuple[str, ...] = ()) -> IngestResult:
     """Read every recording once, say what the corpus is worth, and train nothing."""
     params = load_params(params_file, overrides)
     with stopwatch() as seconds, open_run(params) as run:
         manifest = ingest(params.data, params.workspace)
-        filled = cache_waveforms(manifest, params.audio, params.workspace)
+        filled = cache_waveforms(manifest, params.audio, params.workspace, params.runner)
         corpus = collect_corpus(manifest, filled, params.workspace)
         log_corpus(run, corpus)
         report = audit_corpus(corpus, find_near_duplicates(corpus), run.folder / "data")

@@ -10,7 +10,7 @@ from prefect import flow
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
 from flows.command_line import run_flow
-from flows.runs import SHARD_RUNNER, name_run
+from flows.runs import name_run
 from tasks.audit import audit_corpus
 from tasks.balance import balance_classes
 from tasks.corpus import check_quarantine, collect_corpus
@@ -35,13 +35,13 @@ class TrainResult:
     summary: str
 
 
-@flow(name="train-flow", flow_run_name=name_run, task_runner=SHARD_RUNNER)
+@flow(name="train-flow", flow_run_name=name_run)
 def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult:
     """Run every stage once, in order, and return the tracked test metrics."""
     params = load_params(params_file, overrides)
     with stopwatch() as seconds, open_run(params) as run:
         manifest = ingest(params.data, params.workspace)
-        filled = cache_waveforms(manifest, params.audio, params.workspace)
+        filled = cache_waveforms(manifest, params.audio, params.workspace, params.runner)
         corpus = collect_corpus(manifest, filled, params.workspace)
         log_corpus(run, corpus)
         check_quarantine(corpus, params.data.max_bad_fraction)

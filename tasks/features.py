@@ -23,6 +23,10 @@ def cache_features(split_clips: Path, waveforms: Path, params: RunParams) -> Pat
         return None
     new = sum(shard.stop - shard.start for shard in plan.shards)
     with progress_bar("computing features", new) as advance:
+        if params.runner.address:  # the feature store is in the workspace, which workers elsewhere do not see
+            for shard in plan.shards:
+                advance(write_features(shard, params.audio))
+            return plan.store
         futures = [write_features.submit(shard, params.audio) for shard in plan.shards]
         for future in as_completed(futures):
             advance(future.result())

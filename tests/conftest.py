@@ -6,6 +6,8 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
+import resource
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +53,19 @@ def write_tones(folder: Path, clips_per_class: dict[str, int], seconds: float = 
 def tones(tmp_path_factory) -> Path:
     """48 clips of three classes, long-tailed."""
     return write_tones(tmp_path_factory.mktemp("tones"), {"low": 24, "middle": 14, "high": 10})
+
+
+@pytest.fixture
+def full_disk():
+    """A context in which no file grows beyond some bytes, as if the disk were full there."""
+
+    @contextmanager
+    def full(num_bytes):
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return full

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 
 import pandas as pd
@@ -7,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from audiocls.atomic import replacing, write_table
+from audiocls.atomic import living_parts, replacing, write_table
+from audiocls.errors import FullDiskError
 
 
 def fail_half_way(target, error):
@@ -95,3 +97,50 @@ def test_a_table_that_cannot_be_written_leaves_no_file(tmp_path):
     with pytest.raises(pa.ArrowException):
         write_table(pd.DataFrame({"mixed": [1, "a", b"b"]}), tmp_path / "table.parquet")
     assert list(tmp_path.iterdir()) == []
+
+
+# What killed writers leave
+
+
+def test_what_a_living_writer_writes_is_left_alone(tmp_path):
+    with replacing(tmp_path / "result.txt") as part:
+        assert living_parts(tmp_path) == [part]
+        part.write_text("whole")
+    assert (tmp_path / "result.txt").read_text() == "whole"
+    assert living_parts(tmp_path) == []
+
+
+def test_what_a_dead_writer_left_is_removed(tmp_path):
+    with replacing(tmp_path / "result.txt") as part:
+        left = tmp_path / part.name.replace(".part", "x.part")
+        left.write_text("ha")
+        assert living_parts(tmp_path) == [part]
+    assert not left.exists()
+
+
+def test_what_another_machine_left_is_removed_after_a_week(tmp_path):
+    parts = [tmp_path / f".result.txt.another-machine.{name}.part" for name in ("new", "old")]
+    for part, days in zip(parts, (6, 8), strict=True):
+        part.write_text("ha")
+        os.utime(part, (part.stat().st_mtime - days * 86_400,) * 2)
+    assert living_parts(tmp_path) == [parts[0]]
+    assert not parts[1].exists()
+
+
+def write_bytes(part):
+    part.write_bytes(bytes(9_999))
+
+
+def write_parquet(part):
+    pq.write_table(pa.table({"a": [os.urandom(9_999)]}), part)
+
+
+@pytest.mark.parametrize("write", [write_bytes, write_parquet])
+def test_a_full_disk_is_said_with_its_folder_and_leaves_the_old_file(tmp_path, full_disk, write):
+    target = tmp_path / "result.txt"
+    target.write_text("old")
+    message = rf"^{tmp_path}: File too large while result.txt was written; [\d,]+ MB are free there. Make room"
+    with full_disk(2_000), pytest.raises(FullDiskError, match=message), replacing(target) as part:
+        write(part)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]

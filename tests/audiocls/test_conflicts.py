@@ -70,6 +70,34 @@ def test_the_shortest_clip_is_shorter_than_the_longest():
     assert "audio.max_file_seconds" in message
 
 
+@pytest.mark.parametrize(
+    ("runner", "store", "key"),
+    [
+        ({}, None, None),
+        ({"kind": "process", "workers": 3}, None, None),
+        ({"address": "tcp://host:8786"}, None, "runner.address"),
+        ({"kind": "process", "address": "tcp://host:8786"}, None, "runner.address"),
+        ({}, "memory://stores", None),
+        ({"kind": "process"}, "memory://stores", "audio.store"),
+        ({}, "nowhere://stores", "audio.store"),
+    ],
+)
+def test_the_runner_reaches_what_it_needs(runner, store, key):
+    assert [found for found, _ in conflicts(runner=runner, audio={"store": store})] == ([] if key is None else [key])
+
+
+def test_a_cluster_says_itself_how_many_workers_it_has(monkeypatch):
+    monkeypatch.setattr("audiocls.conflicts.find_spec", lambda name: name)
+    cluster = {"kind": "dask", "address": "tcp://host:8786"}
+    assert conflicts(runner=cluster) == []
+    assert [key for key, _ in conflicts(runner=cluster | {"workers": 2})] == ["runner.workers"]
+
+
+def test_a_runner_that_is_not_installed_is_said_with_its_extra(monkeypatch):
+    monkeypatch.setattr("audiocls.conflicts.find_spec", lambda name: None)
+    assert conflicts(runner={"kind": "ray"}) == [("runner.kind", "= 'ray': needs pip install 'audiocls[ray]'")]
+
+
 @pytest.mark.parametrize("family", ["logmel-resnet", "audio-spectrogram-transformer"])
 def test_a_family_without_a_front_end_cannot_freeze_it(family):
     ((key, message),) = conflicts(model={"family": family, "freeze": "feature_encoder"})

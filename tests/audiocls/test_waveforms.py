@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from audiocls import decoding
-from audiocls.errors import StoreError
+from audiocls.clip_files import MAX_BYTES_PER_SECOND, most_bytes
+from audiocls.errors import FullDiskError, StoreError
 from audiocls.params import AudioParams
 from audiocls.waveforms import SHARD_CLIPS, look_up, open_store, plan_store, write_shard
 
@@ -130,6 +131,25 @@ def test_what_is_no_file_has_a_reason_and_the_others_are_stored(fill, tmp_path, 
         assert_holds(plan, path)
 
 
+def test_a_file_too_large_to_be_short_enough_is_not_read(fill, plan, files, tmp_path):
+    params = AudioParams(max_file_seconds=1.0)
+    largest = most_bytes(params)
+    for name, num_bytes in (("too-large.wav", largest + 1), ("large.wav", largest)):
+        with (tmp_path / "audio" / name).open("wb") as sparse:
+            sparse.truncate(num_bytes)
+    planned = plan([*files, tmp_path / "audio" / "too-large.wav", tmp_path / "audio" / "large.wav"], params)
+    assert sum(shard.stop - shard.start for shard in planned.shards) == 4
+    row = by_name(planned).loc["too-large.wav"]
+    assert row["reason"] == "too_long"
+    assert row["detail"].startswith("0.1 GB, not read: audio.max_file_seconds = 1 takes 0.1 GB at most, at 12.3 MB a")
+
+
+def test_the_largest_recordings_of_the_allowed_length_are_within_the_bound(encode, tone):
+    params = AudioParams(max_file_seconds=1.0)
+    largest = encode(np.tile(tone(seconds=1.0, rate_hz=192_000)[:, None], 8), 192_000, subtype="DOUBLE")
+    assert 0.99 * MAX_BYTES_PER_SECOND < len(largest) < most_bytes(params)
+
+
 def test_a_path_with_a_zero_byte_is_missing(fill, files):
     plan = fill([*files, "a\0b.wav"])
     assert by_name(plan)["reason"].dropna().tolist() == ["missing"]
@@ -165,6 +185,26 @@ def test_a_second_plan_has_nothing_to_do(fill, plan, files):
     again = plan(files)
     assert again.shards == ()
     pd.testing.assert_frame_equal(by_name(again).sort_index(), by_name(first).sort_index(), check_dtype=False)
+
+
+def test_another_run_on_the_same_files_leaves_the_store_as_it_is(fill, files):
+    store = fill(files).store
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    fill(files)
+    assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
+
+
+def test_a_shard_of_an_abandoned_plan_is_never_overwritten_with_other_content(plan, fill, files, write_tone, tmp_path):
+    more = [write_tone(tmp_path / "audio" / f"{i:03}.wav", 500 + i) for i in range(SHARD_CLIPS)]
+    abandoned = plan([*files, *more])
+    write_shard(abandoned.shards[0], AUDIO)
+    (first,) = (abandoned.store / "shards").iterdir()
+    content = first.read_bytes()
+    fill(files)
+    fill([*more, *files])
+    fill(more[:9])
+    assert first.read_bytes() == content
+    assert shard_rows(abandoned.store)["content_sha256"].is_unique
 
 
 def test_a_file_under_a_new_name_is_not_decoded_again(fill, plan, files):
@@ -373,6 +413,23 @@ def test_a_run_killed_between_a_shard_and_its_file_table_keeps_the_samples(fill,
     assert len(shard_rows(again.store)) == 3
     for path in files:
         assert_holds(again, path)
+
+
+def test_a_full_disk_is_said_with_what_is_needed_and_the_next_run_completes_the_store(
+    plan, fill, files, write_tone, tmp_path, full_disk
+):
+    long = write_tone(tmp_path / "audio" / "long.wav", 440, seconds=2)
+    fill(files[:2])
+    planned = plan([*files, long])
+    with full_disk(30_000), pytest.raises(FullDiskError) as raised:
+        write_shard(planned.shards[0], AUDIO)
+    assert str(raised.value).startswith(f"{planned.store / 'shards'}: ")
+    assert "2 files of 0 MB are to be stored" in str(raised.value)
+    assert not list(planned.store.rglob("*.part"))
+    completed = fill([*files, long])
+    assert completed.plan == planned.plan
+    for path in (*files, long):
+        assert_holds(completed, path)
 
 
 def test_a_damaged_shard_is_named_and_comes_back_when_it_is_deleted(fill, plan, files):

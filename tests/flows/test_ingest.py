@@ -4,7 +4,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
@@ -55,4 +57,18 @@ def test_a_missing_folder_ends_with_2_and_one_message(tmp_path, capsys):
     captured = capsys.readouterr()
     assert "nowhere: no such directory" in captured.err
     assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+def test_a_full_disk_ends_with_1_and_one_message(tmp_path, capsys, caplog, full_disk):
+    source = tmp_path / "tones" / "low"
+    source.mkdir(parents=True)
+    soundfile.write(source / "long.wav", np.sin(np.arange(4_000_000) / 9), 16_000)
+    params_file = write_params(tmp_path, source.parent)
+    with full_disk(7_000_000):
+        assert run_flow(ingest_flow, asdict, [str(params_file)]) == 1
+    captured = capsys.readouterr()
+    assert "shards: File too large while" in captured.err
+    assert "1 files of 8 MB are to be stored" in captured.err
+    assert "Traceback" not in captured.err + caplog.text
     assert captured.out == ""

@@ -1,0 +1,155 @@
+"""The files that clips are read from: paths of this machine, or any URI that fsspec knows.
+
+A file is known again by its size and its time of change, or by its size and its ETag where its place gives one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from fsspec.core import url_to_fs
+
+from audiocls.errors import StoreError, UserMistake
+from audiocls.params import AudioParams
+from audiocls.storage import local_path, missing_drivers_named
+
+# 8 channels of 64 bits at 192 kHz, or 64 channels of 32 bits at 48 kHz. No format is larger than what it holds.
+MAX_BYTES_PER_SECOND: Final = 8 * 8 * 192_000
+# What is no audio: tags, pictures of covers, chunks of editors.
+MAX_OTHER_BYTES: Final = 64 * 1024 * 1024
+_CONNECTIONS: Final = 16
+_TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "created")
+_CHANGED: Final = "it changed while the store was filled; the next run reads it"
+
+
+class FileFound(NamedTuple):
+    """What a look at a file tells without reading it; a `reason` where there is nothing to read."""
+
+    path: str
+    size_bytes: int
+    modified_ns: int
+    etag: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+
+def look_at_files(paths: Iterable[str], params: AudioParams) -> list[FileFound]:
+    """Look at every file, and read none.
+
+    Raises:
+        MissingExtraError: A URI's driver is not installed.
+        StoreError: A URI's place does not answer.
+    """
+    paths = list(paths)
+    remote = [path for path in paths if local_path(path) is None]
+    if not remote:
+        return [_within_limit(_look_at(path), params) for path in paths]
+    with ThreadPoolExecutor(_CONNECTIONS) as connections:
+        found = dict(zip(remote, connections.map(_look_at_uri, remote), strict=True))
+    return [_within_limit(found[path] if path in found else _look_at(path), params) for path in paths]
+
+
+def most_bytes(params: AudioParams) -> int:
+    """Return the size beyond which a file cannot be as short as it must be."""
+    return MAX_OTHER_BYTES + int(params.max_file_seconds * MAX_BYTES_PER_SECOND)
+
+
+def read_file(found: FileFound) -> tuple[bytes, str | None]:
+    """Return the bytes of a file, and what is wrong where it cannot be read or is not the file that was found."""
+    local = local_path(found.path)
+    if local is None:
+        return _read_uri(found)
+    try:
+        with local.open("rb") as opened:
+            # One byte more than there should be, so that a file that grows and grows is not read to its end.
+            content = opened.read(found.size_bytes + 1)
+            status = os.fstat(opened.fileno())
+    except OSError as error:
+        return b"", str(error.strerror)
+    if (len(content), status.st_mtime_ns) != (found.size_bytes, found.modified_ns):
+        return b"", _CHANGED
+    return content, None
+
+
+def _look_at(path: str) -> FileFound:
+    file = local_path(path) or Path(path)
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        detail = f"a link to {file.readlink()}, which is not there" if file.is_symlink() else "no such file"
+        return _missing(path, detail)
+    except OSError as error:
+        return _missing(path, str(error.strerror))
+    except ValueError as error:  # a path with a zero byte in it
+        return _missing(path, str(error))
+    if not file.is_file():
+        detail = "a directory" if file.is_dir() else "neither a file nor a directory"
+        return FileFound(path, -1, -1, None, "not_a_file", detail)
+    return FileFound(path, status.st_size, status.st_mtime_ns)
+
+
+def _look_at_uri(uri: str) -> FileFound:
+    try:
+        with missing_drivers_named(uri):
+            files, path = url_to_fs(uri)
+            files.invalidate_cache()
+        about = files.info(path)
+    except FileNotFoundError:
+        return _missing(uri, "no such object")
+    except PermissionError as error:
+        return _missing(uri, f"no permission: {error}")
+    except UserMistake:
+        raise
+    except Exception as error:
+        raise StoreError(f"{uri}: its place does not answer: {type(error).__name__}: {error}") from error
+    if about["type"] != "file" or about["size"] is None:
+        return FileFound(uri, -1, -1, None, "not_a_file", f"a {about['type']}, of no known size")
+    return FileFound(uri, about["size"], _modified_ns(about), _etag(about))
+
+
+def _missing(path: str, detail: str) -> FileFound:
+    return FileFound(path, -1, -1, None, "missing", detail)
+
+
+def _within_limit(found: FileFound, params: AudioParams) -> FileFound:
+    limit = most_bytes(params)
+    if found.size_bytes <= limit:
+        return found
+    detail = (
+        f"{found.size_bytes / 1e9:,.1f} GB, not read: audio.max_file_seconds = {params.max_file_seconds:g} takes "
+        f"{limit / 1e9:,.1f} GB at most, at {MAX_BYTES_PER_SECOND / 1e6:.1f} MB a second and "
+        f"{MAX_OTHER_BYTES / 1e6:.0f} MB for what is no audio"
+    )
+    return found._replace(reason="too_long", detail=detail)
+
+
+def _modified_ns(about: dict[str, Any]) -> int:
+    time = next((about[name] for name in _TIMES if about.get(name) is not None), None)
+    if isinstance(time, datetime):
+        return round(time.timestamp() * 1e6) * 1_000
+    return round(time * 1e6) * 1_000 if isinstance(time, int | float) else -1
+
+
+def _etag(about: dict[str, Any]) -> str | None:
+    etag = about.get("ETag") or about.get("etag")
+    return None if etag is None else str(etag)
+
+
+def _read_uri(found: FileFound) -> tuple[bytes, str | None]:
+    try:
+        files, path = url_to_fs(found.path)
+        content = files.cat_file(path, end=found.size_bytes + 1) if found.size_bytes else b""
+        files.invalidate_cache()
+        about = files.info(path)
+    except (FileNotFoundError, PermissionError) as error:
+        return b"", str(error)
+    except Exception as error:
+        raise StoreError(f"{found.path}: its place does not answer: {type(error).__name__}: {error}") from error
+    if (len(content), _modified_ns(about), _etag(about)) != (found.size_bytes, found.modified_ns, found.etag):
+        return b"", _CHANGED
+    return content, None
