@@ -100,6 +100,11 @@ class ClipDataset(Dataset[Example]):
                 row[:length] = np.resize(row[:read], length)
         return WaveformBatch(waveforms, lengths, self.targets[indices])
 
+    def lengths(self) -> list[int]:
+        """Return how long each clip is, cut and filled, in samples."""
+        natural = np.minimum(self._waveforms.num_samples, self._samples)
+        return [_filled_length(int(length), self._samples, self._pad) for length in natural]
+
     def waveform(self, index: int) -> NDArray[np.float32]:
         """Return one clip as the extractor takes it, at most `input_samples` long."""
         start = self._start(index)

@@ -142,6 +142,37 @@ def _config_fields_are_known(params: RunParams) -> Iterator[Conflict]:
         yield from config_mistakes(params.model.family, config)
 
 
+def _augmentation_has_what_it_needs(params: RunParams) -> Iterator[Conflict]:
+    for number, section in enumerate(params.augmentation):
+        key, values = f"augmentation.{number}", dict(section)
+        for name in values:
+            highest = "max_" + name.removeprefix("min_")
+            if name.startswith("min_") and values[name] > values[highest]:
+                yield f"{key}.{name}", f"= {values[name]:g}: is above {highest} = {values[highest]:g}; swap them"
+        top_hz = params.audio.sample_rate_hz / 2
+        for name in ("max_cutoff_hz", "max_center_hz", "bandwidth_hz"):
+            if (values.get(name) or 0) >= top_hz:
+                yield f"{key}.{name}", f"= {values[name]:g}: must be below {top_hz:g}, half of audio.sample_rate_hz"
+        folder = values.get("folder")
+        if folder is not None and not folder.is_dir():
+            yield f"{key}.folder", f"= {str(folder)!r}: there is no such folder"
+
+
+def _batches_of_one_length_need_no_groups(params: RunParams) -> Iterator[Conflict]:
+    if not params.training.group_by_length:
+        return
+    if params.model.family != "logmel-resnet":
+        yield (
+            "training.group_by_length",
+            f"= True: batches of model.family={params.model.family} all have the same length; leave it out",
+        )
+    if params.audio.pad == "repeat":
+        yield (
+            "training.group_by_length",
+            "= True: audio.pad=repeat gives all clips one length; leave out one of the two",
+        )
+
+
 def _beta_belongs_to_effective_number(params: RunParams) -> Iterator[Conflict]:
     balance = params.balance
     if isinstance(balance, WeightedLoss) and balance.beta is not None and balance.weighting != "effective_number":
@@ -186,6 +217,8 @@ _RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _family_has_what_is_frozen,
     _config_leaves_labels_to_the_data,
     _config_fields_are_known,
+    _augmentation_has_what_it_needs,
+    _batches_of_one_length_need_no_groups,
     _beta_belongs_to_effective_number,
     _restarts_belong_to_their_schedule,
     _precision_is_the_devices,

@@ -7,6 +7,7 @@
     │   │   ├── LeakageError     a group stands in more than one split
     │   │   └── BalanceError     the class counts do not allow the method
     │   └── MissingExtraError    an optional package is needed and not installed
+    ├── TrainingError            training cannot go on
     ├── StoreError               a store on disk is damaged or cannot be written
     │   └── FullDiskError        there is no space left
     └── TrackingError            the MLflow store or server does not answer
@@ -45,6 +46,10 @@ class BalanceError(DataError):
 
 class MissingExtraError(UserMistake):
     """An optional package is needed and not installed."""
+
+
+class TrainingError(AudioclsError):
+    """Training came to a state that it cannot go on from."""
 
 
 class StoreError(AudioclsError):

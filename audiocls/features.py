@@ -85,13 +85,14 @@ def plan_features(split_clips: Path, waveforms: Path, params: RunParams) -> Feat
         return None
     store = _open_store(extractor, params.audio, params.workspace)
     table = pd.read_parquet(split_clips)
-    lasting = table[~varies(table, params.audio)]
+    # Augmented clips differ in every epoch: of those, no features are kept.
+    lasting = table[~varies(table, params.audio) & ((table["split"] != "train") | (not params.augmentation))]
     wanted = lasting.drop_duplicates(CLIP_KEY).sort_values(CLIP_KEY, ignore_index=True)
     have = stored_features(store)[CLIP_KEY].assign(have=True)
     missing = wanted[wanted.merge(have, on=CLIP_KEY, how="left")["have"].isna()]
     logger.info(
-        "%d clips have their features kept in %s, %d of them new; %d training clips are longer than audio.max_seconds "
-        "and cut at random, so that theirs are computed in every epoch.",
+        "%d clips have their features kept in %s, %d of them new; %d training clips are cut at random or "
+        "augmented, so that theirs are computed in every epoch.",
         len(wanted), store, len(missing), len(table) - len(lasting),
     )  # fmt: skip
     return FeaturePlan(store, _cut_into_shards(missing, store, waveforms))

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fsspec.utils import glob_translate
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validator
+from pydantic import Field, PlainValidator, field_validator
 from pydantic_core import PydanticCustomError
 
+from audiocls.augmentation.params import AugmentationParams
+from audiocls.params_base import Params
 from audiocls.places import is_uri
 
 _GROUPS = {"label", "group"}
@@ -32,12 +34,6 @@ PathOrUri = Annotated[Path | str, PlainValidator(_path_or_uri, json_schema_input
 RAW_WAVEFORM_FAMILIES = ("wav2vec2", "hubert", "data2vec-audio", "wavlm")
 FAMILIES = ("logmel-resnet", *RAW_WAVEFORM_FAMILIES, "audio-spectrogram-transformer")
 Family = Literal["logmel-resnet", "wav2vec2", "hubert", "data2vec-audio", "wavlm", "audio-spectrogram-transformer"]
-
-
-class Params(BaseModel):
-    """Frozen, and refuses what it does not know: a misspelt key is an error, not a default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DataParams(Params):
@@ -318,6 +314,9 @@ class TrainingParams(Params):
     warmup_fraction: float = Field(0.1, ge=0, lt=1, description="Share of the steps in which the rate rises from 0.")
     batch_size: int = Field(16, ge=1, description="Clips per step and device.")
     eval_batch_size: int = Field(64, ge=1, description="Clips per step and device in evaluation.")
+    group_by_length: bool = Field(
+        False, description="Gather clips of like length in a batch, where batches are as long as their longest clip."
+    )
     gradient_accumulation_steps: int = Field(1, ge=1, description="Batches per optimizer step.")
     max_grad_norm: float = Field(1.0, ge=0, description="Gradients are clipped to this norm; 0 does not clip.")
     weight_decay: float = Field(0.01, ge=0, description="Decoupled decay; biases and norms have none.")
@@ -388,6 +387,9 @@ class RunParams(Params):
     split: SplitParams = SplitParams()
     model: ModelParams = ModelParams()
     balance: Annotated[NoBalance | Oversample | Undersample | WeightedLoss, Field(discriminator="method")] = NoBalance()
+    augmentation: list[AugmentationParams] = Field(
+        default_factory=list, description="How training clips are changed, in this order; see `kind`. Empty: not."
+    )
     training: TrainingParams = TrainingParams()
     runner: RunnerParams = RunnerParams()
     tracking: TrackingParams = TrackingParams()

@@ -183,11 +183,15 @@ def _without_mistakes(raw: Raw, error: ValidationError) -> RunParams | None:
 
 
 def _path(loc: Sequence[int | str]) -> Key:
-    """Drop what pydantic adds to a location: data.table.path is the key data.path, and config.5.[key] is config.5."""
+    """Drop what pydantic adds to a location.
+
+    data.table.path is the key data.path, augmentation.0.gain.min_db augmentation.0.min_db, config.5.[key] config.5.
+    """
     field = RunParams.model_fields.get(str(loc[0]))
     tagged = field is not None and field.discriminator is not None and len(loc) > 2
     pooled = tagged and loc[1:3] == ("pool", "sources") and len(loc) > 5
-    tags = {1: tagged, 4: pooled}
+    listed = loc[0] == "augmentation" and len(loc) > 3
+    tags = {1: tagged, 2: listed, 4: pooled}
     return tuple(part for i, part in enumerate(loc) if not tags.get(i) and part != "[key]")
 
 

@@ -1,0 +1,97 @@
+"""Filters without delay: Butterworth's attenuation at every frequency, and no change of phase."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from audiocls.augmentation import params
+from audiocls.augmentation.sounds import Drawn, Sounds
+
+# Behind the clip, so that what a filter lets ring at one end does not come in at the other.
+_GUARD_SECONDS = 0.05
+
+
+class LowPass:
+    """Attenuates what is above a frequency."""
+
+    def __init__(self, settings: params.LowPass, sample_rate_hz: int) -> None:
+        self._settings = settings
+        self._rate_hz = sample_rate_hz
+
+    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+        """Draw `cutoff_hz`, evenly over the octaves."""
+        return {"cutoff_hz": _octaves(clips, self._settings.min_cutoff_hz, self._settings.max_cutoff_hz, generator)}
+
+    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+        """Filter."""
+        hz, spectra = spectra_of(sounds, self._rate_hz)
+        return from_spectra(sounds, spectra * low_pass(hz, drawn["cutoff_hz"], self._settings.order), self._rate_hz)
+
+
+class HighPass:
+    """Attenuates what is below a frequency."""
+
+    def __init__(self, settings: params.HighPass, sample_rate_hz: int) -> None:
+        self._settings = settings
+        self._rate_hz = sample_rate_hz
+
+    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+        """Draw `cutoff_hz`, evenly over the octaves."""
+        return {"cutoff_hz": _octaves(clips, self._settings.min_cutoff_hz, self._settings.max_cutoff_hz, generator)}
+
+    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+        """Filter."""
+        hz, spectra = spectra_of(sounds, self._rate_hz)
+        return from_spectra(sounds, spectra * high_pass(hz, drawn["cutoff_hz"], self._settings.order), self._rate_hz)
+
+
+class BandPass:
+    """Attenuates what is below one frequency and above another."""
+
+    def __init__(self, settings: params.BandPass, sample_rate_hz: int) -> None:
+        self._settings = settings
+        self._rate_hz = sample_rate_hz
+
+    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+        """Draw `center_hz`, evenly over the octaves."""
+        return {"center_hz": _octaves(clips, self._settings.min_center_hz, self._settings.max_center_hz, generator)}
+
+    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+        """Filter."""
+        hz, spectra = spectra_of(sounds, self._rate_hz)
+        half, order = 2 ** (self._settings.width_octaves / 2), self._settings.order
+        center_hz = drawn["center_hz"]
+        band = high_pass(hz, center_hz / half, order) * low_pass(hz, center_hz * half, order)
+        return from_spectra(sounds, spectra * band, self._rate_hz)
+
+
+def low_pass(hz: Tensor, cutoff_hz: Tensor, order: int) -> Tensor:
+    """Return the amplitudes at (bins,) frequencies for (clips,) cut-offs, shape (clips, bins)."""
+    return (1 + (hz / cutoff_hz[:, None]).pow(2 * order)).rsqrt()
+
+
+def high_pass(hz: Tensor, cutoff_hz: Tensor, order: int) -> Tensor:
+    """Return the amplitudes at (bins,) frequencies for (clips,) cut-offs, shape (clips, bins)."""
+    return (1 + (cutoff_hz[:, None] / hz).pow(2 * order)).rsqrt()  # at 0 Hz this is 1 / infinity
+
+
+def spectra_of(sounds: Sounds, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
+    """Return the frequencies, (bins,), and the clips' spectra, (clips, bins)."""
+    size = _size(sounds, sample_rate_hz)
+    hz = torch.fft.rfftfreq(size, 1 / sample_rate_hz, device=sounds.waveforms.device)
+    return hz, torch.fft.rfft(sounds.waveforms, n=size)
+
+
+def from_spectra(sounds: Sounds, spectra: Tensor, sample_rate_hz: int) -> Sounds:
+    """Return the clips with the sound of spectra that `spectra_of` gave, changed."""
+    return sounds.sounding(torch.fft.irfft(spectra, n=_size(sounds, sample_rate_hz)))
+
+
+def _size(sounds: Sounds, sample_rate_hz: int) -> int:
+    size = sounds.waveforms.shape[1] + round(_GUARD_SECONDS * sample_rate_hz)
+    return size + -size % 256  # sizes with large prime factors take several times as long
+
+
+def _octaves(clips: int, lowest_hz: float, highest_hz: float, generator: torch.Generator) -> Tensor:
+    return lowest_hz * (highest_hz / lowest_hz) ** torch.rand(clips, generator=generator)

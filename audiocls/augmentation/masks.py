@@ -1,0 +1,63 @@
+"""Spans of time and bands of frequency that are silenced, in the waveform: every family of models hears them so.
+
+Source:
+    Park et al. 2019, "SpecAugment", arXiv:1904.08779, which does it to spectrograms.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from audiocls.augmentation import params
+from audiocls.augmentation.filters import from_spectra, spectra_of
+from audiocls.augmentation.sounds import Drawn, Sounds
+
+
+class TimeMask:
+    """Silences spans."""
+
+    def __init__(self, settings: params.TimeMask, sample_rate_hz: int) -> None:
+        self._settings = settings
+        self._rate_hz = sample_rate_hz
+
+    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+        """Draw `seconds`, and `place`, a share of where the span may begin, both (clips, spans)."""
+        shape = (clips, self._settings.count)
+        seconds = torch.rand(shape, generator=generator) * self._settings.max_seconds
+        return {"seconds": seconds, "place": torch.rand(shape, generator=generator)}
+
+    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+        """Silence."""
+        spans = (drawn["seconds"] * self._rate_hz).round().minimum(sounds.lengths[:, None])
+        starts = ((sounds.lengths[:, None] - spans) * drawn["place"]).floor()
+        places = torch.arange(sounds.waveforms.shape[1], device=spans.device, dtype=spans.dtype)
+        return sounds.sounding(sounds.waveforms * ~_within(places, starts, starts + spans))
+
+
+class FrequencyMask:
+    """Silences bands, as wide at the bottom as at the top for the ear: on the mel scale."""
+
+    def __init__(self, settings: params.FrequencyMask, sample_rate_hz: int) -> None:
+        self._settings = settings
+        self._rate_hz = sample_rate_hz
+
+    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+        """Draw `width`, a share of the mel scale, and `place`, a share of where it may begin, both (clips, bands)."""
+        shape = (clips, self._settings.count)
+        width = torch.rand(shape, generator=generator) * self._settings.max_fraction
+        return {"width": width, "place": torch.rand(shape, generator=generator)}
+
+    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+        """Silence."""
+        hz, spectra = spectra_of(sounds, self._rate_hz)
+        mels = torch.log1p(hz / 700) / math.log1p(self._rate_hz / 2 / 700)
+        starts = (1 - drawn["width"]) * drawn["place"]
+        return from_spectra(sounds, spectra * ~_within(mels, starts, starts + drawn["width"]), self._rate_hz)
+
+
+def _within(places: Tensor, starts: Tensor, stops: Tensor) -> Tensor:
+    """Say of each of (places,) whether it is in any of the (clips, spans): boolean (clips, places)."""
+    return ((places >= starts[..., None]) & (places < stops[..., None])).any(1)

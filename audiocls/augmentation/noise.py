@@ -1,0 +1,79 @@
+"""Noise at a given signal-to-noise ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from audiocls.augmentation import params
+from audiocls.augmentation.sounds import Drawn, Sounds, gain_of, uniform
+
+
+class Noise:
+    """Adds white or pink noise."""
+
+    def __init__(self, settings: params.Noise) -> None:
+        self._settings = settings
+
+    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+        """Draw `snr_db`."""
+        return {"snr_db": uniform(clips, self._settings.min_snr_db, self._settings.max_snr_db, generator)}
+
+    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+        """Add noise of the clips' own lengths."""
+        noise = torch.randn(sounds.waveforms.shape, generator=generator, device=sounds.waveforms.device)
+        if self._settings.colour == "pink":
+            noise = _pink(noise)
+        return add_noise(sounds, noise, drawn["snr_db"])
+
+
+class Background:
+    """Adds a part of a recording; one that is shorter than the clip is repeated."""
+
+    def __init__(self, settings: params.Background, recordings: Sequence[Tensor]) -> None:
+        """Take recordings of shape (samples,), at the clips' rate."""
+        self._settings = settings
+        self._recordings = recordings
+
+    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+        """Draw `recording`, its number; `start`, a share of where its part may begin; and `snr_db`."""
+        return {
+            "recording": torch.randint(len(self._recordings), (clips,), generator=generator),
+            "start": torch.rand(clips, generator=generator),
+            "snr_db": uniform(clips, self._settings.min_snr_db, self._settings.max_snr_db, generator),
+        }
+
+    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+        """Add the parts."""
+        samples = sounds.waveforms.shape[1]
+        chosen = zip(drawn["recording"].tolist(), drawn["start"].tolist(), strict=True)
+        parts = [_part(self._recordings[number], start, samples) for number, start in chosen]
+        return add_noise(sounds, torch.stack(parts).to(sounds.waveforms.device), drawn["snr_db"])
+
+
+def add_noise(sounds: Sounds, noise: Tensor, snr_db: Tensor) -> Sounds:
+    """Add noise, (clips, samples), such that each clip's mean power lies `snr_db`, (clips,), above that of its noise.
+
+    Where the clip or its noise is silence, nothing is added: no level could have that ratio.
+    """
+    noise_levels = sounds.sounding(noise).levels()
+    wanted = sounds.levels() / gain_of(snr_db)
+    scale = torch.where(noise_levels > 0, wanted / noise_levels, 0.0)
+    return sounds.sounding(sounds.waveforms + scale * noise)
+
+
+def _pink(white: Tensor) -> Tensor:
+    """Give noise, (clips, samples), a power that falls with 1 / frequency."""
+    spectrum = torch.fft.rfft(white)
+    falling = torch.arange(spectrum.shape[1], device=white.device).clamp(min=1).rsqrt()
+    falling[0] = 0.0  # no DC
+    return torch.fft.irfft(spectrum * falling, n=white.shape[1])
+
+
+def _part(recording: Tensor, start: float, samples: int) -> Tensor:
+    if len(recording) < samples:
+        recording = recording.repeat(-(-samples // len(recording)))
+    first = int(start * (len(recording) - samples + 1))
+    return recording[first : first + samples]

@@ -1,0 +1,115 @@
+"""The transforms of a run in their order: which clips each one changes is drawn here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from audiocls.augmentation import params
+from audiocls.augmentation.codec import Codec
+from audiocls.augmentation.filters import BandPass, HighPass, LowPass
+from audiocls.augmentation.gain import Gain
+from audiocls.augmentation.masks import FrequencyMask, TimeMask
+from audiocls.augmentation.mixing import Cutmix, Mixup
+from audiocls.augmentation.noise import Background, Noise
+from audiocls.augmentation.recordings import read_recordings
+from audiocls.augmentation.reverb import ImpulseResponse, Reverb
+from audiocls.augmentation.shift import Shift
+from audiocls.augmentation.sounds import Mix, Sounds, Transform
+from audiocls.augmentation.speed import Pitch, Speed
+
+
+class Augmenter:
+    """Applies a list of transforms to batches of training clips, on the device that they are on."""
+
+    def __init__(
+        self, settings: Sequence[params.AnyAugmentation], *, sample_rate_hz: int, max_samples: int, num_classes: int
+    ) -> None:
+        """Build the transforms, and read the folders that they name.
+
+        Args:
+            settings: One section a transform, in the order in which they are applied.
+            sample_rate_hz: Of the clips.
+            max_samples: Length of the model's input; no clip becomes longer.
+            num_classes: Columns of the targets.
+
+        Raises:
+            DataError: A folder has no recordings that can be used.
+        """
+        self._steps = [(step.probability, build(step, sample_rate_hz, max_samples)) for step in settings]
+        self._num_classes = num_classes
+        self.mixes = any(isinstance(transform, Mix) for _, transform in self._steps)
+
+    def __call__(self, waveforms: Tensor, lengths: Tensor, targets: Tensor, seed: int) -> Sounds:
+        """Change clips as the seed says, the same every time on the same kind of device.
+
+        Args:
+            waveforms: Shape (clips, samples), float32, zeros behind each clip.
+            lengths: Shape (clips,), in samples.
+            targets: Class indices, shape (clips,).
+            seed: Draws everything.
+        """
+        sounds = Sounds(waveforms, lengths, F.one_hot(targets, self._num_classes).float())
+        drawing = torch.Generator().manual_seed(seed)
+        dense = torch.Generator(waveforms.device).manual_seed(seed)
+        for probability, transform in self._steps:
+            sounds = _step(sounds, probability, transform, drawing, dense)
+        return sounds
+
+
+def build(settings: params.AnyAugmentation, sample_rate_hz: int, max_samples: int) -> Transform | Mix:
+    """Build one transform."""
+    match settings:
+        case params.Gain():
+            return Gain(settings)
+        case params.Noise():
+            return Noise(settings)
+        case params.Background():
+            return Background(settings, read_recordings(settings.folder, sample_rate_hz))
+        case params.Shift():
+            return Shift(settings, sample_rate_hz)
+        case params.Speed():
+            return Speed(settings, max_samples)
+        case params.Pitch():
+            return Pitch(settings, sample_rate_hz)
+        case params.Reverb():
+            return Reverb(settings, sample_rate_hz)
+        case params.ImpulseResponse():
+            return ImpulseResponse(read_recordings(settings.folder, sample_rate_hz), sample_rate_hz)
+        case params.LowPass():
+            return LowPass(settings, sample_rate_hz)
+        case params.HighPass():
+            return HighPass(settings, sample_rate_hz)
+        case params.BandPass():
+            return BandPass(settings, sample_rate_hz)
+        case params.Codec():
+            return Codec(settings, sample_rate_hz)
+        case params.TimeMask():
+            return TimeMask(settings, sample_rate_hz)
+        case params.FrequencyMask():
+            return FrequencyMask(settings, sample_rate_hz)
+        case params.Mixup():
+            return Mixup(settings)
+        case params.Cutmix():
+            return Cutmix(settings)
+
+
+def _step(
+    sounds: Sounds, probability: float, transform: Transform | Mix, drawing: torch.Generator, dense: torch.Generator
+) -> Sounds:
+    """Apply one transform to the clips that it is drawn for."""
+    clips, device = len(sounds.lengths), sounds.waveforms.device
+    rows = (torch.rand(clips, generator=drawing) < probability).nonzero()[:, 0]
+    partner = torch.randperm(clips, generator=drawing)
+    # For all clips, so that what one transform leaves out does not change what the next one draws.
+    drawn = {name: values[rows].to(device) for name, values in transform.draw(clips, drawing).items()}
+    if not len(rows):
+        return sounds
+    rows_there = rows.to(device)
+    chosen = sounds.take(rows_there)
+    if isinstance(transform, Mix):
+        return sounds.put(rows_there, transform.mix(chosen, sounds.take(partner[rows].to(device)), drawn))
+    return sounds.put(rows_there, transform.apply(chosen, drawn, dense))

@@ -1,0 +1,49 @@
+"""Folders of recordings that are mixed into training clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from audiocls.decoding import FULL_SCALE, UnusableClipError, decode
+from audiocls.errors import DataError
+from audiocls.params import AudioParams
+
+# All of a folder is kept in memory, so that a batch waits for no disk.
+MOST_BYTES: Final = 2**30
+
+
+def read_recordings(folder: Path, sample_rate_hz: int) -> list[Tensor]:
+    """Decode every file below a folder, in the order of their names.
+
+    Returns:
+        Waveforms, each (samples,) float32.
+
+    Raises:
+        DataError: The folder has no files, or one that cannot be used, or more than fits into memory.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    if not files:
+        raise DataError(f"{folder}: there are no recordings to augment with. Correct the folder of this augmentation.")
+    audio = AudioParams(sample_rate_hz=sample_rate_hz, min_seconds=0.0)
+    waveforms, num_bytes = [], 0
+    for path in files:
+        waveforms.append(_read(path, audio))
+        num_bytes += waveforms[-1].nbytes
+        if num_bytes > MOST_BYTES:
+            raise DataError(
+                f"{folder}: its {len(files)} recordings are kept in memory to augment with, and are more than "
+                f"{MOST_BYTES / 2**30:g} GiB as float32 at {sample_rate_hz} Hz. Choose fewer or shorter ones."
+            )
+    return waveforms
+
+
+def _read(path: Path, audio: AudioParams) -> Tensor:
+    try:
+        recording = decode(path.read_bytes(), audio)
+    except UnusableClipError as error:
+        raise DataError(f"{path}: cannot be augmented with: {error}. Take it out of the folder.") from error
+    return torch.from_numpy(recording.samples).float() * (recording.scale / FULL_SCALE)

@@ -1,0 +1,158 @@
+"""Batches of training clips: where each is from, augmented, and the same whenever the run's seed and the pass are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from audiocls.augmentation.pipeline import Augmenter
+from audiocls.augmentation.sounds import valid_samples
+from audiocls.batches import ClipDataset, Collator, Example, WaveformBatch
+
+ORIGIN: Final = "origin"
+"""The key of a batch's `Origin` among its inputs; `ClassifierTrainer` takes it out before the model sees them."""
+
+# One number each, so that no stage draws what another one does.
+_AUGMENTATION_STREAM, _LENGTHS_STREAM = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a batch of training clips is made of."""
+
+    rows: tuple[int, ...]  # positions in the training clips
+    seed: int  # of its augmentation
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBatch:
+    """Training clips that were read together."""
+
+    examples: list[Example] | WaveformBatch
+    origin: Origin
+
+
+class TrainingClips(Dataset[Example]):
+    """A `ClipDataset` whose batches know where they are from."""
+
+    def __init__(self, clips: ClipDataset, seed: int) -> None:
+        """Serve `clips`; `seed` is the run's."""
+        self._clips = clips
+        self._seed = seed
+        self.epoch = 0  # the pass that the next batch belongs to; `PassCounter` sets it
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def lengths(self) -> list[int]:
+        """Return how long each clip is in its batch, before augmentation, in samples."""
+        return self._clips.lengths()
+
+    def __getitem__(self, index: int) -> Example:
+        """Return one clip, without its origin."""
+        return self._clips[index]
+
+    def __getitems__(self, indices: Sequence[int]) -> TrainingBatch:
+        """Return several clips: the way in which torch's data loader asks for a batch."""
+        # A clip's position stands once in a pass, so that the first of a batch tells it from all others. Nothing is
+        # counted on the way: a training that is resumed comes to the same seeds.
+        seed = stream_seed(self._seed, _AUGMENTATION_STREAM, self.epoch, int(indices[0]))
+        return TrainingBatch(self._clips.__getitems__(indices), Origin(tuple(map(int, indices)), seed))
+
+
+def stream_seed(*numbers: int) -> int:
+    """Make one seed out of several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+class TrainingCollator:
+    """A `Collator` that augments training clips and says where they are from; others it passes on."""
+
+    def __init__(self, collator: Collator, augmenter: Augmenter | None, *, leave_to_device: bool) -> None:
+        """Wrap a collator.
+
+        Args:
+            collator: Makes the model's inputs of waveforms.
+            augmenter: Changes the waveforms before that.
+            leave_to_device: Leave that to `augment_inputs`, because the inputs are the waveforms themselves, and the
+                model's device is quicker.
+        """
+        self._collator = collator
+        self._augmenter = None if leave_to_device else augmenter
+
+    def __call__(self, batch: TrainingBatch | list[Example] | WaveformBatch) -> dict[str, Any]:
+        """Return the inputs of the family, each (batch, ...); `labels`; and the origin of training clips."""
+        if not isinstance(batch, TrainingBatch):
+            return dict(self._collator(batch))
+        if self._augmenter is None or not isinstance(batch.examples, WaveformBatch):
+            return self._collator(batch.examples) | {ORIGIN: batch.origin}
+        changed, targets = augment_batch(self._augmenter, batch.examples, batch.origin.seed)
+        return self._collator(changed) | {"labels": targets, ORIGIN: batch.origin}
+
+
+def augment_batch(augmenter: Augmenter, batch: WaveformBatch, seed: int) -> tuple[WaveformBatch, Tensor]:
+    """Augment on the CPU; return the clips, and their targets as `augment_inputs` does."""
+    targets = torch.from_numpy(batch.targets)
+    sounds = augmenter(torch.from_numpy(batch.waveforms), torch.from_numpy(batch.lengths), targets, seed)
+    longest = int(sounds.lengths.max())
+    changed = replace(batch, waveforms=sounds.waveforms[:, :longest].numpy(), lengths=sounds.lengths.numpy())
+    return changed, sounds.targets if augmenter.mixes else targets
+
+
+def augment_inputs(augmenter: Augmenter, inputs: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """Augment a model's inputs on the device that they are on, where those are the waveforms themselves.
+
+    Args:
+        augmenter: The transforms.
+        inputs: `input_values` and `attention_mask`, both (batch, samples), and `labels`, class indices (batch,).
+        seed: The batch's.
+
+    Returns:
+        The same; with a transform that mixes clips, `labels` are probabilities, (batch, classes).
+    """
+    lengths = inputs["attention_mask"].sum(1).long()
+    sounds = augmenter(inputs["input_values"], lengths, inputs["labels"], seed)
+    mask = valid_samples(sounds.lengths, sounds.waveforms.shape[1]).to(inputs["attention_mask"].dtype)
+    labels = sounds.targets if augmenter.mixes else inputs["labels"]
+    return inputs | {"input_values": sounds.waveforms, "attention_mask": mask, "labels": labels}
+
+
+class LengthGroups(Sampler[int]):
+    """Positions of clips, once each in a pass, such that those of a batch are of like length.
+
+    Drawn from the run's seed and the pass, so that a training that is resumed sees the same batches.
+    """
+
+    def __init__(self, lengths: Sequence[int], clips: TrainingClips, batch_size: int, seed: int) -> None:
+        self._lengths = list(lengths)
+        self._clips = clips
+        self._batch_size = batch_size
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        seed = stream_seed(self._seed, _LENGTHS_STREAM, self._clips.epoch)
+        generator = torch.Generator().manual_seed(seed)
+        return iter(get_length_grouped_indices(self._lengths, self._batch_size, generator=generator))
+
+
+class PassCounter(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+    """Tells the training clips which pass begins: accelerate does so with one process alone."""
+
+    def __init__(self, clips: TrainingClips) -> None:
+        self._clips = clips
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Count passes that are over; one that is resumed in its middle is not."""
+        self._clips.epoch = math.floor(state.epoch or 0)
