@@ -21,27 +21,32 @@ class LossWatch(TrainerCallback):  # type: ignore[misc]  # transformers has no t
     next evaluation or the next checkpoint, a GPU's losses and their clips are therefore kept.
     """
 
-    def __init__(self, clip_ids: Sequence[str]) -> None:
-        """Take the ids of the training clips, by position."""
+    def __init__(self, clip_ids: Sequence[str], arguments: TrainingArguments, *, at_once: bool | None = None) -> None:
+        """Watch a training.
+
+        Args:
+            clip_ids: Of the training clips, by position.
+            arguments: Of the training.
+            at_once: Look at each loss when it comes. None: where training is on the CPU.
+        """
         self._clip_ids = clip_ids
-        self._hint = ""
+        self._at_once = arguments.device.type == "cpu" if at_once is None else at_once
+        self._hint = _what_to_try(arguments)
         self._kept: list[tuple[Tensor, int, tuple[int, ...]]] = []
 
-    def note(self, loss: Tensor, step: int, rows: tuple[int, ...], hint: str) -> None:
+    def note(self, loss: Tensor, step: int, rows: tuple[int, ...]) -> None:
         """Take the loss of a batch.
 
         Args:
             loss: A scalar on any device.
             step: The optimizer step that it belongs to, from 1.
             rows: Positions of the batch's clips.
-            hint: The settings in force, for the message.
 
         Raises:
-            TrainingError: The loss is on the CPU, and is no finite number.
+            TrainingError: The loss is looked at at once, and is no finite number.
         """
-        self._hint = hint
         self._kept.append((loss.detach(), step, rows))
-        if loss.device.type == "cpu":
+        if self._at_once:
             self.check()
 
     def check(self) -> None:
@@ -73,3 +78,12 @@ class LossWatch(TrainerCallback):  # type: ignore[misc]  # transformers has no t
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Look at the last ones."""
         self.check()
+
+
+def _what_to_try(arguments: TrainingArguments) -> str:
+    precision = "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "fp32"
+    return (
+        f"Try a lower training.learning_rate (it is {arguments.learning_rate:g}), "
+        + (f"training.precision=fp32 (it is {precision}), " if precision != "fp32" else "")
+        + f"training.max_grad_norm=1.0 (it is {arguments.max_grad_norm:g}; 0 does not clip), and listen to these clips."
+    )

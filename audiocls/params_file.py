@@ -228,6 +228,8 @@ def _describe(raw: Raw, detail: Any) -> Mistake:
 def _suggestion(raw: Raw, path: Key) -> str:
     """Say where a key that is not known here may belong."""
     name, key = str(path[-1]), _dotted(path)
+    if path[0] == "augmentation" and len(path) == 3:
+        return _suggestion_in_list(name, raw["augmentation"][path[1]]["kind"])
     field = RunParams.model_fields.get(str(path[0]))
     here = ""
     if field is not None and field.discriminator is not None:
@@ -244,6 +246,19 @@ def _suggestion(raw: Raw, path: Key) -> str:
     same_name = [other for other in known if other.rsplit(".", 1)[-1] == name]
     close = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.75)
     return here + (f"; did you mean {' or '.join(close[:3])}?" if close else "")
+
+
+def _suggestion_in_list(name: str, kind: str) -> str:
+    """Say which keys a transform has, or which transforms have the key."""
+    models = {
+        get_args(model.model_fields["kind"].annotation)[0]: model.model_fields
+        for model in _models(RunParams.model_fields["augmentation"].annotation)
+    }
+    owners = [other for other, fields in models.items() if name in fields]
+    if owners:
+        return f" of kind={kind}; it belongs to {' or '.join(f'kind={owner}' for owner in owners)}"
+    close = difflib.get_close_matches(name, models[kind], n=1)
+    return f" of kind={kind}" + (f"; did you mean {close[0]}?" if close else "")
 
 
 def _known_keys() -> Iterator[str]:

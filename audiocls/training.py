@@ -19,17 +19,16 @@ from transformers import (
     EvalPrediction,
     PreTrainedModel,
     PrinterCallback,
-    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
 )
 
-from audiocls.augmentation.pipeline import Augmenter
 from audiocls.averaging import WeightAverage
 from audiocls.balance import Balanced
-from audiocls.batches import ClipDataset, Collator, input_samples
+from audiocls.batch_trainer import BatchTrainer
+from audiocls.batches import ClipDataset, Collator
 from audiocls.features import map_features
 from audiocls.loss_watch import LossWatch
 from audiocls.mapped import MappedWaveforms
@@ -39,15 +38,7 @@ from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 from audiocls.optimizers import TRAINER_NAMES, choose_optimizer, parameter_groups
 from audiocls.params import RunParams, TrainingParams
 from audiocls.resumption import SaveOnInterrupt, last_checkpoint
-from audiocls.training_batches import (
-    ORIGIN,
-    LengthGroups,
-    Origin,
-    PassCounter,
-    TrainingClips,
-    TrainingCollator,
-    augment_inputs,
-)
+from audiocls.training_batches import PassCounter, TrainingClips, TrainingCollator, build_augmenter
 
 logger = logging.getLogger(__name__)
 
@@ -127,8 +118,9 @@ def fit(
         callbacks=[*_callbacks(params.training, log), PassCounter(training_clips)],
         params=params.training,
         class_weights=_weights_tensor(balanced.class_weights, labels),
-        watch=LossWatch(table["clip_id"].iloc[rows].tolist()),
+        watch=LossWatch(table["clip_id"].iloc[rows].tolist(), arguments),
         augmenter=augmenter if on_device else None,
+        group_by_length=params.training.group_by_length,
     )
     trainer.remove_callback(PrinterCallback)
     interrupt = SaveOnInterrupt()
@@ -142,19 +134,6 @@ def fit(
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     save_model(model, extractor, folder / "model")
     return _describe(trainer, model, folder / "model")
-
-
-def build_augmenter(params: RunParams, num_classes: int) -> Augmenter | None:
-    """Build the transforms of training clips; None where there are none."""
-    if not params.augmentation:
-        return None
-    audio = params.audio
-    return Augmenter(
-        params.augmentation,
-        sample_rate_hz=audio.sample_rate_hz,
-        max_samples=input_samples(audio),
-        num_classes=num_classes,
-    )
 
 
 def class_names(table: pd.DataFrame) -> list[str]:
@@ -242,7 +221,7 @@ def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
     return summary_metrics(np.asarray(prediction.label_ids), np.asarray(prediction.predictions).argmax(axis=-1))
 
 
-class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
+class ClassifierTrainer(BatchTrainer):
     """Trainer with a loss of our own: weighted by class, smoothed, and right under gradient accumulation."""
 
     # Heads that take **kwargs make transformers 5.23 believe that the loss is divided by the number of accumulated
@@ -250,30 +229,9 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no t
     # loss is a plain mean over the batch, and this says so. Goes when Trainer asks the loss and not the signature.
     loss_is_scaled_for_ga = False
 
-    def __init__(
-        self,
-        *,
-        params: TrainingParams,
-        class_weights: Tensor | None,
-        watch: LossWatch | None = None,
-        augmenter: Augmenter | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Take Trainer's arguments and ours.
-
-        Args:
-            params: How the weights are fitted.
-            class_weights: Shape (num_classes,), with a mean over the clips of one.
-            watch: Looks at the loss of every training batch.
-            augmenter: Changes training clips on the model's device, where the collator has not done it.
-            **kwargs: Trainer's.
-        """
+    def __init__(self, *, params: TrainingParams, class_weights: Tensor | None, **kwargs: Any) -> None:
+        """Take what `BatchTrainer` does, and weights of shape (num_classes,) whose mean over the clips is one."""
         super().__init__(**kwargs)
-        self._origin: Origin | None = None
-        self._watch = watch
-        self._augmenter = augmenter
-        if watch:
-            self.add_callback(watch)
         self._params = params
         self._class_weights = None if class_weights is None else class_weights.to(self.args.device)
         self._average = None if params.ema_decay is None else WeightAverage(self.model, params.ema_decay)
@@ -298,20 +256,6 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no t
             self._average.restore(Path(self.state.best_model_checkpoint))
             self._average.into_model()
 
-    def _get_train_sampler(self, train_dataset: TrainingClips | None = None) -> Any:
-        clips = train_dataset or self.train_dataset
-        if not self._params.group_by_length:
-            return super()._get_train_sampler(clips)
-        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroups(clips.lengths(), clips, batch_size, self.args.seed)
-
-    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
-        prepared: dict[str, Any] = super()._prepare_inputs(inputs)
-        self._origin = prepared.pop(ORIGIN, None)
-        if self._augmenter and self._origin:
-            prepared = augment_inputs(self._augmenter, prepared, self._origin.seed)
-        return prepared
-
     def compute_loss(
         self, model: PreTrainedModel, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
     ) -> Tensor | tuple[Tensor, Any]:
@@ -325,18 +269,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no t
             weight, smoothing = None, 0.0
         # reduction="mean" would divide by the weights of the batch, and drift with the batches' classes.
         loss = F.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing, reduction="none").mean()
-        if self._watch and self._origin:
-            self._watch.note(loss, self.state.global_step + 1, self._origin.rows, _what_to_try(self._params))
         return (loss, outputs) if return_outputs else loss
-
-
-def _what_to_try(params: TrainingParams) -> str:
-    precision = choose_precision(params)
-    return (
-        f"Try a lower training.learning_rate (it is {params.learning_rate:g}), "
-        + (f"training.precision=fp32 (it is {precision}), " if precision != "fp32" else "")
-        + f"training.max_grad_norm=1.0 (it is {params.max_grad_norm:g}; 0 does not clip), and listen to these clips."
-    )
 
 
 class MetricReporter(TrainerCallback):  # type: ignore[misc]  # transformers has no types

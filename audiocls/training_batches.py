@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from audiocls.augmentation.pipeline import Augmenter
 from audiocls.augmentation.sounds import valid_samples
-from audiocls.batches import ClipDataset, Collator, Example, WaveformBatch
+from audiocls.batches import ClipDataset, Collator, Example, WaveformBatch, input_samples
+from audiocls.params import RunParams
 
 ORIGIN: Final = "origin"
 """The key of a batch's `Origin` among its inputs; `ClassifierTrainer` takes it out before the model sees them."""
 
 # One number each, so that no stage draws what another one does.
-_AUGMENTATION_STREAM, _LENGTHS_STREAM = 1, 2
+AUGMENTATION_STREAM, LENGTHS_STREAM = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,25 @@ class TrainingClips(Dataset[Example]):
         """Return several clips: the way in which torch's data loader asks for a batch."""
         # A clip's position stands once in a pass, so that the first of a batch tells it from all others. Nothing is
         # counted on the way: a training that is resumed comes to the same seeds.
-        seed = stream_seed(self._seed, _AUGMENTATION_STREAM, self.epoch, int(indices[0]))
+        seed = stream_seed(self._seed, AUGMENTATION_STREAM, self.epoch, int(indices[0]))
         return TrainingBatch(self._clips.__getitems__(indices), Origin(tuple(map(int, indices)), seed))
 
 
 def stream_seed(*numbers: int) -> int:
     """Make one seed out of several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def build_augmenter(params: RunParams, num_classes: int) -> Augmenter | None:
+    """Build the transforms of training clips; None where there are none."""
+    if not params.augmentation:
+        return None
+    return Augmenter(
+        params.augmentation,
+        sample_rate_hz=params.audio.sample_rate_hz,
+        max_samples=input_samples(params.audio),
+        num_classes=num_classes,
+    )
 
 
 class TrainingCollator:
@@ -124,27 +136,6 @@ def augment_inputs(augmenter: Augmenter, inputs: dict[str, Tensor], seed: int) -
     mask = valid_samples(sounds.lengths, sounds.waveforms.shape[1]).to(inputs["attention_mask"].dtype)
     labels = sounds.targets if augmenter.mixes else inputs["labels"]
     return inputs | {"input_values": sounds.waveforms, "attention_mask": mask, "labels": labels}
-
-
-class LengthGroups(Sampler[int]):
-    """Positions of clips, once each in a pass, such that those of a batch are of like length.
-
-    Drawn from the run's seed and the pass, so that a training that is resumed sees the same batches.
-    """
-
-    def __init__(self, lengths: Sequence[int], clips: TrainingClips, batch_size: int, seed: int) -> None:
-        self._lengths = list(lengths)
-        self._clips = clips
-        self._batch_size = batch_size
-        self._seed = seed
-
-    def __len__(self) -> int:
-        return len(self._lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        seed = stream_seed(self._seed, _LENGTHS_STREAM, self._clips.epoch)
-        generator = torch.Generator().manual_seed(seed)
-        return iter(get_length_grouped_indices(self._lengths, self._batch_size, generator=generator))
 
 
 class PassCounter(TrainerCallback):  # type: ignore[misc]  # transformers has no types

@@ -191,3 +191,27 @@ def test_what_only_a_gpu_has_is_refused_on_the_cpu(setting, value):
     ((key, message),) = conflicts(training={setting: value, "device": "cpu"})
     assert key == f"training.{setting}"
     assert "GPU" in message
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ({"kind": "gain", "min_db": -6.0, "max_db": 6.0}, None),
+        ({"kind": "gain", "min_db": 8.0, "max_db": 6.0}, "min_db"),
+        ({"kind": "codec", "min_bits": 9}, "min_bits"),
+        ({"kind": "low_pass", "max_cutoff_hz": 8_000.0}, "max_cutoff_hz"),
+        ({"kind": "codec", "bandwidth_hz": 9_000.0}, "bandwidth_hz"),
+        ({"kind": "codec", "bandwidth_hz": None}, None),
+        ({"kind": "background", "folder": "not/there"}, "folder"),
+    ],
+)
+def test_an_augmentation_can_be_done(section, key):
+    found = [name for name, _ in conflicts(augmentation=[{"kind": "shift"}, section])]
+    assert found == ([] if key is None else [f"augmentation.1.{key}"])
+
+
+def test_clips_are_grouped_by_length_where_batches_differ_in_length():
+    grouped = {"group_by_length": True}
+    assert conflicts(training=grouped) == []
+    for sections in ({"audio": {"pad": "repeat"}}, {"model": {"family": "wav2vec2"}}):
+        assert [key for key, _ in conflicts(training=grouped, **sections)] == ["training.group_by_length"]

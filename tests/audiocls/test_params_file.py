@@ -154,6 +154,23 @@ def test_a_mistake_in_the_data_is_named_without_the_inner_words_of_the_schema(mi
     assert mistakes(text + "\n") == [line]
 
 
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ("{kind: gain, min_db: loud}", "augmentation.1.min_db = 'loud': must be a valid number"),
+        (
+            "{kind: gain, bits: 3, alpha: 1}",
+            "augmentation.1.alpha = 1: unknown key of kind=gain; it belongs to kind=mixup or kind=cutmix",
+        ),
+        ("{kind: gain, min_bd: 3}", "augmentation.1.min_bd = 3: unknown key of kind=gain; did you mean min_db?"),
+        ("{min_db: 3}", "augmentation.1.kind is missing; it says which of the others apply"),
+        ("{kind: gain, probability: 1.5}", "augmentation.1.probability = 1.5: must be less than or equal to 1"),
+    ],
+)
+def test_a_mistake_in_a_list_is_named_with_its_place(mistakes, section, line):
+    assert line in mistakes(DATA + f"augmentation: [{{kind: shift}}, {section}]\n")
+
+
 def test_a_huge_value_is_shown_in_a_line(mistakes):
     (line,) = mistakes(DATA + f"experiment: {list(range(1000))}\n")
     assert line.startswith("experiment = [0, 1, ")

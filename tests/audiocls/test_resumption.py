@@ -24,7 +24,7 @@ from audiocls.waveforms import plan_store, write_shard
 
 @pytest.fixture(scope="module")
 def prepared(tones, tmp_path_factory):
-    """(split clips, balanced, store, params): 34 clips a pass in batches of 2, cut at random, with dropout."""
+    """(split clips, balanced, store, params): 34 clips a pass, 2 a batch, cut at random, augmented, with dropout."""
     workspace = tmp_path_factory.mktemp("prepared")
     params = RunParams.model_validate(
         {
@@ -32,6 +32,7 @@ def prepared(tones, tmp_path_factory):
             "data": {"source": "folder", "path": str(tones), "group_by": "file"},
             "audio": {"max_seconds": 0.2},
             "model": {"config": {"channels": [4, 8], "dropout": 0.3}},
+            "augmentation": [{"kind": "noise"}, {"kind": "shift", "probability": 0.5}, {"kind": "mixup", "alpha": 1.0}],
             "training": {"epochs": 4, "batch_size": 2, "learning_rate": 5.0e-3, "ema_decay": 0.7},
         }
     )
