@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 # Past this many classes the counts in the cells would be too small to read.
 _MOST_ANNOTATED = 30
 _LONGEST_NAME = 24
+_DYNAMIC_RANGE_DB = 70.0
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One spectrogram to be drawn."""
+
+    levels_db: NDArray[np.float32]  # (mel_bins, frames)
+    seconds: float
+    title: str
 
 
 def draw_confusion(counts: pd.DataFrame, title: str, target: Path) -> Path:
@@ -54,6 +67,27 @@ def draw_class_counts(before: dict[str, int], after: dict[str, int], target: Pat
     axes.invert_yaxis()
     axes.set(xlabel="training clips seen in an epoch")
     axes.legend()
+    return _save(figure, target)
+
+
+def draw_spectrograms(rows: Mapping[str, Sequence[Panel]], target: Path) -> Path:
+    """Draw named rows of spectrograms as PNG, on one scale of time and one of level."""
+    columns = max(map(len, rows.values()))
+    figure = Figure(figsize=(1.5 + 3 * columns, 1.1 + 1.3 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), columns, sharex=True, squeeze=False)
+    panels = [panel for row in rows.values() for panel in row]
+    top_db, seconds = max(float(panel.levels_db.max()) for panel in panels), max(panel.seconds for panel in panels)
+    scale = {"vmin": top_db - _DYNAMIC_RANGE_DB, "vmax": top_db, "cmap": "magma", "origin": "lower", "aspect": "auto"}
+    for axes_row, (name, row) in zip(grid, rows.items(), strict=True):
+        for axes, panel in zip(axes_row, row, strict=True):
+            bins = len(panel.levels_db)
+            image = axes.imshow(panel.levels_db, extent=(0, panel.seconds, 0, bins), **scale)
+            axes.set_title(shortened(panel.title), fontsize=8, parse_math=False)
+            axes.set(yticks=[], xlim=(0, seconds), facecolor="black")
+        axes_row[0].set_ylabel(shortened(name), rotation=0, ha="right", va="center", parse_math=False)
+    for axes in grid[-1]:
+        axes.set_xlabel("seconds")
+    figure.colorbar(image, ax=grid, label="dB below full scale", fraction=0.03)
     return _save(figure, target)
 
 

@@ -122,18 +122,22 @@ def fit(
         augmenter=augmenter if on_device else None,
         group_by_length=params.training.group_by_length,
     )
+    inputs: dict[str, Path | str] = {"clips": split_clips, "rows": balanced.rows, "params": params.model_dump_json()}
+    _train(trainer, last_checkpoint(folder / "checkpoints", inputs))
+    save_model(model, extractor, folder / "model")
+    return _describe(trainer, model, folder / "model")
+
+
+def _train(trainer: ClassifierTrainer, checkpoint: Path | None) -> None:
+    """Train from the beginning, or on from a checkpoint."""
     trainer.remove_callback(PrinterCallback)
     interrupt = SaveOnInterrupt()
     # Last, so that what other callbacks add to a checkpoint is in it before training ends.
     trainer.add_callback(interrupt)
-    inputs: dict[str, Path | str] = {"clips": split_clips, "rows": balanced.rows, "params": params.model_dump_json()}
-    checkpoint = last_checkpoint(folder / "checkpoints", inputs)
     if checkpoint:
         logger.info("Going on from %s.", checkpoint.name)
     with no_progress_bars(), interrupt.listening():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    save_model(model, extractor, folder / "model")
-    return _describe(trainer, model, folder / "model")
 
 
 def class_names(table: pd.DataFrame) -> list[str]:

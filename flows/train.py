@@ -19,7 +19,15 @@ from tasks.features import cache_features
 from tasks.manifest import ingest
 from tasks.near_duplicates import find_near_duplicates
 from tasks.splits import assign_splits
-from tasks.tracking import log_audit, log_balance, log_corpus, log_results, open_run, publish_summary
+from tasks.tracking import (
+    log_audit,
+    log_augmentation,
+    log_balance,
+    log_corpus,
+    log_results,
+    open_run,
+    publish_summary,
+)
 from tasks.training import fit
 from tasks.waveforms import cache_waveforms
 
@@ -52,6 +60,7 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
         # would inflate every metric below.
         balanced = balance_classes(splits, params.balance, params.seed, params.workspace)
         log_balance(run, balanced)
+        log_augmentation(run, splits, corpus.store, params)
         features = cache_features(splits, corpus.store, params)
         model = fit(splits, balanced, corpus.store, params, run, features)
         evaluation = evaluate(model, splits, corpus.store, params, run, features)

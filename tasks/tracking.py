@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
@@ -14,6 +15,7 @@ from prefect.settings import PREFECT_UI_URL
 
 from audiocls import tracking
 from audiocls.audit import AuditReport, audit_markdown
+from audiocls.augmentation.picture import draw_augmented
 from audiocls.balance import Balanced
 from audiocls.corpus import Corpus
 from audiocls.evaluation import Evaluation
@@ -70,6 +72,15 @@ def log_balance(run: TrackedRun, balanced: Balanced) -> None:
     tracking.log_metrics(run, {f"clips_{when}/{name}": n for when, c in counts.items() for name, n in c.items()})
     picture = draw_class_counts(balanced.counts_before, balanced.counts_after, run.folder / "class_counts.png")
     tracking.log_artifacts(run, picture, "data")
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
+@timed
+def log_augmentation(run: TrackedRun, split_clips: Path, store: Path, params: RunParams) -> None:
+    """Log a picture of what the transforms make of some training clips, where there are any."""
+    if params.augmentation:
+        picture = draw_augmented(split_clips, store, params, run.folder / "augmentation.png")
+        tracking.log_artifacts(run, picture, "data")
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
