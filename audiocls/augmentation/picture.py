@@ -82,9 +82,11 @@ def _log_mel_db(waveform: NDArray[np.float32], rate_hz: int) -> NDArray[np.float
     """Return decibels relative to full scale, shape (mel_bins, frames)."""
     window = round(_WINDOW_SECONDS * rate_hz)
     fft_size = 2 ** int(np.ceil(np.log2(window)) + 1)
+    # A tone at full scale gives 0 dB: its peak is window / 4, and Hann's window spreads its power over 1.5 bins.
+    full_scale = window / 4 * np.sqrt(1.5 * fft_size / window)
     frames: NDArray[np.float32] = spectrogram(
         waveform.astype(np.float64),
-        window_function(window, "hann") / (window / 4),  # a tone at full scale peaks at 0 dB
+        window_function(window, "hann") / full_scale,
         frame_length=window,
         hop_length=round(_HOP_SECONDS * rate_hz),
         fft_length=fft_size,

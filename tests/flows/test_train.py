@@ -52,7 +52,8 @@ def finished(tones, tmp_path_factory, prefect_server):
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(path)
     (source / "low" / "broken.wav").write_text("this is no recording")
-    params_file = write_params(folder, source, balance={"method": "oversample"})
+    augmentation = [{"kind": "noise", "probability": 0.2, "min_snr_db": 30.0}, {"kind": "mixup", "probability": 0.2}]
+    params_file = write_params(folder, source, balance={"method": "oversample"}, augmentation=augmentation)
     result = train_flow(str(params_file))
     return result, load_params(params_file)
 
@@ -129,6 +130,10 @@ def test_class_counts_before_and_after_are_logged(run, finished):
     assert set(counts["counts_after"].values()) == {max(counts["counts_before"].values())}
     assert run.data.metrics["clips_after/high"] == counts["counts_after"]["high"]
     assert artifact(finished, "data/class_counts.png").stat().st_size > 5_000
+
+
+def test_a_picture_of_augmented_clips_is_logged(finished):
+    assert artifact(finished, "data/augmentation.png").stat().st_size > 5_000
 
 
 def test_the_audit_is_logged_with_every_training(run, finished):
