@@ -48,7 +48,11 @@ class TrainingClips(Dataset[Example]):
         """Serve `clips`; `seed` is the run's."""
         self._clips = clips
         self._seed = seed
-        self.epoch = 0  # the pass that the next batch belongs to; `PassCounter` sets it
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which pass the next batches belong to, from 0."""
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -63,10 +67,11 @@ class TrainingClips(Dataset[Example]):
 
     def __getitems__(self, indices: Sequence[int]) -> TrainingBatch:
         """Return several clips: the way in which torch's data loader asks for a batch."""
-        # A clip's position stands once in a pass, so that the first of a batch tells it from all others. Nothing is
-        # counted on the way: a training that is resumed comes to the same seeds.
-        seed = stream_seed(self._seed, AUGMENTATION_STREAM, self.epoch, int(indices[0]))
-        return TrainingBatch(self._clips.__getitems__(indices), Origin(tuple(map(int, indices)), seed))
+        # From what is in the batch, and nothing that is counted on the way: a training that is resumed, or reads ahead,
+        # comes to the same seeds.
+        rows = tuple(map(int, indices))
+        seed = stream_seed(self._seed, AUGMENTATION_STREAM, self.epoch, *rows)
+        return TrainingBatch(self._clips.__getitems__(indices), Origin(rows, seed))
 
 
 def stream_seed(*numbers: int) -> int:
@@ -146,4 +151,4 @@ class PassCounter(TrainerCallback):  # type: ignore[misc]  # transformers has no
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Count passes that are over; one that is resumed in its middle is not."""
-        self._clips.epoch = math.floor(state.epoch or 0)
+        self._clips.set_epoch(math.floor((state.epoch or 0.0) + 1e-6))

@@ -110,7 +110,7 @@ def test_every_pass_augments_anew_and_the_same_pass_the_same(read, tmp_path):
     heard = []
     for seed, epoch in ((17, 0), (17, 0), (17, 1), (18, 0)):
         clips = TrainingClips(read(params), seed)
-        clips.epoch = epoch
+        clips.set_epoch(epoch)
         heard.append(collator(params)(clips.__getitems__([3, 1, 7]))["input_values"])
     assert torch.equal(heard[0], heard[1])
     assert not torch.equal(heard[0], heard[2])
@@ -220,7 +220,7 @@ def test_batches_of_like_length_waste_less_and_hold_every_clip_once(read, tmp_pa
     lengths = np.random.default_rng(1).integers(500, 16_000, 403)
     groups = LengthGroups(lengths.tolist(), clips, 8, 17)
     first, again = list(groups), list(groups)
-    clips.epoch = 1
+    clips.set_epoch(1)
     second = list(groups)
     assert first == again != second
     assert sorted(first) == sorted(second) == list(range(403))
