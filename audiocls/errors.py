@@ -9,6 +9,7 @@
     │   └── MissingExtraError    an optional package is needed and not installed
     ├── StoreError               a store on disk is damaged or cannot be written
     │   └── FullDiskError        there is no space left
+    ├── TrainingError            the weights cannot be fitted as asked
     └── TrackingError            the MLflow store or server does not answer
 
 A message names the thing, what it is, what is needed and what to do, and counts what else is wrong.
@@ -53,6 +54,10 @@ class StoreError(AudioclsError):
 
 class FullDiskError(StoreError):
     """There is no space left where something is written."""
+
+
+class TrainingError(AudioclsError):
+    """Training cannot go on."""
 
 
 class TrackingError(AudioclsError):
