@@ -265,9 +265,9 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no t
             scores: dict[str, float] = super().evaluate(*args, **kwargs)
         return scores
 
-    # transformers 5.23 writes some families' weights by other names than the model's, and Trainer looks for the model's:
-    # it passes over all layers of an audio spectrogram transformer without an error. These two go when Trainer reads a
-    # checkpoint as `from_pretrained` does.
+    # transformers 5.23 writes some families' weights by other names than the model's, and Trainer looks for the
+    # model's: it passes over all layers of an audio spectrogram transformer without an error. These two go when
+    # Trainer reads a checkpoint as `from_pretrained` does.
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: PreTrainedModel | None = None) -> None:
         self._load_weights(resume_from_checkpoint)
 
