@@ -41,6 +41,8 @@ class WeightAverage(TrainerCallback):  # type: ignore[misc]  # transformers has 
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Write the average into the checkpoint, which holds the weights themselves for training to go on from."""
+        if not state.is_world_process_zero:
+            return
         folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         # Copied, as tensors that share memory, tied weights, are refused.
         save_file({name: tensor.clone() for name, tensor in self._tensors().items()}, folder / FILE)

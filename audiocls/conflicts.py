@@ -198,6 +198,19 @@ def _precision_is_the_devices(params: RunParams) -> Iterator[Conflict]:
         yield "training.tf32", "= True: needs an NVIDIA GPU of the Ampere generation or later; leave it out"
 
 
+def _processes_have_their_gpus(params: RunParams) -> Iterator[Conflict]:
+    training = params.training
+    if training.processes > 1 and training.device != "cpu":
+        import torch
+
+        gpus = torch.cuda.device_count()
+        if 0 < gpus < training.processes:
+            yield (
+                "training.processes",
+                f"= {training.processes}: each needs a GPU, and {gpus} are here",
+            )
+
+
 def _device_is_there(params: RunParams) -> Iterator[Conflict]:
     if params.training.device == "cuda":
         import torch
@@ -222,5 +235,6 @@ _RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _beta_belongs_to_effective_number,
     _restarts_belong_to_their_schedule,
     _precision_is_the_devices,
+    _processes_have_their_gpus,
     _device_is_there,
 )

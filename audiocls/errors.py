@@ -7,9 +7,9 @@
     │   │   ├── LeakageError     a group stands in more than one split
     │   │   └── BalanceError     the class counts do not allow the method
     │   └── MissingExtraError    an optional package is needed and not installed
-    ├── TrainingError            training cannot go on
     ├── StoreError               a store on disk is damaged or cannot be written
     │   └── FullDiskError        there is no space left
+    ├── TrainingError            the weights cannot be fitted as asked
     └── TrackingError            the MLflow store or server does not answer
 
 A message names the thing, what it is, what is needed and what to do, and counts what else is wrong.
@@ -48,16 +48,16 @@ class MissingExtraError(UserMistake):
     """An optional package is needed and not installed."""
 
 
-class TrainingError(AudioclsError):
-    """Training came to a state that it cannot go on from."""
-
-
 class StoreError(AudioclsError):
     """A store on disk is damaged, or cannot be written."""
 
 
 class FullDiskError(StoreError):
     """There is no space left where something is written."""
+
+
+class TrainingError(AudioclsError):
+    """Training cannot go on."""
 
 
 class TrackingError(AudioclsError):

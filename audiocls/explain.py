@@ -19,7 +19,8 @@ from audiocls.errors import AudioclsError, DataError, UserMistake
 from audiocls.manifest import list_clips
 from audiocls.params import AudioParams, RunParams
 from audiocls.params_file import load_params
-from audiocls.storage import Place, is_uri
+from audiocls.places import is_uri
+from audiocls.storage import Place
 from audiocls.waveforms import met_files, name_store, shard_rows
 
 

@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--remove-unused-days", type=float, metavar="DAYS", help="remove what was not used for so long")
     parser.add_argument("--yes", action="store_true", help="remove, and do not only say what would be removed")
     try:
-        _run(parser.parse_args(argv))
+        _run(parser.parse_intermixed_args(argv))
     except AudioclsError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2 if isinstance(error, UserMistake) else 1

@@ -338,6 +338,9 @@ class TrainingParams(Params):
         "recall_weighted",
         "f1_weighted",
     ] = Field("f1_macro", description="The validation metric by which the checkpoint is kept.")
+    processes: int = Field(
+        1, ge=1, description="Processes that train together, one a GPU; `batch_size` is each one's. 1: this one alone."
+    )
     ema_decay: float | None = Field(
         None,
         gt=0,

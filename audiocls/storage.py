@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,19 +21,15 @@ from fsspec.implementations.local import LocalFileSystem
 
 from audiocls.atomic import living_parts, replacing
 from audiocls.errors import MissingExtraError, StoreError, UserMistake
+from audiocls.masking import masked
+from audiocls.places import is_uri
 
 Place: TypeAlias = Any
 """A Path or a UPath. Any, as the two have no type in common."""
 
-_URI: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _LOCAL: Final = ("file", "local")
 _HOME: Final = "store.txt"
 _EXTRAS: Final = {"s3": "s3", "s3a": "s3"}
-
-
-def is_uri(text: str) -> bool:
-    """Tell s3://bucket/a.wav from a path."""
-    return _URI.match(text) is not None
 
 
 def local_path(text: str) -> Path | None:
@@ -71,11 +66,11 @@ def missing_drivers_named(uri: str) -> Iterator[None]:
     except ImportError as error:
         extra = _EXTRAS.get(protocol)
         fix = f"pip install 'audiocls[{extra}]'" if extra else str(error)
-        raise MissingExtraError(f"{uri}: reading and writing {protocol}:// needs a driver: {fix}") from error
+        raise MissingExtraError(f"{masked(uri)}: reading and writing {protocol}:// needs a driver: {fix}") from error
     except ValueError as error:
         if "Protocol not known" not in str(error):
             raise
-        raise UserMistake(f"{uri}: {protocol}:// is no protocol that fsspec knows.") from error
+        raise UserMistake(f"{masked(uri)}: {protocol}:// is no protocol that fsspec knows.") from error
 
 
 def tables_in(folder: Place) -> list[Place]:
@@ -117,7 +112,9 @@ def open_table(path: Place) -> pq.ParquetFile:
 
 def damaged(path: Place, error: Exception) -> StoreError:
     """Make the error that says of a shard or a file table that it is damaged, and what to do."""
-    return StoreError(f"{path}: cannot be read ({error}). Delete it; the next run writes it anew.")
+    return StoreError(
+        f"{masked(str(path))}: cannot be read ({masked(str(error))}). Delete it; the next run writes it anew."
+    )
 
 
 @contextmanager

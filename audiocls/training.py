@@ -90,6 +90,33 @@ def fit(
         log: Receives `train/...` and `validation/...` metrics.
         features: The feature store, where there is one; the training is the same without it, and slower.
     """
+    inputs: dict[str, Path | str] = {"clips": split_clips, "rows": balanced.rows, "params": params.model_dump_json()}
+    checkpoint = last_checkpoint(folder / "checkpoints", inputs)
+    if checkpoint:
+        logger.info("Going on from %s.", checkpoint.name)
+    job: dict[str, Any] = {
+        "split_clips": split_clips, "balanced": balanced, "store": store, "params": params, "folder": folder,
+        "features": features, "checkpoint": checkpoint,
+    }  # fmt: skip
+    if params.training.processes == 1:
+        return fit_here(log=log, **job)
+    from audiocls.distributed import fit_in_processes  # it imports this module
+
+    return fit_in_processes(log, **job)
+
+
+def fit_here(
+    *,
+    split_clips: Path,
+    balanced: Balanced,
+    store: Path,
+    params: RunParams,
+    folder: Path,
+    log: MetricLog,
+    features: Path | None,
+    checkpoint: Path | None,
+) -> TrainedModel:
+    """Do what `fit` says in this process, from a checkpoint if there is one; one of several where torchrun began it."""
     # Before the model is built: its first weights are drawn from the run's seed.
     torch.manual_seed(params.seed)
     table = pd.read_parquet(split_clips)
@@ -122,9 +149,9 @@ def fit(
         augmenter=augmenter if on_device else None,
         group_by_length=params.training.group_by_length,
     )
-    inputs: dict[str, Path | str] = {"clips": split_clips, "rows": balanced.rows, "params": params.model_dump_json()}
-    _train(trainer, last_checkpoint(folder / "checkpoints", inputs))
-    save_model(model, extractor, folder / "model")
+    _train(trainer, checkpoint)
+    if trainer.is_world_process_zero():
+        save_model(model, extractor, folder / "model")
     return _describe(trainer, model, folder / "model")
 
 
@@ -134,8 +161,6 @@ def _train(trainer: ClassifierTrainer, checkpoint: Path | None) -> None:
     interrupt = SaveOnInterrupt()
     # Last, so that what other callbacks add to a checkpoint is in it before training ends.
     trainer.add_callback(interrupt)
-    if checkpoint:
-        logger.info("Going on from %s.", checkpoint.name)
     with no_progress_bars(), interrupt.listening():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
@@ -176,6 +201,7 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         tf32=params.tf32 or None,
         torch_compile=params.compile,
         use_cpu=choose_device(params) == "cpu",
+        ddp_backend="gloo" if params.processes > 1 and choose_device(params) == "cpu" else None,
         dataloader_pin_memory=choose_device(params) == "cuda",
         # Batches hold what the family's forward takes and nothing else; pruning would drop waveforms by their names.
         remove_unused_columns=False,
@@ -254,11 +280,21 @@ class ClassifierTrainer(BatchTrainer):
             scores: dict[str, float] = super().evaluate(*args, **kwargs)
         return scores
 
+    # transformers 5.23 writes some families' weights by other names than the model's, and Trainer looks for the
+    # model's: it passes over all layers of an audio spectrogram transformer without an error. These two go when
+    # Trainer reads a checkpoint as `from_pretrained` does.
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: PreTrainedModel | None = None) -> None:
+        self._load_weights(resume_from_checkpoint)
+
     def _load_best_model(self) -> None:
-        super()._load_best_model()
+        self._load_weights(self.state.best_model_checkpoint)
         if self._average:
             self._average.restore(Path(self.state.best_model_checkpoint))
             self._average.into_model()
+
+    def _load_weights(self, checkpoint: str) -> None:
+        saved = type(self.model).from_pretrained(checkpoint, local_files_only=True, use_safetensors=True)
+        self.model.load_state_dict(saved.state_dict())
 
     def compute_loss(
         self, model: PreTrainedModel, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
@@ -289,7 +325,7 @@ class MetricReporter(TrainerCallback):  # type: ignore[misc]  # transformers has
         """Hand on the training loss, the gradient's norm and the learning rate."""
         names = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "train/learning_rate"}
         found = {ours: float(logs[theirs]) for theirs, ours in names.items() if theirs in (logs or {})}
-        if found:
+        if found and state.is_world_process_zero:
             self._loss = found.get("train/loss", self._loss)
             self._log(found | {"train/epoch": float(state.epoch or 0.0)}, state.global_step)
 
@@ -297,6 +333,8 @@ class MetricReporter(TrainerCallback):  # type: ignore[misc]  # transformers has
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **_: Any
     ) -> None:
         """Hand on the validation metrics."""
+        if not state.is_world_process_zero:
+            return
         found = {
             f"validation/{name.removeprefix('eval_')}": float(value)
             for name, value in (metrics or {}).items()

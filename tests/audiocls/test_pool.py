@@ -13,6 +13,7 @@ from audiocls.confounds import measure_confounds
 from audiocls.corpus import collect_corpus
 from audiocls.errors import DataError
 from audiocls.manifest import list_clips
+from audiocls.near_duplicates import find_near_duplicates
 from audiocls.params import PoolData
 from audiocls.params_file import load_params
 
@@ -143,7 +144,8 @@ def corpus_of(tmp_path, tone, fill_store):
 
 def test_the_source_is_kept_and_where_it_tells_the_class_the_audit_says_so(corpus_of, tmp_path):
     corpus = corpus_of({"a": {"yes": 6}, "b": {"no": 6, "maybe": 6}}, "apart")
-    report = write_audit(corpus, tmp_path / "audit")
+    near = find_near_duplicates(corpus.clips, corpus.store)
+    report = write_audit(corpus, near, tmp_path / "audit")
     assert set(pd.read_parquet(corpus.clips)["source"]) == {"a", "b"}
     (found,) = [finding for finding in report.findings if finding.title == "The source alone tells the class"]
     assert (found.severity, found.spoils_score) == ("problem", True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 
@@ -185,6 +186,26 @@ def test_early_stopping_ends_training_and_keeps_the_best_checkpoint(prepared, to
     scores = {step: metrics["validation/f1_macro"] for metrics, step in log if "validation/f1_macro" in metrics}
     assert model.epochs < 40
     assert scores[model.best_step] == max(scores.values())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("load", ["best", "resumed"])
+def test_a_checkpoint_comes_back_whole(load, family, tones, tmp_path):
+    """Trainer's own way loses what transformers writes by other names than the model's."""
+    params = run_params(tmp_path, tones, {}, family)
+    model = build_model(params.model, params.audio, ["a", "b", "c"])[0]
+    trainer = _trainer(params, model, tmp_path)
+    trainer.save_model(str(tmp_path / "checkpoint-1"))
+    saved = copy.deepcopy(model.state_dict())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    if load == "best":
+        trainer.state.best_model_checkpoint = str(tmp_path / "checkpoint-1")
+        trainer._load_best_model()
+    else:
+        trainer._load_from_checkpoint(str(tmp_path / "checkpoint-1"))
+    assert [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, saved[name])] == []
 
 
 @pytest.mark.parametrize("ema_decay", [None, 0.8])
