@@ -156,6 +156,11 @@ def _augmentation_has_what_it_needs(params: RunParams) -> Iterator[Conflict]:
         folder = values.get("folder")
         if folder is not None and not folder.is_dir():
             yield f"{key}.folder", f"= {str(folder)!r}: there is no such folder"
+        if section.kind in ("mixup", "cutmix") and params.training.batch_size == 1:
+            yield (
+                f"{key}.kind",
+                f"= {section.kind!r}: mixes clips of a batch, and training.batch_size = 1 has one alone",
+            )
 
 
 def _batches_of_one_length_need_no_groups(params: RunParams) -> Iterator[Conflict]:

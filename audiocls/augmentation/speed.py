@@ -106,10 +106,10 @@ def _interpolate(spectra: Tensor, places: Tensor, hop: int) -> Tensor:
     below = places.long().clamp(max=frames - 1)
     spectra = torch.cat([spectra, spectra.new_zeros(spectra.shape[0], bins, 1)], dim=2)
     index = below[:, None].expand(-1, bins, -1)
-    first, second = spectra.gather(2, index), spectra.gather(2, index + 1)
     share = (places - below).clamp(max=1)[:, None]
-    magnitudes = first.abs() * (1 - share) + second.abs() * share
+    magnitudes, phases = spectra.abs(), spectra.angle()
+    levels = torch.lerp(magnitudes.gather(2, index), magnitudes.gather(2, index + 1), share)
     expected = (2 * math.pi * hop / (2 * (bins - 1)) * torch.arange(bins, device=places.device))[:, None]
-    surprise = torch.remainder(second.angle() - first.angle() - expected + math.pi, 2 * math.pi) - math.pi
-    steps = torch.cat([first.angle()[..., :1], (expected + surprise)[..., :-1]], dim=2)
-    return torch.polar(magnitudes, steps.cumsum(2))
+    surprise = torch.remainder(phases.diff(dim=2) - expected + math.pi, 2 * math.pi) - math.pi
+    steps = torch.cat([phases[..., :1], (expected + surprise).gather(2, index)[..., :-1]], dim=2)
+    return torch.polar(levels, steps.cumsum(2))

@@ -210,6 +210,12 @@ def test_an_augmentation_can_be_done(section, key):
     assert found == ([] if key is None else [f"augmentation.1.{key}"])
 
 
+def test_clips_are_mixed_where_a_batch_has_two():
+    for batch_size, keys in ((1, ["augmentation.0.kind"]), (2, [])):
+        found = conflicts(augmentation=[{"kind": "cutmix"}], training={"batch_size": batch_size})
+        assert [key for key, _ in found] == keys
+
+
 def test_clips_are_grouped_by_length_where_batches_differ_in_length():
     grouped = {"group_by_length": True}
     assert conflicts(training=grouped) == []
