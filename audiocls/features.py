@@ -91,8 +91,8 @@ def plan_features(split_clips: Path, waveforms: Path, params: RunParams) -> Feat
     have = stored_features(store)[CLIP_KEY].assign(have=True)
     missing = wanted[wanted.merge(have, on=CLIP_KEY, how="left")["have"].isna()]
     logger.info(
-        "%d clips have their features kept in %s, %d of them new; %d training clips are cut at random or "
-        "augmented, so that theirs are computed in every epoch.",
+        "%d clips have their features kept in %s, %d of them new; %d training clips are longer than audio.max_seconds "
+        "and cut at random, or are augmented, so that theirs are computed in every epoch.",
         len(wanted), store, len(missing), len(table) - len(lasting),
     )  # fmt: skip
     return FeaturePlan(store, _cut_into_shards(missing, store, waveforms))
