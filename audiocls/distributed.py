@@ -93,7 +93,7 @@ def _hand_on(lines: IO[str], log: MetricLog, made: dict[str, Any]) -> None:
 
 def _error_of(made: dict[str, Any], status: int) -> Exception:
     if "error" not in made:
-        return errors.StoreError(
+        return errors.TrainingError(
             f"training.processes: a process ended with status {status}; what it said stands above."
         )
     kind = getattr(errors, made["error"]["type"], errors.AudioclsError)
