@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -151,7 +152,8 @@ def plan_store(manifest: Path, params: AudioParams, workspace: Path) -> StorePla
     paths = readable["path"].to_pandas().drop_duplicates()
     files = pd.DataFrame(look_at_files(paths, params), columns=FileFound._fields, dtype=object)
     files = files.assign(content_sha256=None)[FILE_SCHEMA.names]
-    rows, met = shard_rows(store), met_files(store)
+    contents = pa.schema([SHARD_SCHEMA.field("content_sha256")])
+    rows, met = _stacked(store / "shards", contents, "shard").to_pandas(), met_files(store)
     found = _find_new(files, rows, met)
     begun = _plan_to_finish(store, files, rows, met, nothing_new=found.new == 0)
     plan, missing = begun or (_write_plan(found, store), _cut(found.new))
@@ -225,14 +227,24 @@ def _with_hashes(files: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
 
 def met_files(store: Place) -> pd.DataFrame:
     """Read every file table: which file held which bytes, or why it could not be read, and in which `table`."""
-    tables = [(path.stem, read_table(path).to_pandas()) for path in tables_in(store / "files")]
-    empty = FILE_SCHEMA.empty_table().to_pandas().assign(table="")
-    return pd.concat([empty, *(table.assign(table=stem) for stem, table in tables)], ignore_index=True)
+    met: pd.DataFrame = _stacked(store / "files", FILE_SCHEMA, "table").to_pandas()
+    return met
+
+
+def _stacked(folder: Place, schema: pa.Schema, name_column: str) -> pa.Table:
+    """Read all tables of a folder into one, and from which each row is: one after another pandas takes far longer."""
+    paths = tables_in(folder)
+    tables = [read_table(path, schema.names) for path in paths]
+    table = pa.concat_tables([schema.empty_table(), *tables])
+    rows = np.repeat(np.arange(len(paths), dtype=np.int32), [len(each) for each in tables])
+    names = pa.DictionaryArray.from_arrays(rows, pa.array([path.stem for path in paths], pa.string()))
+    return table.append_column(name_column, names.cast(pa.string()))
 
 
 def _known_files(met: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
     """Leave out the files that could not be read, or whose samples are gone, so that they are tried again."""
-    return met[met["content_sha256"].isin(stored["content_sha256"])].drop_duplicates(_FILE_KEY)
+    there = pc.is_in(pa.array(met["content_sha256"]), value_set=pa.array(stored["content_sha256"]))
+    return met[there.to_numpy(zero_copy_only=False)].drop_duplicates(_FILE_KEY)
 
 
 def _write_plan(found: _Found, store: Place) -> Place:
@@ -354,13 +366,10 @@ def _decoded_row(digest: str, content: bytes, params: AudioParams) -> dict[str, 
 
 def shard_rows(store: Place) -> pd.DataFrame:
     """Read all columns but the samples of every shard, and where each recording's samples begin."""
-    columns = [name for name in SHARD_SCHEMA.names if name != "samples"]
-    parts = [pd.DataFrame(columns=[*columns, "shard", "first_sample"], dtype=object)]
-    for path in tables_in(store / "shards"):
-        part = read_table(path, columns=columns).to_pandas()
-        lengths = part["num_samples"].fillna(0).astype("int64")
-        parts.append(part.assign(shard=path.stem, first_sample=lengths.cumsum() - lengths))
-    return pd.concat(parts[1:] or parts, ignore_index=True)
+    schema = pa.schema([field for field in SHARD_SCHEMA if field.name != "samples"])
+    rows: pd.DataFrame = _stacked(store / "shards", schema, "shard").to_pandas()
+    lengths = rows["num_samples"].fillna(0).astype("int64")
+    return rows.assign(first_sample=lengths.groupby(rows["shard"]).cumsum() - lengths)
 
 
 def look_up(plan: StorePlan) -> pd.DataFrame:
