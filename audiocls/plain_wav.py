@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 FORMAT: Final = "WAV/PCM_16"
 _PCM: Final = 1
+_MOST_CHANNELS: Final = 8
 # Multimedia Programming Interface and Data Specifications 1.0 (IBM and Microsoft, 1991), "WAVE form".
 _HEADER: Final = Struct("<4sI4s 4sIHHIIHH 4sI")
 
@@ -28,6 +29,7 @@ def read_plain_wav(content: bytes) -> tuple[NDArray[np.int16], int] | None:
     frames, rest = divmod(len(content) - _HEADER.size, max(block, 1))
     plain = wave == [b"WAVE", b"fmt ", 16] and (coding, bits, data, rest) == (_PCM, 16, b"data", 0)
     sized = (riff_bytes, data_bytes) == (len(content) - 8, frames * block)
-    if not plain or not sized or not channels or block != 2 * channels or per_second != rate_hz * block:
+    usual = 0 < channels <= _MOST_CHANNELS and rate_hz > 0
+    if not (plain and sized and usual and block == 2 * channels and per_second == rate_hz * block):
         return None
     return np.frombuffer(content, "<i2", offset=_HEADER.size).reshape(frames, channels), rate_hz
