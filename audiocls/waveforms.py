@@ -355,11 +355,12 @@ def _decoded_row(digest: str, content: bytes, params: AudioParams) -> dict[str, 
         raise
     except decoding.UnusableClipError as error:
         return {"content_sha256": digest, "reason": error.reason, "detail": error.detail}
-    samples = recording.samples.astype("<i2", copy=False).data
+    # Bytes and no view: pyarrow 25.0.1 never lets go of a memoryview that an array was made of.
+    samples = recording.samples.astype("<i2", copy=False).tobytes()
     return {name: getattr(recording, name) for name in _MEASURED} | {
         "content_sha256": digest,
         "audio_sha256": hashlib.sha256(samples).hexdigest(),
-        "num_samples": len(samples),
+        "num_samples": len(recording.samples),
         "samples": samples,
     }
 
