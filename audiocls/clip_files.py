@@ -6,6 +6,7 @@ A file is known again by its size and its time of change, or by its size and its
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -16,12 +17,13 @@ from fsspec.core import url_to_fs
 
 from audiocls.errors import StoreError, UserMistake
 from audiocls.params import AudioParams
-from audiocls.storage import local_path, missing_drivers_named
+from audiocls.storage import is_uri, local_path, missing_drivers_named
 
 # 8 channels of 64 bits at 192 kHz, or 64 channels of 32 bits at 48 kHz. No format is larger than what it holds.
 MAX_BYTES_PER_SECOND: Final = 8 * 8 * 192_000
 # What is no audio: tags, pictures of covers, chunks of editors.
 MAX_OTHER_BYTES: Final = 64 * 1024 * 1024
+_MOST_AT_ONCE_BYTES: Final = 1 << 30
 _CONNECTIONS: Final = 16
 _TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "created")
 _CHANGED: Final = "it changed while the store was filled; the next run reads it"
@@ -46,12 +48,13 @@ def look_at_files(paths: Iterable[str], params: AudioParams) -> list[FileFound]:
         StoreError: A URI's place does not answer.
     """
     paths = list(paths)
-    remote = [path for path in paths if local_path(path) is None]
+    remote = [path for path in paths if is_uri(path) and local_path(path) is None]
+    limit = most_bytes(params)
     if not remote:
-        return [_within_limit(_look_at(path), params) for path in paths]
+        return [_within(limit, _look_at(path), params) for path in paths]
     with ThreadPoolExecutor(_CONNECTIONS) as connections:
         found = dict(zip(remote, connections.map(_look_at_uri, remote), strict=True))
-    return [_within_limit(found[path] if path in found else _look_at(path), params) for path in paths]
+    return [_within(limit, found[path] if path in found else _look_at(path), params) for path in paths]
 
 
 def most_bytes(params: AudioParams) -> int:
@@ -61,11 +64,13 @@ def most_bytes(params: AudioParams) -> int:
 
 def read_file(found: FileFound) -> tuple[bytes, str | None]:
     """Return the bytes of a file, and what is wrong where it cannot be read or is not the file that was found."""
-    local = local_path(found.path)
+    local = local_path(found.path) if is_uri(found.path) else found.path
     if local is None:
         return _read_uri(found)
     try:
-        with local.open("rb") as opened:
+        # The plain name, as to make a path of it takes as long as to open it. Without a buffer, which would be one more
+        # copy, except for what one call of the system does not read.
+        with open(local, "rb", -1 if found.size_bytes >= _MOST_AT_ONCE_BYTES else 0) as opened:  # noqa: PTH123
             # One byte more than there should be, so that a file that grows and grows is not read to its end.
             content = opened.read(found.size_bytes + 1)
             status = os.fstat(opened.fileno())
@@ -77,18 +82,20 @@ def read_file(found: FileFound) -> tuple[bytes, str | None]:
 
 
 def _look_at(path: str) -> FileFound:
-    file = local_path(path) or Path(path)
+    file = (is_uri(path) and local_path(path)) or path
     try:
-        status = file.stat()
+        # The plain name and one call, as nearly all there is to a second run is this, for every file.
+        status = os.stat(file)  # noqa: PTH116
     except FileNotFoundError:
-        detail = f"a link to {file.readlink()}, which is not there" if file.is_symlink() else "no such file"
+        link = Path(file)
+        detail = f"a link to {link.readlink()}, which is not there" if link.is_symlink() else "no such file"
         return _missing(path, detail)
     except OSError as error:
         return _missing(path, str(error.strerror))
     except ValueError as error:  # a path with a zero byte in it
         return _missing(path, str(error))
-    if not file.is_file():
-        detail = "a directory" if file.is_dir() else "neither a file nor a directory"
+    if not stat.S_ISREG(status.st_mode):
+        detail = "a directory" if stat.S_ISDIR(status.st_mode) else "neither a file nor a directory"
         return FileFound(path, -1, -1, None, "not_a_file", detail)
     return FileFound(path, status.st_size, status.st_mtime_ns)
 
@@ -116,8 +123,7 @@ def _missing(path: str, detail: str) -> FileFound:
     return FileFound(path, -1, -1, None, "missing", detail)
 
 
-def _within_limit(found: FileFound, params: AudioParams) -> FileFound:
-    limit = most_bytes(params)
+def _within(limit: int, found: FileFound, params: AudioParams) -> FileFound:
     if found.size_bytes <= limit:
         return found
     detail = (

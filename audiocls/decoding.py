@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -16,17 +17,22 @@ from numpy.typing import NDArray
 from audiocls.containers import INSTALL, ContainerError, ContainerFile, is_installed, recognise
 from audiocls.errors import DataError
 from audiocls.params import AudioParams
+from audiocls.plain_wav import FORMAT as PLAIN_WAV
+from audiocls.plain_wav import read_plain_wav
 
-ALGORITHM: Final = 3
+ALGORITHM: Final = 4
 """Part of every store's key. Raise it when the same bytes would become other samples or measures.
 
-2: PyAV. 3: DC offset and silence share.
+2: PyAV. 3: DC offset and silence share. 4: levels added up without BLAS, whose sums depend on the number of threads.
 """
 
 FULL_SCALE: Final = 32_768.0
+LARGEST: Final = 1.0 - 1.0 / FULL_SCALE  # of 16-bit samples; smaller by one step than full scale
 # Beyond these a header is damaged or hostile; they bound what is allocated together with max_file_seconds.
 MAX_RATE_HZ: Final = 768_000
 MAX_CHANNELS: Final = 64
+# A corpus has one rate or a few; what is kept of each takes little.
+MOST_RESAMPLERS: Final = 8
 # No codec reaches it: the largest block of FLAC, 65,535 frames, takes 13 bytes where it is digital silence.
 MAX_FRAMES_PER_BYTE: Final = 6_000
 # 2 ** 100 times full scale is no recording, and float32 overflows where such samples are added up.
@@ -76,16 +82,16 @@ def decode(content: bytes, params: AudioParams) -> Recording:
     if not content:
         raise UnusableClipError("empty", "the file has no bytes")
     channels, rate_hz, source_format = _read(content, params)
+    loudest = _checked_peak(channels, rate_hz, params)
     mono = _mix(channels)
-    peak = _peak(mono)
+    peak = loudest if channels.shape[1] == 1 else _peak(mono)
     if peak < 10 ** (params.silence_db / 20):
         raise UnusableClipError(
             "silent", f"the peak is {peak:.1e} of full scale, and audio.silence_db is {params.silence_db:g}"
         )
     resampled = _resample(mono, rate_hz, params.sample_rate_hz)
-    scale = max(1.0, _peak(resampled)) if len(resampled) else 1.0
-    samples = _to_int16(resampled if scale == 1.0 else resampled / np.float32(scale))
-    if not samples.any():
+    samples, scale = _to_int16(resampled)
+    if samples is None:
         raise UnusableClipError("silent", f"every 16-bit sample at {params.sample_rate_hz} Hz is zero")
     rms_db, dc_offset, silence_fraction = measure_levels(mono, rate_hz)
     return Recording(
@@ -97,7 +103,7 @@ def decode(content: bytes, params: AudioParams) -> Recording:
         source_format=source_format,
         peak=peak,
         rms_db=rms_db,
-        clipped_fraction=_clipped_fraction(channels),
+        clipped_fraction=_clipped_fraction(channels) if loudest >= LARGEST else 0.0,
         dc_offset=dc_offset,
         silence_fraction=silence_fraction,
     )
@@ -108,33 +114,39 @@ def measure_levels(mono: NDArray[np.float32], rate_hz: int) -> tuple[float, floa
 
     What is left over after the last whole frame is not looked at for silence; a clip shorter than a frame has none.
     """
-    # float64, as squares of what MAX_MAGNITUDE lets pass overflow float32.
+    # float64, as squares of what MAX_MAGNITUDE lets pass overflow float32. No BLAS: it would start threads in every
+    # worker for so little, and its sums depend on how many.
     signal = mono.astype(np.float64)
-    offset = float(signal.sum()) / len(signal)
-    energy = float(signal @ signal)
-    rms_db = 10 * math.log10(energy / len(signal))
     length = max(1, round(SILENCE_FRAME_SECONDS * rate_hz))
-    frames = signal[: len(signal) // length * length].reshape(-1, length)
+    whole = len(signal) // length * length
+    frames, rest = signal[:whole].reshape(-1, length), signal[whole:]
+    energies, sums = np.einsum("ij,ij->i", frames, frames), np.einsum("ij->i", frames)
+    energy = float(np.add.reduce(energies)) + float(np.einsum("i,i->", rest, rest))
+    offset = (float(np.add.reduce(sums)) + float(np.add.reduce(rest))) / len(signal)
+    rms_db = 10 * math.log10(energy / len(signal))
     if len(frames) == 0:
         return rms_db, offset, 0.0
-    power = np.einsum("ij,ij->i", frames, frames) - np.square(frames.sum(axis=1)) / length
+    power = energies - np.square(sums) / length
     # The second is what rounding leaves of a signal that is nothing but its offset.
     level = max(float(power.max()) * 10 ** (-SILENCE_BELOW_LOUDEST_DB / 10), 1e-12 * energy / len(frames))
-    return rms_db, offset, int((power <= level).sum()) / len(frames)
+    return rms_db, offset, int(np.count_nonzero(power <= level)) / len(frames)
 
 
 def _read(content: bytes, params: AudioParams) -> tuple[NDArray[np.float32], int, str]:
     """Return (frames, channels) float32, the rate and the format, after checking the header's word on the length."""
+    plain = read_plain_wav(content)
+    if plain is not None:
+        samples, rate_hz = plain
+        _check_header(rate_hz, samples.shape[1], len(samples) / max(rate_hz, 1), params)
+        return samples * np.float32(1 / FULL_SCALE), rate_hz, PLAIN_WAV
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             _check_header(file.samplerate, file.channels, file.frames / max(file.samplerate, 1), params)
             _check_frames(file.frames, len(content))
             channels = file.read(dtype="float32", always_2d=True)
-            rate_hz, source_format = int(file.samplerate), f"{file.format}/{file.subtype}"
+            return channels, int(file.samplerate), f"{file.format}/{file.subtype}"
     except soundfile.SoundFileError as error:
-        channels, rate_hz, source_format = _read_container(content, _plain(error), params)
-    _check_samples(channels, rate_hz, params)
-    return channels, rate_hz, source_format
+        return _read_container(content, _plain(error), params)
 
 
 def _read_container(content: bytes, refusal: str, params: AudioParams) -> tuple[NDArray[np.float32], int, str]:
@@ -181,7 +193,8 @@ def _check_frames(frames: int, num_bytes: int) -> None:
         raise UnusableClipError("unreadable", f"the header says {frames} frames, and the file has {num_bytes} bytes")
 
 
-def _check_samples(channels: NDArray[np.float32], rate_hz: int, params: AudioParams) -> None:
+def _checked_peak(channels: NDArray[np.float32], rate_hz: int, params: AudioParams) -> float:
+    """Return the largest magnitude in any channel, once the length and the numbers are found to be good."""
     frames = len(channels)
     if frames == 0:
         raise UnusableClipError("empty", "the file has a header and no samples")
@@ -190,9 +203,11 @@ def _check_samples(channels: NDArray[np.float32], rate_hz: int, params: AudioPar
             "too_short", f"{frames / rate_hz:.3f} s, and audio.min_seconds is {params.min_seconds:g}"
         )
     # Not a number is not smaller than anything, so that one comparison finds NaN, infinities and what is near them.
-    if not _peak(channels) < MAX_MAGNITUDE:
+    peak = _peak(channels)
+    if not peak < MAX_MAGNITUDE:
         broken = frames - int((np.abs(channels) < MAX_MAGNITUDE).all(axis=1).sum())
         raise UnusableClipError("non_finite", f"{broken} of {frames} frames are NaN, infinite or beyond all measure")
+    return peak
 
 
 def _mix(channels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -213,10 +228,27 @@ def _peak(signal: NDArray[np.float32]) -> float:
 
 def _clipped_fraction(channels: NDArray[np.float32]) -> float:
     """Return the share of the frames that are at full scale in any channel."""
-    full_scale = 1.0 - 1.0 / FULL_SCALE
-    if _peak(channels) < full_scale:
-        return 0.0
-    return float(np.mean(np.any([np.abs(channel) >= full_scale for channel in channels.T], axis=0)))
+    return float(np.mean(np.any([np.abs(channel) >= LARGEST for channel in channels.T], axis=0)))
+
+
+class _Resamplers(threading.local):
+    """One resampler for each pair of rates, of the thread's own: to design its filter takes as long as a short clip."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, int], soxr.ResampleStream] = {}
+
+    def of(self, rate_hz: int, target_hz: int) -> soxr.ResampleStream:
+        """Return a resampler that has forgotten what it was last used for."""
+        made = self._made.get((rate_hz, target_hz))
+        if made is None:
+            if len(self._made) == MOST_RESAMPLERS:
+                self._made.clear()
+            made = self._made[rate_hz, target_hz] = soxr.ResampleStream(rate_hz, target_hz, 1, "float32", "HQ")
+        made.clear()
+        return made
+
+
+_resamplers: Final = _Resamplers()
 
 
 def _resample(mono: NDArray[np.float32], rate_hz: int, target_hz: int) -> NDArray[np.float32]:
@@ -224,15 +256,26 @@ def _resample(mono: NDArray[np.float32], rate_hz: int, target_hz: int) -> NDArra
         return mono
     # soxr takes (frames,) or (frames, channels) and kills the process on (channels, frames): mono is all it gets.
     # The copy is for one channel cut out of many, which is not contiguous.
-    resampled: NDArray[np.float32] = soxr.resample(np.ascontiguousarray(mono), rate_hz, target_hz, quality="HQ")
+    resampler = _resamplers.of(rate_hz, target_hz)
+    resampled: NDArray[np.float32] = resampler.resample_chunk(np.ascontiguousarray(mono), last=True)
     return resampled
 
 
-def _to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Scale by 32768, the exact inverse of how 16-bit sources are read, so that those come through unchanged."""
-    scaled = samples * np.float32(FULL_SCALE)
+def _to_int16(signal: NDArray[np.float32]) -> tuple[NDArray[np.int16] | None, float]:
+    """Return 16-bit samples and their scale; None where all of them would be zero.
+
+    Scaled by 32768, the exact inverse of how 16-bit sources are read, so that those come through unchanged.
+    """
+    peak = _peak(signal) if len(signal) else 0.0
+    # What is not above half a step is rounded to zero.
+    if peak * FULL_SCALE <= 0.5:
+        return None, 1.0
+    scale = max(1.0, peak)
+    scaled = (signal if scale == 1.0 else signal / np.float32(scale)) * np.float32(FULL_SCALE)
     np.rint(scaled, out=scaled)
-    return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled).astype(np.int16)
+    if peak > LARGEST:
+        np.minimum(scaled, FULL_SCALE - 1, out=scaled)
+    return scaled.astype(np.int16), scale
 
 
 def _plain(error: Exception) -> str:

@@ -21,11 +21,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -41,6 +43,7 @@ from audiocls.storage import (
     local_folder,
     mark_used,
     open_place,
+    open_table,
     read_table,
     tables_in,
     write_table,
@@ -48,7 +51,8 @@ from audiocls.storage import (
 )
 
 SHARD_CLIPS: Final = 128
-ROW_GROUP_CLIPS: Final = 32
+# A group of rows is held in memory until it is written: a shard of short clips is one group, an hour-long clip is one.
+ROW_GROUP_BYTES: Final = 8 * 1024 * 1024
 
 _MEASURES: Final = {
     "duration_seconds": pa.float64(),
@@ -61,6 +65,7 @@ _MEASURES: Final = {
     "dc_offset": pa.float32(),
     "silence_fraction": pa.float32(),
 }
+_MEASURED: Final = ("scale", *_MEASURES)
 SHARD_SCHEMA: Final = pa.schema(
     [
         pa.field("content_sha256", pa.string()),
@@ -147,7 +152,8 @@ def plan_store(manifest: Path, params: AudioParams, workspace: Path) -> StorePla
     paths = readable["path"].to_pandas().drop_duplicates()
     files = pd.DataFrame(look_at_files(paths, params), columns=FileFound._fields, dtype=object)
     files = files.assign(content_sha256=None)[FILE_SCHEMA.names]
-    rows, met = shard_rows(store), met_files(store)
+    contents = pa.schema([SHARD_SCHEMA.field("content_sha256")])
+    rows, met = _stacked(store / "shards", contents, "shard").to_pandas(), met_files(store)
     found = _find_new(files, rows, met)
     begun = _plan_to_finish(store, files, rows, met, nothing_new=found.new == 0)
     plan, missing = begun or (_write_plan(found, store), _cut(found.new))
@@ -221,14 +227,24 @@ def _with_hashes(files: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
 
 def met_files(store: Place) -> pd.DataFrame:
     """Read every file table: which file held which bytes, or why it could not be read, and in which `table`."""
-    tables = [(path.stem, read_table(path, schema=FILE_SCHEMA).to_pandas()) for path in tables_in(store / "files")]
-    empty = FILE_SCHEMA.empty_table().to_pandas().assign(table="")
-    return pd.concat([empty, *(table.assign(table=stem) for stem, table in tables)], ignore_index=True)
+    met: pd.DataFrame = _stacked(store / "files", FILE_SCHEMA, "table").to_pandas()
+    return met
+
+
+def _stacked(folder: Place, schema: pa.Schema, name_column: str) -> pa.Table:
+    """Read all tables of a folder into one, and from which each row is: one after another pandas takes far longer."""
+    paths = tables_in(folder)
+    tables = [read_table(path, schema.names) for path in paths]
+    table = pa.concat_tables([schema.empty_table(), *tables])
+    rows = np.repeat(np.arange(len(paths), dtype=np.int32), [len(each) for each in tables])
+    names = pa.DictionaryArray.from_arrays(rows, pa.array([path.stem for path in paths], pa.string()))
+    return table.append_column(name_column, names.cast(pa.string()))
 
 
 def _known_files(met: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
     """Leave out the files that could not be read, or whose samples are gone, so that they are tried again."""
-    return met[met["content_sha256"].isin(stored["content_sha256"])].drop_duplicates(_FILE_KEY)
+    there = pc.is_in(pa.array(met["content_sha256"]), value_set=pa.array(stored["content_sha256"]))
+    return met[there.to_numpy(zero_copy_only=False)].drop_duplicates(_FILE_KEY)
 
 
 def _write_plan(found: _Found, store: Place) -> Place:
@@ -236,7 +252,7 @@ def _write_plan(found: _Found, store: Place) -> Place:
     # What is known first: a plan without it would be taken for one that a killed run left, and could not be finished.
     write_table(found.known, _known_beside(plan))
     table = pa.Table.from_pandas(found.files[FILE_SCHEMA.names], schema=FILE_SCHEMA, preserve_index=False)
-    return write_table(table, plan)
+    return write_table(table, plan, row_group_rows=SHARD_CLIPS)
 
 
 def _known_beside(plan: Place) -> Place:
@@ -249,8 +265,8 @@ def write_shard(shard: ShardPlan, params: AudioParams) -> int:
     target, table = shard.store / "shards" / name, shard.store / "files" / name
     if target.exists() and table.exists() and not read_table(table)["content_sha256"].null_count:
         return shard.stop - shard.start
-    files = read_table(shard.plan).slice(shard.start, shard.stop - shard.start).to_pylist()
-    have = set(read_table(_known_beside(shard.plan))["content_sha256"].to_pylist())
+    files = _planned(shard)
+    have = read_table(_known_beside(shard.plan))["content_sha256"].combine_chunks()
     rows = _decoded_rows(files, have, params)
     try:
         _write_rows(rows, target)
@@ -261,15 +277,31 @@ def write_shard(shard: ShardPlan, params: AudioParams) -> int:
     return len(files)
 
 
+def _planned(shard: ShardPlan) -> list[dict[str, Any]]:
+    """Read the files of one shard, and not the whole plan: a corpus has many shards."""
+    group = shard.start // SHARD_CLIPS
+    with open_table(shard.plan) as table:
+        files: list[dict[str, Any]] = table.read_row_group(group).slice(0, shard.stop - shard.start).to_pylist()
+    return files
+
+
 def _write_rows(rows: Iterator[dict[str, Any]], target: Place) -> None:
     with writing(target) as part, pq.ParquetWriter(part, SHARD_SCHEMA, **_writer_options()) as writer:
-        batch: list[dict[str, Any]] = []
-        for row in rows:
-            batch.append(row)
-            if len(batch) == ROW_GROUP_CLIPS:
-                writer.write_table(pa.Table.from_pylist(batch, schema=SHARD_SCHEMA))
-                batch = []
-        writer.write_table(pa.Table.from_pylist(batch, schema=SHARD_SCHEMA))
+        for group in _row_groups(rows):
+            writer.write_table(pa.Table.from_pylist(group, schema=SHARD_SCHEMA))
+
+
+def _row_groups(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    group: list[dict[str, Any]] = []
+    held_bytes = 0
+    for row in rows:
+        group.append(row)
+        held_bytes += 2 * row.get("num_samples", 0)
+        if held_bytes >= ROW_GROUP_BYTES:
+            yield group
+            group, held_bytes = [], 0
+    if group:
+        yield group
 
 
 def _space_needed(shard: ShardPlan) -> str:
@@ -284,28 +316,36 @@ def _space_needed(shard: ShardPlan) -> str:
 
 
 def _writer_options() -> dict[str, Any]:
-    # Speech samples shrink by a tenth under zstd and read ten times slower, so they stay as they are.
-    columns = {field.name: "NONE" if field.name == "samples" else "ZSTD" for field in SHARD_SCHEMA}
-    return {"compression": columns, "use_dictionary": False, "write_statistics": ["content_sha256", "num_samples"]}
+    # Speech samples shrink by a tenth under zstd and read ten times slower; all else is a hundredth of the shard.
+    return {"compression": "NONE", "use_dictionary": False, "write_statistics": ["content_sha256", "num_samples"]}
 
 
-def _decoded_rows(files: list[dict[str, Any]], have: set[str], params: AudioParams) -> Iterator[dict[str, Any]]:
-    """Yield a row of SHARD_SCHEMA for all bytes that are new, and enter the hash or the reason into `files`."""
+def _decoded_rows(files: list[dict[str, Any]], have: pa.StringArray, params: AudioParams) -> Iterator[dict[str, Any]]:
+    """Yield a row of SHARD_SCHEMA for all bytes that are new, and enter the hash or the reason into `files`.
+
+    `have` is what the store had, sorted: looked through by halves, as a set of it would take longer to make.
+    """
+    met: set[str] = set()
     for file in files:
         content, fault = read_file(FileFound(*(file[name] for name in _FILE_KEY)))
         if fault:
             file |= {"reason": "unreadable", "detail": fault}
             continue
         digest = hashlib.sha256(content).hexdigest()
-        if digest not in have:
+        if digest not in met and not _is_among(digest, have):
             try:
                 yield _decoded_row(digest, content, params)
             except decoding.MissingDecoderError as error:
                 # Said of the file and not of the bytes, so that it is tried again.
                 file |= {"reason": error.reason, "detail": error.detail}
                 continue
-            have.add(digest)
+            met.add(digest)
         file["content_sha256"] = digest
+
+
+def _is_among(digest: str, have: pa.StringArray) -> bool:
+    place = bisect_left(have, digest, key=lambda cell: cell.as_py())
+    return place < len(have) and have[place].as_py() == digest
 
 
 def _decoded_row(digest: str, content: bytes, params: AudioParams) -> dict[str, Any]:
@@ -315,20 +355,22 @@ def _decoded_row(digest: str, content: bytes, params: AudioParams) -> dict[str, 
         raise
     except decoding.UnusableClipError as error:
         return {"content_sha256": digest, "reason": error.reason, "detail": error.detail}
+    # Bytes and no view: pyarrow 25.0.1 never lets go of a memoryview that an array was made of.
     samples = recording.samples.astype("<i2", copy=False).tobytes()
-    row = asdict(recording) | {"samples": samples, "num_samples": len(recording.samples)}
-    return row | {"content_sha256": digest, "audio_sha256": hashlib.sha256(samples).hexdigest()}
+    return {name: getattr(recording, name) for name in _MEASURED} | {
+        "content_sha256": digest,
+        "audio_sha256": hashlib.sha256(samples).hexdigest(),
+        "num_samples": len(recording.samples),
+        "samples": samples,
+    }
 
 
 def shard_rows(store: Place) -> pd.DataFrame:
     """Read all columns but the samples of every shard, and where each recording's samples begin."""
-    columns = [name for name in SHARD_SCHEMA.names if name != "samples"]
-    parts = [pd.DataFrame(columns=[*columns, "shard", "first_sample"], dtype=object)]
-    for path in tables_in(store / "shards"):
-        part = read_table(path, columns=columns).to_pandas()
-        lengths = part["num_samples"].fillna(0).astype("int64")
-        parts.append(part.assign(shard=path.stem, first_sample=lengths.cumsum() - lengths))
-    return pd.concat(parts[1:] or parts, ignore_index=True)
+    schema = pa.schema([field for field in SHARD_SCHEMA if field.name != "samples"])
+    rows: pd.DataFrame = _stacked(store / "shards", schema, "shard").to_pandas()
+    lengths = rows["num_samples"].fillna(0).astype("int64")
+    return rows.assign(first_sample=lengths.groupby(rows["shard"]).cumsum() - lengths)
 
 
 def look_up(plan: StorePlan) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from audiocls.params import AudioParams
 
 TOUCHES = {"tempfile.mkstemp", "os.rename"}
 
-waveforms.SHARD_CLIPS, waveforms.ROW_GROUP_CLIPS = 3, 1
+waveforms.SHARD_CLIPS, waveforms.ROW_GROUP_BYTES = 3, 1
 
 
 def start(manifest: Path, workspace: Path, kill_at: int | None = None) -> int:

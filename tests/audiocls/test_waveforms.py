@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -463,3 +465,17 @@ def test_a_manifest_without_any_file_to_read_is_looked_up_too(fill, tmp_path):
     plan = fill([tmp_path / "gone.wav"])
     assert plan.shards == ()
     assert by_name(plan)["reason"].tolist() == ["missing"]
+
+
+def test_samples_are_let_go_once_they_are_written(tmp_path, write_tone, plan):
+    paths = [write_tone(tmp_path / "audio" / f"{hz}.wav", hz, seconds=3.0) for hz in range(300, 330)]
+    planned = plan(paths)
+    tracemalloc.start()
+    try:
+        for shard in planned.shards:
+            write_shard(shard, AUDIO)
+        gc.collect()
+        kept_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 1_000_000 < 30 * 3 * 16_000 * 2
