@@ -17,7 +17,8 @@ from fsspec.core import url_to_fs
 
 from audiocls.errors import StoreError, UserMistake
 from audiocls.params import AudioParams
-from audiocls.storage import is_uri, local_path, missing_drivers_named
+from audiocls.places import is_uri
+from audiocls.storage import local_path, missing_drivers_named
 
 # 8 channels of 64 bits at 192 kHz, or 64 channels of 32 bits at 48 kHz. No format is larger than what it holds.
 MAX_BYTES_PER_SECOND: Final = 8 * 8 * 192_000
