@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
+from audiocls.balance_params import Decoupled, EmbeddingBalance, Focal, Ldam, Oversample, Undersample, WeightedLoss
 from audiocls.errors import UserMistake
-from audiocls.params import DataParams, FolderData, HubData, PoolData, RunParams, SingleSource, TableData, WeightedLoss
+from audiocls.params import DataParams, FolderData, HubData, PoolData, RunParams, SingleSource, TableData
 from audiocls.storage import open_place
 
 Conflict = tuple[str, str]
@@ -144,8 +145,39 @@ def _config_fields_are_known(params: RunParams) -> Iterator[Conflict]:
 
 def _beta_belongs_to_effective_number(params: RunParams) -> Iterator[Conflict]:
     balance = params.balance
-    if isinstance(balance, WeightedLoss) and balance.beta is not None and balance.weighting != "effective_number":
+    if not isinstance(balance, WeightedLoss | Focal) or balance.beta is None:
+        return
+    if balance.weighting != "effective_number":
         yield "balance.beta", f"= {balance.beta}: only balance.weighting=effective_number has a beta"
+
+
+def _clips_of_a_class_are_said_once(params: RunParams) -> Iterator[Conflict]:
+    balance = params.balance
+    if not isinstance(balance, Oversample | Undersample | EmbeddingBalance | Decoupled):
+        return
+    if balance.counts is not None and balance.ratio is not None:
+        yield "balance.ratio", f"= {balance.ratio:g}: balance.counts says it already; leave out one of the two"
+
+
+def _smoothing_has_a_meaning(params: RunParams) -> Iterator[Conflict]:
+    smoothing = params.training.label_smoothing
+    if smoothing > 0 and isinstance(params.balance, Focal | Ldam):
+        yield (
+            "training.label_smoothing",
+            f"= {smoothing:g}: balance.method={params.balance.method} looks at the probability of the true class, and "
+            "a smoothed target has none; leave out one of the two",
+        )
+
+
+def _blends_have_a_trained_encoder(params: RunParams) -> Iterator[Conflict]:
+    balance = params.balance
+    if isinstance(balance, EmbeddingBalance) and params.model.pretrained is None:
+        yield (
+            "balance.method",
+            f"= {balance.method!r}: blends what a trained encoder makes of the clips, and model.pretrained is null. "
+            f"Name one there, or take {{method: decoupled, resampling: {balance.method}}}, which trains the encoder "
+            "first",
+        )
 
 
 def _restarts_belong_to_their_schedule(params: RunParams) -> Iterator[Conflict]:
@@ -187,6 +219,9 @@ _RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _config_leaves_labels_to_the_data,
     _config_fields_are_known,
     _beta_belongs_to_effective_number,
+    _clips_of_a_class_are_said_once,
+    _smoothing_has_a_meaning,
+    _blends_have_a_trained_encoder,
     _restarts_belong_to_their_schedule,
     _precision_is_the_devices,
     _device_is_there,

@@ -1,4 +1,4 @@
-"""Every parameter of a run: default, bound, unit and meaning, each in this one place.
+"""Every parameter of a run: default, bound, unit and meaning, each in this one place and in `balance_params`.
 
 `audiocls.params_file` reads them from YAML. `python -m audiocls.params` prints their JSON schema for editors.
 """
@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fsspec.utils import glob_translate
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validator
+from pydantic import Field, PlainValidator, field_validator
 from pydantic_core import PydanticCustomError
 
+from audiocls.balance_params import BalanceParams, NoBalance
 from audiocls.places import is_uri
+from audiocls.strict import Params
 
 _GROUPS = {"label", "group"}
 LocalPath = Annotated[Path, Field(strict=False)]
@@ -32,12 +34,6 @@ PathOrUri = Annotated[Path | str, PlainValidator(_path_or_uri, json_schema_input
 RAW_WAVEFORM_FAMILIES = ("wav2vec2", "hubert", "data2vec-audio", "wavlm")
 FAMILIES = ("logmel-resnet", *RAW_WAVEFORM_FAMILIES, "audio-spectrogram-transformer")
 Family = Literal["logmel-resnet", "wav2vec2", "hubert", "data2vec-audio", "wavlm", "audio-spectrogram-transformer"]
-
-
-class Params(BaseModel):
-    """Frozen, and refuses what it does not know: a misspelt key is an error, not a default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DataParams(Params):
@@ -260,39 +256,6 @@ class ModelParams(Params):
     )
 
 
-class NoBalance(Params):
-    """Train on the classes as they come."""
-
-    method: Literal["none"] = "none"
-
-
-class Oversample(Params):
-    """Repeat clips of the rarer classes until each class has as many as the most frequent one."""
-
-    method: Literal["oversample"]
-
-
-class Undersample(Params):
-    """Leave out clips of the frequent classes until each class has as many as the rarest one."""
-
-    method: Literal["undersample"]
-
-
-class WeightedLoss(Params):
-    """Weigh each class in the loss; the clips stay as they are."""
-
-    method: Literal["weighted_loss"]
-    weighting: Literal["inverse_frequency", "effective_number"] = Field(
-        "inverse_frequency", description="1 / count, or the effective number of Cui et al. 2019."
-    )
-    beta: float | None = Field(
-        None,
-        ge=0,
-        lt=1,
-        description="Of effective_number alone; null is 0.999. 0 weighs all alike, near 1 as 1 / count.",
-    )
-
-
 class TrainingParams(Params):
     """How the weights are fitted."""
 
@@ -387,7 +350,7 @@ class RunParams(Params):
     audio: AudioParams = AudioParams()
     split: SplitParams = SplitParams()
     model: ModelParams = ModelParams()
-    balance: Annotated[NoBalance | Oversample | Undersample | WeightedLoss, Field(discriminator="method")] = NoBalance()
+    balance: Annotated[BalanceParams, Field(discriminator="method")] = NoBalance()
     training: TrainingParams = TrainingParams()
     runner: RunnerParams = RunnerParams()
     tracking: TrackingParams = TrackingParams()

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import (
@@ -28,8 +29,11 @@ from transformers import (
 
 from audiocls.averaging import WeightAverage
 from audiocls.balance import Balanced
+from audiocls.balance.draws import EpochSampler
+from audiocls.balance_params import Resampled
 from audiocls.batches import ClipDataset, Collator
 from audiocls.features import map_features
+from audiocls.losses import TrainingLoss, build_loss
 from audiocls.mapped import MappedWaveforms
 from audiocls.metrics import summary_metrics
 from audiocls.models.families import build_model, no_progress_bars, save_model
@@ -110,7 +114,10 @@ def fit(
         preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
         callbacks=_callbacks(params.training, log),
         params=params.training,
-        class_weights=_weights_tensor(balanced.class_weights, labels),
+        loss=build_loss(
+            params.balance, balanced.counts_before, balanced.class_weights, labels, params.training.label_smoothing
+        ),
+        sampler=_sampler(table["label"].to_numpy()[rows], params),
     )
     trainer.remove_callback(PrinterCallback)
     interrupt = SaveOnInterrupt()
@@ -203,8 +210,14 @@ def _callbacks(params: TrainingParams, log: MetricLog) -> list[TrainerCallback]:
     return [MetricReporter(log), *stopping]
 
 
-def _weights_tensor(weights: dict[str, float] | None, labels: list[str]) -> Tensor | None:
-    return None if weights is None else torch.tensor([weights[name] for name in labels])
+def _sampler(labels: NDArray[np.object_], params: RunParams) -> EpochSampler | None:
+    """Return what draws the clips of each epoch, or None where each is seen once."""
+    if not isinstance(params.balance, Resampled):
+        return None
+    training = params.training
+    clips_per_step = training.batch_size * training.gradient_accumulation_steps
+    max_clips = None if training.max_steps is None else training.max_steps * clips_per_step
+    return EpochSampler(labels, params.balance, params.seed, epochs=training.epochs, max_clips=max_clips)
 
 
 def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
@@ -212,18 +225,21 @@ def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
 
 
 class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
-    """Trainer with a loss of our own: weighted by class, smoothed, and right under gradient accumulation."""
+    """Trainer with losses and draws of our own, right under gradient accumulation."""
 
     # Heads that take **kwargs make transformers 5.23 believe that the loss is divided by the number of accumulated
     # batches already, so that gradients come out that many times too large (eleven of twelve audio families). Our
     # loss is a plain mean over the batch, and this says so. Goes when Trainer asks the loss and not the signature.
     loss_is_scaled_for_ga = False
 
-    def __init__(self, *, params: TrainingParams, class_weights: Tensor | None, **kwargs: Any) -> None:
-        """Take Trainer's arguments, and weights of shape (num_classes,) whose mean over the clips is one."""
+    def __init__(
+        self, *, params: TrainingParams, loss: TrainingLoss, sampler: EpochSampler | None = None, **kwargs: Any
+    ) -> None:
+        """Take Trainer's arguments, the loss of training, and what draws the clips; None: each once an epoch."""
         super().__init__(**kwargs)
         self._params = params
-        self._class_weights = None if class_weights is None else class_weights.to(self.args.device)
+        self._loss = loss.to(self.args.device)
+        self._sampler = sampler
         self._average = None if params.ema_decay is None else WeightAverage(self.model, params.ema_decay)
         if self._average:
             self.add_callback(self._average)
@@ -233,6 +249,9 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no t
         chosen = choose_optimizer(self._params) or self.get_optimizer_cls_and_kwargs(self.args, self.model)
         self.optimizer_cls_and_kwargs = chosen[0], chosen[1] | {"params": parameter_groups(self.model, self._params)}
         return super().create_optimizer(model)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return super()._get_train_sampler(train_dataset) if self._sampler is None else self._sampler
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate the weights that will be kept: their average, where there is one."""
@@ -249,16 +268,12 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no t
     def compute_loss(
         self, model: PreTrainedModel, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
     ) -> Tensor | tuple[Tensor, Any]:
-        """Return the cross entropy: weighted and smoothed in training, plain in evaluation."""
+        """Return the balance method's loss in training, the plain cross entropy in evaluation."""
         targets = inputs.pop("labels")
         outputs = model(**inputs)
         logits = outputs.logits.float()
-        if model.training:
-            weight, smoothing = self._class_weights, self._params.label_smoothing
-        else:
-            weight, smoothing = None, 0.0
-        # reduction="mean" would divide by the weights of the batch, and drift with the batches' classes.
-        loss = F.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing, reduction="none").mean()
+        progress = self.state.global_step / max(1, self.state.max_steps)
+        loss = self._loss(logits, targets, progress) if model.training else F.cross_entropy(logits, targets)
         return (loss, outputs) if return_outputs else loss
 
 

@@ -114,6 +114,30 @@ def test_beta_belongs_to_the_effective_number():
     balance = {"method": "weighted_loss", "beta": 0.9}
     assert [key for key, _ in conflicts(balance=balance)] == ["balance.beta"]
     assert conflicts(balance=balance | {"weighting": "effective_number"}) == []
+    assert [key for key, _ in conflicts(balance={"method": "focal", "beta": 0.9})] == ["balance.beta"]
+    assert conflicts(balance={"method": "focal", "beta": 0.9, "weighting": "effective_number"}) == []
+
+
+@pytest.mark.parametrize("method", ["oversample", "undersample", "decoupled"])
+def test_the_clips_of_a_class_are_said_once(method):
+    balance = {"method": method, "ratio": 0.5, "counts": {"a": 3}}
+    assert [key for key, _ in conflicts(balance=balance)] == ["balance.ratio"]
+    assert conflicts(balance={"method": method, "counts": {"a": 3}}) == []
+
+
+@pytest.mark.parametrize(("method", "keys"), [("focal", 1), ("ldam", 1), ("logit_adjusted", 0), ("weighted_loss", 0)])
+def test_smoothed_targets_are_for_losses_in_which_they_mean_something(method, keys):
+    found = conflicts(balance={"method": method}, training={"label_smoothing": 0.1})
+    assert [key for key, _ in found] == ["training.label_smoothing"] * keys
+
+
+@pytest.mark.parametrize("method", ["smote", "borderline_smote", "adasyn", "smote_tomek", "smote_enn"])
+def test_blends_need_a_trained_encoder_and_decoupled_is_offered(method):
+    ((key, message),) = conflicts(balance={"method": method})
+    assert key == "balance.method"
+    assert f"{{method: decoupled, resampling: {method}}}" in message
+    assert conflicts(balance={"method": method}, model={"pretrained": "somewhere"}) == []
+    assert conflicts(balance={"method": "decoupled", "resampling": method}) == []
     assert conflicts(balance={"method": "weighted_loss"}) == []
 
 

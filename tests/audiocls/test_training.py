@@ -11,6 +11,7 @@ import torch
 from audiocls.balance import Balanced, balance
 from audiocls.corpus import collect_corpus
 from audiocls.evaluation import evaluate
+from audiocls.losses import CrossEntropy, TrainingLoss
 from audiocls.manifest import list_clips
 from audiocls.models.families import build_model, load_model
 from audiocls.params import FAMILIES, RunParams
@@ -101,13 +102,13 @@ def test_the_best_checkpoint_is_by_the_metric_asked_for(best_metric, prepared, t
     assert scores[model.best_step] == max(scores.values())
 
 
-def _trainer(params: RunParams, model, folder: Path, class_weights=None) -> ClassifierTrainer:
+def _trainer(params: RunParams, model, folder: Path, loss: TrainingLoss) -> ClassifierTrainer:
     return ClassifierTrainer(
         model=model,
         args=training_arguments(params.training, params.seed, folder / "checkpoints"),
         eval_dataset=[],
         params=params.training,
-        class_weights=class_weights,
+        loss=loss,
     )
 
 
@@ -161,7 +162,7 @@ def test_class_weights_and_smoothing_count_in_training_and_not_in_evaluation(ton
     params = run_params(tmp_path, tones, {"label_smoothing": 0.1})
     model = build_model(params.model, params.audio, ["a", "b", "c"])[0]
     weights = torch.tensor([3.0, 0.5, 0.5])
-    trainer = _trainer(params, model, tmp_path, weights)
+    trainer = _trainer(params, model, tmp_path, CrossEntropy(weights, 0.1))
     inputs = torch.randn(3, 4_800) * 0.1
     targets = torch.tensor([0, 1, 2])
     model.train()
