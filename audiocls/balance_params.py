@@ -132,7 +132,7 @@ class EmbeddingBalance(BlendParams, HeadParams):
     """Blend embeddings of a trained encoder, which stays as it is, and train the head on them."""
 
     method: Blending = Field(
-        description="Between clips of a class (Chawla et al. 2002), those of them near other classes (Han et al. 2005), "
+        description="Between clips of a class (Chawla et al. 2002), those near other classes (Han et al. 2005), "
         "more where those are near (He et al. 2008), or all, and then without pairs of neighbours of two classes "
         "(tomek) or clips whose neighbours are of others (enn; Batista et al. 2004)."
     )

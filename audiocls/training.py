@@ -30,12 +30,14 @@ from transformers import (
 from audiocls.averaging import WeightAverage
 from audiocls.balance import Balanced
 from audiocls.balance.draws import EpochSampler
-from audiocls.balance_params import Resampled
+from audiocls.balance.selection import check_training_only
+from audiocls.balance_params import EmbeddingBalance, Resampled
 from audiocls.batches import ClipDataset, Collator
 from audiocls.features import map_features
 from audiocls.losses import TrainingLoss, build_loss
 from audiocls.mapped import MappedWaveforms
 from audiocls.metrics import summary_metrics
+from audiocls.models.embeddings import head_layers
 from audiocls.models.families import build_model, no_progress_bars, save_model
 from audiocls.optimizers import TRAINER_NAMES, choose_optimizer, parameter_groups
 from audiocls.params import RunParams, TrainingParams
@@ -96,7 +98,10 @@ def fit(
     table = pd.read_parquet(split_clips)
     labels = class_names(table)
     model, extractor = build_model(params.model, params.audio, labels)
-    rows = pd.read_parquet(balanced.rows)["row"]
+    if isinstance(params.balance, EmbeddingBalance):
+        return _keep_encoder(model, extractor, params.training, folder / "model")
+    rows = pd.read_parquet(balanced.rows)["row"].to_numpy()
+    check_training_only(table, rows)
 
     def dataset(clips: pd.DataFrame, *, training: bool) -> ClipDataset:
         kept = None if features is None else map_features(features, clips, extractor, params.audio)
@@ -131,6 +136,21 @@ def fit(
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     save_model(model, extractor, folder / "model")
     return _describe(trainer, model, folder / "model")
+
+
+def _keep_encoder(model: PreTrainedModel, extractor: Any, params: TrainingParams, folder: Path) -> TrainedModel:
+    """Save the model as it is: its encoder stays, and `balance_head` gives it a head trained on embeddings."""
+    save_model(model, extractor, folder)
+    return TrainedModel(
+        folder=folder,
+        num_parameters=sum(p.numel() for p in model.parameters()),
+        num_trainable=sum(p.numel() for layer in head_layers(model) for p in layer.parameters()),
+        steps=0,
+        epochs=0.0,
+        best_step=0,
+        device=choose_device(params),
+        precision="fp32",
+    )
 
 
 def class_names(table: pd.DataFrame) -> list[str]:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from audiocls.balance_params import BalanceParams, Oversample, Progressive, Resampled, SquareRoot, Undersample
+from audiocls.balance_params import Oversample, Progressive, Resampled, SquareRoot, Undersample
 from audiocls.errors import BalanceError, name_some
 
-Labels = Sequence[str] | NDArray[np.object_]
+Labels = Sequence[str] | NDArray[np.object_] | NDArray[np.str_]
 
 
 def class_counts(labels: Labels) -> dict[str, int]:
@@ -178,8 +178,3 @@ class EpochSampler(Sampler[int]):
         progress = min(1.0, self._epoch / max(1, self._last))
         drawn = draw(self._labels, wanted_counts(self._counts, self._params, progress), rng)
         return iter(rng.permutation(drawn).tolist())
-
-
-def resamples(params: BalanceParams) -> bool:
-    """Say whether a method draws clips, so that an epoch is not each clip once."""
-    return isinstance(params, Resampled)
