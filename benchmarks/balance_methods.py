@@ -1,6 +1,8 @@
 """Ten balance methods with five seeds each on embeddings that are there already: how long all of it takes.
 
-    OMP_NUM_THREADS=2 python benchmarks/balance_methods.py
+    OMP_NUM_THREADS=1 python benchmarks/balance_methods.py
+
+One thread: where other work shares the cores, two that wait for each other took six times as long.
 
 The embeddings are drawn: 20 classes of long-tailed size, 100 : 1, around centres as far apart as the noise is wide, by
 speakers, who are the groups. So the scores say that the methods run, and not how they do on recordings.

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.balance.heads import LinearHead
-from audiocls.metrics import summary_metrics
 
 # Menon et al. search 0 to 2 or more, Kang et al. 0 to 1.
 ADJUSTMENT_TAUS = np.linspace(0, 2, 21)
@@ -47,7 +46,7 @@ def best_by_macro_f1(
 ) -> float:
     """Return the key of the head with the best macro-F1 on validation; among equals the smallest."""
     scores = {
-        key: summary_metrics(targets, head.logits(embeddings).argmax(axis=1))["f1_macro"] for key, head in heads.items()
+        key: _macro_f1(targets, head.logits(embeddings).argmax(axis=1), len(head.bias)) for key, head in heads.items()
     }
     return min(key for key, score in scores.items() if score >= max(scores.values()) - 1e-12)
 
@@ -112,6 +111,7 @@ def _running(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _macro_f1(targets: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int) -> float:
+    """Return what `summary_metrics` calls f1_macro, a hundred times faster."""
     right = np.bincount(targets[targets == predicted], minlength=num_classes)
     present = np.bincount(targets, minlength=num_classes)
     found = np.bincount(predicted, minlength=num_classes)
