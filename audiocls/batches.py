@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from audiocls.mapped import MappedWaveforms
 from audiocls.mapped_features import MappedFeatures
-from audiocls.models.families import model_inputs
+from audiocls.models.inputs import model_inputs
 from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 from audiocls.params import AudioParams
 

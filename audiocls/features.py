@@ -29,7 +29,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import transformers
-from transformers import ASTFeatureExtractor, AutoFeatureExtractor
+from transformers import (
+    ASTFeatureExtractor,
+    AutoFeatureExtractor,
+    SeamlessM4TFeatureExtractor,
+    WhisperFeatureExtractor,
+)
 from transformers.utils import is_speech_available
 
 from audiocls.atomic import replacing, write_table
@@ -37,7 +42,8 @@ from audiocls.batches import ClipDataset, cut_of, input_samples
 from audiocls.errors import StoreError
 from audiocls.mapped import MappedWaveforms
 from audiocls.mapped_features import CLIP_KEY, MappedFeatures, stored_features
-from audiocls.models.families import build_extractor, model_inputs
+from audiocls.models.families import build_extractor
+from audiocls.models.inputs import model_inputs
 from audiocls.params import AudioParams, RunParams
 
 logger = logging.getLogger(__name__)
@@ -48,7 +54,7 @@ ALGORITHM: Final = 1
 SHARD_CLIPS: Final = 128
 ROW_GROUP_CLIPS: Final = 32
 # Spectrograms in numpy, clip by clip: 24 to 156 clips a second, where raw-waveform extractors make thousands.
-SLOW_EXTRACTORS: Final = (ASTFeatureExtractor,)
+SLOW_EXTRACTORS: Final = (ASTFeatureExtractor, SeamlessM4TFeatureExtractor, WhisperFeatureExtractor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ from audiocls.features import map_features
 from audiocls.mapped import MappedWaveforms
 from audiocls.metrics import summary_metrics
 from audiocls.models.families import build_model, no_progress_bars, save_model
+from audiocls.models.freezing import frozen_modules, quieten
+from audiocls.models.lora import merge_lora
 from audiocls.optimizers import TRAINER_NAMES, choose_optimizer, parameter_groups
 from audiocls.params import RunParams, TrainingParams
 from audiocls.resumption import SaveOnInterrupt, last_checkpoint
@@ -122,8 +124,11 @@ def fit(
         logger.info("Going on from %s.", checkpoint.name)
     with no_progress_bars(), interrupt.listening():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trained = _describe(trainer, model, folder / "model")
+    if params.model.lora is not None:
+        merge_lora(model)
     save_model(model, extractor, folder / "model")
-    return _describe(trainer, model, folder / "model")
+    return trained
 
 
 def class_names(table: pd.DataFrame) -> list[str]:
@@ -146,6 +151,9 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         per_device_train_batch_size=params.batch_size,
         per_device_eval_batch_size=params.eval_batch_size,
         gradient_accumulation_steps=params.gradient_accumulation_steps,
+        activation_checkpointing=params.gradient_checkpointing,
+        # The reentrant kind gives no gradients where what comes into a layer needs none, as behind a frozen front end.
+        activation_checkpointing_kwargs={"use_reentrant": False},
         max_grad_norm=params.max_grad_norm,
         weight_decay=params.weight_decay,
         eval_strategy="epoch",
@@ -224,6 +232,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no t
         super().__init__(**kwargs)
         self._params = params
         self._class_weights = None if class_weights is None else class_weights.to(self.args.device)
+        self._frozen = frozen_modules(self.model)
         self._average = None if params.ema_decay is None else WeightAverage(self.model, params.ema_decay)
         if self._average:
             self.add_callback(self._average)
@@ -251,6 +260,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no t
     ) -> Tensor | tuple[Tensor, Any]:
         """Return the cross entropy: weighted and smoothed in training, plain in evaluation."""
         targets = inputs.pop("labels")
+        quieten(self._frozen)
         outputs = model(**inputs)
         logits = outputs.logits.float()
         if model.training:
