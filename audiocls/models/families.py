@@ -25,16 +25,18 @@ from audiocls.models.depth import parameter_depths
 from audiocls.models.freezing import freeze
 from audiocls.models.inputs import model_inputs as model_inputs
 from audiocls.models.lora import add_lora
-from audiocls.params import AudioParams, ModelParams
+from audiocls.params import AudioParams, Family, ModelParams
 
 
-def config_mistakes(family: str, config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def config_mistakes(family: Family, config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (key, message) for every field that the family's config does not have, or whose value it refuses."""
     config_class = CONFIG_MAPPING[family]
     known = {field.name for field in dataclasses.fields(config_class)}
     unknown = [name for name in config if name not in known]
     for name in unknown:
         yield f"model.config.{name}", f"= {config[name]!r}: {config_class.__name__} has no such field"
+    for name in (name for name in config if name in ADAPTERS[family].ignored_fields):
+        yield f"model.config.{name}", f"= {config[name]!r}: does nothing in the classifier of {family}; leave it out"
     try:
         config_class(**{name: value for name, value in config.items() if name in known})
     except (StrictDataclassError, ParamsError, ValueError, TypeError) as error:

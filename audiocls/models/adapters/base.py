@@ -25,6 +25,9 @@ class Adapter:
     can_checkpoint: ClassVar[bool] = True
     """Whether activations can be computed anew in the backward pass."""
 
+    ignored_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields that the config has and the classifier of transformers 5.23 does not look at: setting one is a mistake."""
+
     def fields(self, audio: AudioParams) -> dict[str, Any]:
         """Return the config's fields that follow from rate and length, unless `model.config` says them."""
         return {}

@@ -62,6 +62,16 @@ class Whisper(Adapter):
     """Whisper's encoder: one window in whole seconds, silence behind shorter clips, and no mask."""
 
     lora_targets = ("q_proj", "v_proj")
+    # SpecAugment stands in the model with the decoder, which the classifier is built without.
+    ignored_fields = (
+        "apply_spec_augment",
+        "mask_time_prob",
+        "mask_time_length",
+        "mask_time_min_masks",
+        "mask_feature_prob",
+        "mask_feature_length",
+        "mask_feature_min_masks",
+    )
 
     def fields(self, audio: AudioParams) -> dict[str, Any]:
         """Return the positions of a window of whole seconds, as its extractor knows no others."""
@@ -85,10 +95,6 @@ class Whisper(Adapter):
         return WhisperFeatureExtractor(
             feature_size=config.num_mel_bins, sampling_rate=audio.sample_rate_hz, chunk_length=seconds
         )
-
-    def num_frames(self, config: PreTrainedConfig, samples: int) -> int | None:
-        """Return the frames of the window, where SpecAugment is on."""
-        return config.max_source_positions * _WHISPER_STRIDE if config.apply_spec_augment else None
 
     def longest_samples(self, config: PreTrainedConfig, extractor: Any) -> int:
         """Return the window's length."""

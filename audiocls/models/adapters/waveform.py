@@ -79,6 +79,7 @@ class SEWD(LeakyWav2Vec2):
     """DeBERTa's attention, which names its projections otherwise."""
 
     lora_targets = ("query_proj", "value_proj")
+    ignored_fields = ("hidden_dropout",)  # `activation_dropout` is what its layers use
 
 
 class Conformer(LeakyWav2Vec2):
