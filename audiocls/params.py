@@ -223,9 +223,17 @@ class AudioParams(Params):
     silence_db: float = Field(
         -60.0, lt=0, description="Files whose peak stays below, relative to full scale, are quarantined as silent."
     )
-    max_seconds: float = Field(10.0, gt=0, le=600, description="Length of the model's input; longer clips are cut.")
+    max_seconds: float = Field(10.0, gt=0, le=600, description="Length of the model's input.")
     truncate: Literal["random", "head", "center"] = Field(
-        "random", description="Where a long clip is cut. random: anew in every epoch of training, center in evaluation."
+        "random",
+        description="Where training cuts a long clip. random: anew in every epoch. Evaluation scores all of it.",
+    )
+    window_overlap: float = Field(
+        0.5,
+        ge=0,
+        le=0.9,
+        description="Share of `max_seconds` by which the windows overlap in which validation and test score longer "
+        "clips; a clip's probabilities are the mean of its windows'.",
     )
     pad: Literal["zero", "repeat", "repeat_pad"] = Field(
         "zero",
@@ -233,9 +241,9 @@ class AudioParams(Params):
     )
     cache_features: Literal["auto", "never"] = Field(
         "auto",
-        description="auto: what a slow extractor makes of a clip (a spectrogram in numpy: the "
-        "audio-spectrogram-transformer's) is kept on the disk, unless the clip is cut at random. never: it is computed "
-        "anew in every epoch.",
+        description="auto: what a slow extractor makes of a clip (the spectrogram of audio-spectrogram-transformer, "
+        "whisper and wav2vec2-bert) is kept on the disk, unless the clip is cut at random. never: it is computed anew "
+        "in every epoch.",
     )
 
 

@@ -6,12 +6,14 @@ import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import (
@@ -38,6 +40,7 @@ from audiocls.models.lora import merge_lora
 from audiocls.optimizers import TRAINER_NAMES, choose_optimizer, parameter_groups
 from audiocls.params import RunParams, TrainingParams
 from audiocls.resumption import SaveOnInterrupt, last_checkpoint
+from audiocls.windows import CLIP, average_windows, cut_into_windows
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ MetricLog = Callable[[dict[str, float], int], None]
 """Takes metrics by name, and the optimizer step at which they were measured."""
 
 LOG_EVERY_STEPS: Final = 10
+_CLIP_LOSS: Final = "clip_loss"
 _SCHEDULES: Final = {
     "linear": "linear",
     "cosine": "cosine",
@@ -99,18 +103,21 @@ def fit(
     def dataset(clips: pd.DataFrame, *, training: bool) -> ClipDataset:
         kept = None if features is None else map_features(features, clips, extractor, params.audio)
         waveforms = MappedWaveforms(clips, store)
-        return ClipDataset(clips, waveforms, labels, params.audio, training=training, features=kept)
+        return ClipDataset(clips, waveforms, labels, params.audio, training=training, features=kept, seed=params.seed)
 
+    training_clips = dataset(table.iloc[rows], training=True)
+    # By windows, as the final evaluation: the checkpoint is chosen by what is reported of it.
+    windows = cut_into_windows(table[table["split"] == "validation"], params.audio)
     arguments = training_arguments(params.training, params.seed, folder / "checkpoints")
     trainer = ClassifierTrainer(
         model=model,
         args=arguments,
         data_collator=Collator(extractor, params.audio),
-        train_dataset=dataset(table.iloc[rows], training=True),
-        eval_dataset=dataset(table[table["split"] == "validation"], training=False),
-        compute_metrics=_validation_metrics,
+        train_dataset=training_clips,
+        eval_dataset=dataset(windows, training=False),
+        compute_metrics=partial(_validation_metrics, windows[CLIP].to_numpy(np.int64)),
         preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
-        callbacks=_callbacks(params.training, log),
+        callbacks=[EpochTeller(training_clips), *_callbacks(params.training, log)],
         params=params.training,
         class_weights=_weights_tensor(balanced.class_weights, labels),
     )
@@ -215,8 +222,12 @@ def _weights_tensor(weights: dict[str, float] | None, labels: list[str]) -> Tens
     return None if weights is None else torch.tensor([weights[name] for name in labels])
 
 
-def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    return summary_metrics(np.asarray(prediction.label_ids), np.asarray(prediction.predictions).argmax(axis=-1))
+def _validation_metrics(clip: NDArray[np.int64], prediction: EvalPrediction) -> dict[str, float]:
+    """Score clips, of whose windows the prediction is."""
+    logits = average_windows(np.asarray(prediction.predictions), clip)
+    targets = np.asarray(prediction.label_ids)[np.unique(clip, return_index=True)[1]]
+    loss = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))
+    return summary_metrics(targets, logits.argmax(axis=-1)) | {_CLIP_LOSS: float(loss)}
 
 
 class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
@@ -249,6 +260,13 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no t
             scores: dict[str, float] = super().evaluate(*args, **kwargs)
         return scores
 
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Take the loss of whole clips for the mean over their windows, which Trainer computes."""
+        output = super().evaluation_loop(*args, **kwargs)
+        if f"eval_{_CLIP_LOSS}" in output.metrics:
+            output.metrics["eval_loss"] = output.metrics.pop(f"eval_{_CLIP_LOSS}")
+        return output
+
     def _load_best_model(self) -> None:
         super()._load_best_model()
         if self._average:
@@ -270,6 +288,17 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no t
         # reduction="mean" would divide by the weights of the batch, and drift with the batches' classes.
         loss = F.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing, reduction="none").mean()
         return (loss, outputs) if return_outputs else loss
+
+
+class EpochTeller(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+    """Tells the training clips the epoch, by which their random cuts are drawn."""
+
+    def __init__(self, clips: ClipDataset) -> None:
+        self._clips = clips
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Set the epoch, also where it is gone on with in its middle, 2.4 being in the third."""
+        self._clips.set_epoch(int((state.epoch or 0.0) + 1e-6))
 
 
 class MetricReporter(TrainerCallback):  # type: ignore[misc]  # transformers has no types
