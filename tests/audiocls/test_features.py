@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+from transformers import AutoFeatureExtractor
 
 from audiocls.balance import balance
 from audiocls.batches import ClipDataset, Collator
@@ -142,8 +143,18 @@ def test_clips_that_training_cuts_at_random_are_computed_and_the_others_read(pre
 
 
 @pytest.mark.parametrize("family", SLOW_FAMILIES)
-def test_training_and_scores_are_the_same_and_the_saved_extractor_opens_the_store(family, prepared, fill, tmp_path):
-    params = run_params(tmp_path, family, truncate="random")
+def test_every_slow_extractor_reads_back_what_it_wrote_saved_and_loaded_too(family, prepared, fill, tmp_path):
+    params = run_params(tmp_path, family)
+    store = fill(params).store
+    without = batches(prepared, params, None, training=False)
+    assert_same_batches(batches(prepared, params, store, training=False), without)
+    build_extractor(params.model, params.audio).save_pretrained(tmp_path / "saved")
+    table = pd.read_parquet(prepared[0]).query("split == 'train'")
+    map_features(store, table, AutoFeatureExtractor.from_pretrained(tmp_path / "saved"), params.audio)
+
+
+def test_training_and_scores_are_the_same_and_the_saved_extractor_opens_the_store(prepared, fill, tmp_path):
+    params = run_params(tmp_path, truncate="random")
     splits, balanced, waveforms = prepared
     store = fill(params).store
     results = []

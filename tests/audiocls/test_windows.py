@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiocls.corpus import collect_corpus
@@ -22,6 +22,7 @@ def clips_of(lengths: list[int]) -> pd.DataFrame:
     return pd.DataFrame({"first_sample": first, "num_samples": lengths, "audio_sha256": hashes})
 
 
+@settings(max_examples=30)
 @given(
     lengths=st.lists(st.integers(1, 20_000), min_size=1, max_size=5),
     overlap=st.floats(0, 0.9),
@@ -49,6 +50,7 @@ def test_a_clip_that_fits_is_its_own_window_under_its_own_hash():
     assert windows["audio_sha256"].iloc[1:-1].tolist() == [f"sha1:{680 * i}" for i in range(6)]
 
 
+@settings(max_examples=50)
 @given(counts=st.lists(st.integers(1, 4), min_size=1, max_size=6), seed=st.integers(0, 99))
 def test_a_clips_probabilities_are_the_mean_of_its_windows(counts, seed):
     logits = np.random.default_rng(seed).normal(0, 30, (sum(counts), 3)).astype(np.float32)

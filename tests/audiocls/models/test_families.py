@@ -105,12 +105,14 @@ def test_freezing_the_feature_encoder_leaves_the_transformer_to_train(family):
     assert all("feature_extractor" in name for name in frozen)
 
 
+@pytest.mark.parametrize("family", ["wav2vec2", "whisper"], indirect=True)
 def test_a_checkpoint_of_another_family_is_refused(checkpoint, family):
     other = "wavlm" if family != "wavlm" else "hubert"
     with pytest.raises(ParamsError, match=f"is a {family}, and model"):
         build_model(ModelParams(family=other, pretrained=str(checkpoint)), AUDIO, LABELS)
 
 
+@pytest.mark.parametrize("family", ["wav2vec2", "whisper"], indirect=True)
 def test_a_checkpoint_of_another_rate_is_refused(checkpoint, family):
     with pytest.raises(ParamsError, match=r"set audio\.sample_rate_hz=16000"):
         build_model(ModelParams(family=family, pretrained=str(checkpoint)), AudioParams(sample_rate_hz=8_000), LABELS)
