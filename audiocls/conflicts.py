@@ -8,7 +8,16 @@ from importlib.util import find_spec
 
 from audiocls.balance_params import Decoupled, EmbeddingBalance, Focal, Ldam, Oversample, Undersample, WeightedLoss
 from audiocls.errors import UserMistake
-from audiocls.params import DataParams, FolderData, HubData, PoolData, RunParams, SingleSource, TableData
+from audiocls.params import (
+    RAW_WAVEFORM_FAMILIES,
+    DataParams,
+    FolderData,
+    HubData,
+    PoolData,
+    RunParams,
+    SingleSource,
+    TableData,
+)
 from audiocls.storage import open_place
 
 Conflict = tuple[str, str]
@@ -118,12 +127,38 @@ def _runner_reaches_what_it_needs(params: RunParams) -> Iterator[Conflict]:
 
 
 def _family_has_what_is_frozen(params: RunParams) -> Iterator[Conflict]:
-    family = params.model.family
-    if params.model.freeze == "feature_encoder" and family in ("logmel-resnet", "audio-spectrogram-transformer"):
+    model = params.model
+    if model.freeze == "feature_encoder" and model.family not in RAW_WAVEFORM_FAMILIES:
         yield (
             "model.freeze",
-            f"= 'feature_encoder': model.family={family} has no convolutional front end of its own; "
-            "use encoder to train the head alone, or none",
+            f"= 'feature_encoder': model.family={model.family} has no convolutional front end of its own; "
+            "use encoder to train the head alone, freeze_layers to train the upper layers, or none",
+        )
+    if model.freeze != "none" and model.freeze_layers is not None:
+        yield (
+            "model.freeze_layers",
+            f"= {model.freeze_layers}: freezes what is below the layers too; leave out model.freeze={model.freeze}",
+        )
+
+
+def _lora_has_what_it_adapts(params: RunParams) -> Iterator[Conflict]:
+    model = params.model
+    if model.lora is None:
+        return
+    if model.family == "logmel-resnet":
+        yield "model.lora", "= ...: model.family=logmel-resnet is small and has no attention; train all of it"
+    elif find_spec("peft") is None:
+        yield "model.lora", "= ...: needs pip install 'audiocls[lora]'"
+    for key, value in (("freeze", model.freeze), ("freeze_layers", model.freeze_layers)):
+        if value not in ("none", None):
+            yield f"model.{key}", f"= {value!r}: model.lora freezes the whole encoder already; leave out one of them"
+
+
+def _family_can_checkpoint(params: RunParams) -> Iterator[Conflict]:
+    if params.training.gradient_checkpointing and params.model.family == "logmel-resnet":
+        yield (
+            "training.gradient_checkpointing",
+            "= True: the batch norms of model.family=logmel-resnet would count every batch twice; leave it out",
         )
 
 
@@ -216,6 +251,8 @@ _RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _store_has_a_driver,
     _runner_reaches_what_it_needs,
     _family_has_what_is_frozen,
+    _lora_has_what_it_adapts,
+    _family_can_checkpoint,
     _config_leaves_labels_to_the_data,
     _config_fields_are_known,
     _beta_belongs_to_effective_number,

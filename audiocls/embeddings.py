@@ -51,7 +51,7 @@ def embed_clips(
     Args:
         model: On the device that computes them.
         extractor: Its feature extractor.
-        clips: Rows of the clips table; they are cut as in evaluation.
+        clips: Rows of the clips table; of one longer than the model's input, the middle is what is embedded.
         waveforms: The waveform store.
         params: The whole run's.
         features: The feature store, where there is one.

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,9 +40,12 @@ from audiocls.mapped import MappedWaveforms
 from audiocls.metrics import summary_metrics
 from audiocls.models.embeddings import head_layers
 from audiocls.models.families import build_model, no_progress_bars, save_model
+from audiocls.models.freezing import frozen_modules, quieten
+from audiocls.models.lora import merge_lora
 from audiocls.optimizers import TRAINER_NAMES, choose_optimizer, parameter_groups
 from audiocls.params import RunParams, TrainingParams
 from audiocls.resumption import SaveOnInterrupt, last_checkpoint
+from audiocls.windows import CLIP, average_windows, cut_into_windows
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +53,7 @@ MetricLog = Callable[[dict[str, float], int], None]
 """Takes metrics by name, and the optimizer step at which they were measured."""
 
 LOG_EVERY_STEPS: Final = 10
+_CLIP_LOSS: Final = "clip_loss"
 _SCHEDULES: Final = {
     "linear": "linear",
     "cosine": "cosine",
@@ -99,25 +104,28 @@ def fit(
     labels = class_names(table)
     model, extractor = build_model(params.model, params.audio, labels)
     if isinstance(params.balance, EmbeddingBalance):
-        return _keep_encoder(model, extractor, params.training, folder / "model")
+        return _keep_encoder(model, extractor, params, folder / "model")
     rows = pd.read_parquet(balanced.rows)["row"].to_numpy()
     check_training_only(table, rows)
 
     def dataset(clips: pd.DataFrame, *, training: bool) -> ClipDataset:
         kept = None if features is None else map_features(features, clips, extractor, params.audio)
         waveforms = MappedWaveforms(clips, store)
-        return ClipDataset(clips, waveforms, labels, params.audio, training=training, features=kept)
+        return ClipDataset(clips, waveforms, labels, params.audio, training=training, features=kept, seed=params.seed)
 
+    training_clips = dataset(table.iloc[rows], training=True)
+    # By windows, as the final evaluation: the checkpoint is chosen by what is reported of it.
+    windows = cut_into_windows(table[table["split"] == "validation"], params.audio)
     arguments = training_arguments(params.training, params.seed, folder / "checkpoints")
     trainer = ClassifierTrainer(
         model=model,
         args=arguments,
         data_collator=Collator(extractor, params.audio),
-        train_dataset=dataset(table.iloc[rows], training=True),
-        eval_dataset=dataset(table[table["split"] == "validation"], training=False),
-        compute_metrics=_validation_metrics,
+        train_dataset=training_clips,
+        eval_dataset=dataset(windows, training=False),
+        compute_metrics=partial(_validation_metrics, windows[CLIP].to_numpy(np.int64)),
         preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
-        callbacks=_callbacks(params.training, log),
+        callbacks=[EpochTeller(training_clips), *_callbacks(params.training, log)],
         params=params.training,
         loss=build_loss(
             params.balance, balanced.counts_before, balanced.class_weights, labels, params.training.label_smoothing
@@ -134,12 +142,17 @@ def fit(
         logger.info("Going on from %s.", checkpoint.name)
     with no_progress_bars(), interrupt.listening():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trained = _describe(trainer, model, folder / "model")
+    if params.model.lora is not None:
+        merge_lora(model)
     save_model(model, extractor, folder / "model")
-    return _describe(trainer, model, folder / "model")
+    return trained
 
 
-def _keep_encoder(model: PreTrainedModel, extractor: Any, params: TrainingParams, folder: Path) -> TrainedModel:
+def _keep_encoder(model: PreTrainedModel, extractor: Any, params: RunParams, folder: Path) -> TrainedModel:
     """Save the model as it is: its encoder stays, and `balance_head` gives it a head trained on embeddings."""
+    if params.model.lora is not None:
+        merge_lora(model)  # it has learnt nothing, and adds nothing
     save_model(model, extractor, folder)
     return TrainedModel(
         folder=folder,
@@ -148,7 +161,7 @@ def _keep_encoder(model: PreTrainedModel, extractor: Any, params: TrainingParams
         steps=0,
         epochs=0.0,
         best_step=0,
-        device=choose_device(params),
+        device=choose_device(params.training),
         precision="fp32",
     )
 
@@ -173,6 +186,9 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         per_device_train_batch_size=params.batch_size,
         per_device_eval_batch_size=params.eval_batch_size,
         gradient_accumulation_steps=params.gradient_accumulation_steps,
+        activation_checkpointing=params.gradient_checkpointing,
+        # The reentrant kind gives no gradients where what comes into a layer needs none, as behind a frozen front end.
+        activation_checkpointing_kwargs={"use_reentrant": False},
         max_grad_norm=params.max_grad_norm,
         weight_decay=params.weight_decay,
         eval_strategy="epoch",
@@ -240,8 +256,12 @@ def _sampler(labels: NDArray[np.object_], params: RunParams) -> EpochSampler | N
     return EpochSampler(labels, params.balance, params.seed, epochs=training.epochs, max_clips=max_clips)
 
 
-def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    return summary_metrics(np.asarray(prediction.label_ids), np.asarray(prediction.predictions).argmax(axis=-1))
+def _validation_metrics(clip: NDArray[np.int64], prediction: EvalPrediction) -> dict[str, float]:
+    """Score clips, of whose windows the prediction is."""
+    logits = average_windows(np.asarray(prediction.predictions), clip)
+    targets = np.asarray(prediction.label_ids)[np.unique(clip, return_index=True)[1]]
+    loss = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))
+    return summary_metrics(targets, logits.argmax(axis=-1)) | {_CLIP_LOSS: float(loss)}
 
 
 class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
@@ -260,6 +280,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no t
         self._params = params
         self._loss = loss.to(self.args.device)
         self._sampler = sampler
+        self._frozen = frozen_modules(self.model)
         self._average = None if params.ema_decay is None else WeightAverage(self.model, params.ema_decay)
         if self._average:
             self.add_callback(self._average)
@@ -279,6 +300,13 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no t
             scores: dict[str, float] = super().evaluate(*args, **kwargs)
         return scores
 
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Take the loss of whole clips for the mean over their windows, which Trainer computes."""
+        output = super().evaluation_loop(*args, **kwargs)
+        if f"eval_{_CLIP_LOSS}" in output.metrics:
+            output.metrics["eval_loss"] = output.metrics.pop(f"eval_{_CLIP_LOSS}")
+        return output
+
     def _load_best_model(self) -> None:
         super()._load_best_model()
         if self._average:
@@ -290,11 +318,23 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no t
     ) -> Tensor | tuple[Tensor, Any]:
         """Return the balance method's loss in training, the plain cross entropy in evaluation."""
         targets = inputs.pop("labels")
+        quieten(self._frozen)
         outputs = model(**inputs)
         logits = outputs.logits.float()
         progress = self.state.global_step / max(1, self.state.max_steps)
         loss = self._loss(logits, targets, progress) if model.training else F.cross_entropy(logits, targets)
         return (loss, outputs) if return_outputs else loss
+
+
+class EpochTeller(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+    """Tells the training clips the epoch, by which their random cuts are drawn."""
+
+    def __init__(self, clips: ClipDataset) -> None:
+        self._clips = clips
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Set the epoch, also where it is gone on with in its middle, 2.4 being in the third."""
+        self._clips.set_epoch(int((state.epoch or 0.0) + 1e-6))
 
 
 class MetricReporter(TrainerCallback):  # type: ignore[misc]  # transformers has no types

@@ -7,7 +7,7 @@ looked at.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from audiocls.models.families import load_model, save_model
 from audiocls.params import RunParams
 from audiocls.plots import draw_embeddings
 from audiocls.training import choose_device
+from audiocls.windows import CLIP, average_windows, cut_into_windows
 
 # More points hide each other.
 _DRAWN_ROWS = 4_000
@@ -112,7 +113,13 @@ def balance_head(
         changed = _report_rows(made, standing, training, clips, balanced, folder / "balance")
     else:
         targets = validation["label"].map(model.config.label2id).to_numpy(np.int64)
-        made = _changed_head(params.balance, head_of(model), counts, embed(validation), targets, labels)
+        windows = cut_into_windows(validation, params.audio)
+        embeddings, clip = embed(windows), windows[CLIP].to_numpy(np.int64)
+
+        def score(head: LinearHead) -> NDArray[np.float32]:
+            return average_windows(head.logits(embeddings), clip)
+
+        made = _changed_head(params.balance, head_of(model), counts, score, targets, labels)
         changed = balanced
     _write(model, extractor, made.head, model_folder)
     with replacing(folder / "balance" / "head.json") as part:
@@ -135,21 +142,21 @@ def _changed_head(
     params: AfterTraining,
     head: LinearHead,
     counts: NDArray[np.int64],
-    embeddings: NDArray[np.float32],
+    score: Callable[[LinearHead], NDArray[np.float32]],
     targets: NDArray[np.int64],
     labels: Sequence[str],
 ) -> _Head:
-    """Change a head by what does best on the embeddings, (num_clips, dim), of validation."""
+    """Change a head by what does best on validation, of whose clips `score` gives a head's logits."""
     match params:
         case PostHocLogitAdjustment():
             heads = {float(t): adjusted(head, counts, float(t)) for t in _taus(params.tau, ADJUSTMENT_TAUS)}
         case TauNorm():
             heads = {float(t): tau_normalised(head, float(t)) for t in _taus(params.tau, NORM_TAUS)}
         case ClassThresholds():
-            offsets = fit_offsets(head.logits(embeddings), targets)
+            offsets = fit_offsets(score(head), targets)
             said = {"offsets": dict(zip(labels, offsets.tolist(), strict=True))}
             return _Head(LinearHead(head.weight, head.bias + offsets), said)
-    tau = best_by_macro_f1(heads, embeddings, targets)
+    tau = best_by_macro_f1({tau: score(changed) for tau, changed in heads.items()}, targets)
     return _Head(heads[tau], {"tau": tau, "chosen_on": "validation" if params.tau is None else "params"})
 
 

@@ -135,7 +135,7 @@ def _fitted(
         heads = {float(tau): tau_normalised(plain, float(tau)) for tau in NORM_TAUS}
     else:
         heads = {float(tau): adjusted(plain, counts, float(tau)) for tau in ADJUSTMENT_TAUS}
-    return heads[best_by_macro_f1(heads, embeddings, targets)]
+    return heads[best_by_macro_f1({tau: head.logits(embeddings) for tau, head in heads.items()}, targets)]
 
 
 def compare_scores(logits: dict[str, list[Floats]], clips: Clips, counts: NDArray[np.int64], seed: int) -> pd.DataFrame:

@@ -12,6 +12,8 @@ ADJUSTMENT_TAUS = np.linspace(0, 2, 21)
 NORM_TAUS = np.linspace(0, 1, 11)
 _MOST_ROUNDS = 20
 
+Logits = NDArray[np.float64] | NDArray[np.float32]
+
 
 def adjusted(head: LinearHead, counts: NDArray[np.int64], tau: float) -> LinearHead:
     """Take `tau * log(share)` off the logits.
@@ -41,17 +43,13 @@ def tau_normalised(head: LinearHead, tau: float) -> LinearHead:
     return LinearHead(head.weight * (scaled / norms * norms.mean() / scaled.mean())[:, None], np.zeros_like(head.bias))
 
 
-def best_by_macro_f1(
-    heads: dict[float, LinearHead], embeddings: NDArray[np.float32], targets: NDArray[np.int64]
-) -> float:
-    """Return the key of the head with the best macro-F1 on validation; among equals the smallest."""
-    scores = {
-        key: _macro_f1(targets, head.logits(embeddings).argmax(axis=1), len(head.bias)) for key, head in heads.items()
-    }
+def best_by_macro_f1(logits: dict[float, Logits], targets: NDArray[np.int64]) -> float:
+    """Return the key of the logits, (num_clips, num_classes), with the best macro-F1; among equals the smallest."""
+    scores = {key: _macro_f1(targets, found.argmax(axis=1), found.shape[1]) for key, found in logits.items()}
     return min(key for key, score in scores.items() if score >= max(scores.values()) - 1e-12)
 
 
-def fit_offsets(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+def fit_offsets(logits: Logits, targets: NDArray[np.int64]) -> NDArray[np.float64]:
     """Find what to add to each class's logit for the best macro-F1, a class at a time until none gains any more.
 
     It equals thresholds of the classes' probabilities relative to each other, and the prediction stays one class.
@@ -78,7 +76,7 @@ def fit_offsets(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> NDAr
     return offsets
 
 
-def _best_offset(logits: NDArray[np.float64], targets: NDArray[np.int64], index: int) -> tuple[float, float]:
+def _best_offset(logits: Logits, targets: NDArray[np.int64], index: int) -> tuple[float, float]:
     """Return what to add to one class's logit, halfway between clips, and the macro-F1 that it makes."""
     others = np.delete(logits, index, axis=1)
     rivals = others.argmax(axis=1)

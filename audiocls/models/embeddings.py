@@ -48,7 +48,7 @@ def apply_head(model: PreTrainedModel, embeddings: Tensor) -> Tensor:
 def _passing_through(layer: nn.Module) -> Iterator[None]:
     """Let a layer return its input, so that the model's own code does the pooling, its masks and all."""
     # The forward of the instance, and not a hook: the classifier would first be given what the projector was given.
-    layer.forward = lambda inputs: inputs  # type: ignore[method-assign]
+    layer.forward = lambda inputs: inputs
     try:
         yield
     finally:

@@ -215,3 +215,34 @@ def test_what_only_a_gpu_has_is_refused_on_the_cpu(setting, value):
     ((key, message),) = conflicts(training={setting: value, "device": "cpu"})
     assert key == f"training.{setting}"
     assert "GPU" in message
+
+
+@pytest.mark.parametrize(
+    ("model", "keys"),
+    [
+        ({"family": "whisper", "freeze_layers": 3}, []),
+        ({"family": "wav2vec2", "freeze_layers": 0, "freeze": "feature_encoder"}, ["model.freeze_layers"]),
+        ({"family": "sew-d", "freeze": "feature_encoder"}, []),
+        ({"family": "wav2vec2-bert", "freeze": "feature_encoder"}, ["model.freeze"]),
+        ({"family": "whisper", "freeze": "feature_encoder"}, ["model.freeze"]),
+        ({"family": "logmel-resnet", "lora": {}}, ["model.lora"]),
+        ({"family": "wavlm", "lora": {}, "freeze": "encoder"}, ["model.freeze"]),
+        ({"family": "wavlm", "lora": {}, "freeze_layers": 1}, ["model.freeze_layers"]),
+    ],
+)  # fmt: skip
+def test_what_is_frozen_is_there_and_is_said_once(model, keys):
+    pytest.importorskip("peft", reason="the extra lora is not installed")
+    assert [key for key, _ in conflicts(model=model)] == keys
+
+
+def test_lora_without_peft_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("audiocls.conflicts.find_spec", lambda name: None)
+    assert conflicts(model={"family": "wavlm", "lora": {}}) == [
+        ("model.lora", "= ...: needs pip install 'audiocls[lora]'")
+    ]
+
+
+@pytest.mark.parametrize(("family", "allowed"), [("wav2vec2", True), ("logmel-resnet", False)])
+def test_batch_norms_are_not_run_twice(family, allowed):
+    found = conflicts(model={"family": family}, training={"gradient_checkpointing": True})
+    assert [key for key, _ in found] == ([] if allowed else ["training.gradient_checkpointing"])

@@ -34,9 +34,9 @@ def prepared(tones, tmp_path_factory):
         {
             "workspace": str(workspace),
             "data": {"source": "folder", "path": str(tones), "group_by": "file"},
-            "audio": {"max_seconds": 0.3},
+            "audio": {"max_seconds": 0.4},  # no clip is longer, so that each is one window
             "model": {"config": {"channels": [4, 8]}},
-            "training": {"batch_size": 8, "learning_rate": 1.0e-2, "epochs": 3},
+            "training": {"batch_size": 8, "learning_rate": 1.0e-2, "epochs": 6},
         }
     )
     manifest = list_clips(params.data, workspace)
