@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from audiocls.mapped import MappedWaveforms
 from audiocls.mapped_features import MappedFeatures
-from audiocls.models.families import model_inputs
+from audiocls.models.inputs import model_inputs
 from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 from audiocls.params import AudioParams
 
@@ -58,6 +58,7 @@ class ClipDataset(Dataset[Example]):
         *,
         training: bool,
         features: MappedFeatures | None = None,
+        seed: int = 0,
     ) -> None:
         """Serve the rows of `clips`.
 
@@ -69,6 +70,7 @@ class ClipDataset(Dataset[Example]):
             training: Cut at random places where `audio.truncate` says so; otherwise the cut is the same every time.
             features: Features of the same clips in the same order, where the extractor is slow: those that
                 it has are served in the place of the waveforms.
+            seed: Of the random cuts; those of one epoch depend on nothing else.
         """
         index = {name: i for i, name in enumerate(labels)}
         self.targets = clips["label"].map(index).to_numpy(np.int64)
@@ -77,6 +79,17 @@ class ClipDataset(Dataset[Example]):
         self._pad = audio.pad
         self._truncate = cut_of(audio, training=training)
         self._features = features
+        self._seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw where the clips are cut in this epoch, each by its row.
+
+        For the whole epoch at once, and from no generator that batches share: a training that goes on in the middle of
+        an epoch, or reads ahead, or in another process, finds the same cuts.
+        """
+        if self._truncate == "random":
+            self._places = np.random.default_rng([self._seed, epoch]).random(len(self), np.float32)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -113,7 +126,11 @@ class ClipDataset(Dataset[Example]):
 
     def _start(self, index: int) -> int:
         surplus = int(self._waveforms.num_samples[index]) - self._samples
-        return _cut(surplus, self._truncate) if surplus > 0 else 0
+        if surplus <= 0 or self._truncate == "head":
+            return 0
+        if self._truncate == "center":
+            return surplus // 2
+        return min(int(float(self._places[index]) * (surplus + 1)), surplus)
 
 
 def input_samples(audio: AudioParams) -> int:
@@ -124,18 +141,6 @@ def input_samples(audio: AudioParams) -> int:
 def cut_of(audio: AudioParams, *, training: bool) -> Literal["random", "head", "center"]:
     """Return where long clips are cut: in evaluation at the same place every time."""
     return audio.truncate if training or audio.truncate != "random" else "center"
-
-
-def _cut(surplus: int, truncate: Literal["random", "head", "center"]) -> int:
-    """Return the first sample to keep where `surplus` samples are too many."""
-    match truncate:
-        case "random":
-            # torch's generator, because Trainer seeds it, and restores it when training is resumed.
-            return int(torch.randint(surplus + 1, ()))
-        case "head":
-            return 0
-        case "center":
-            return surplus // 2
 
 
 def fill(

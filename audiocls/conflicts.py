@@ -6,8 +6,27 @@ import re
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
+from audiocls.balance_params import (
+    Decoupled,
+    EmbeddingBalance,
+    Focal,
+    Ldam,
+    Oversample,
+    Resampled,
+    Undersample,
+    WeightedLoss,
+)
 from audiocls.errors import UserMistake
-from audiocls.params import DataParams, FolderData, HubData, PoolData, RunParams, SingleSource, TableData, WeightedLoss
+from audiocls.params import (
+    RAW_WAVEFORM_FAMILIES,
+    DataParams,
+    FolderData,
+    HubData,
+    PoolData,
+    RunParams,
+    SingleSource,
+    TableData,
+)
 from audiocls.storage import open_place
 
 Conflict = tuple[str, str]
@@ -117,12 +136,38 @@ def _runner_reaches_what_it_needs(params: RunParams) -> Iterator[Conflict]:
 
 
 def _family_has_what_is_frozen(params: RunParams) -> Iterator[Conflict]:
-    family = params.model.family
-    if params.model.freeze == "feature_encoder" and family in ("logmel-resnet", "audio-spectrogram-transformer"):
+    model = params.model
+    if model.freeze == "feature_encoder" and model.family not in RAW_WAVEFORM_FAMILIES:
         yield (
             "model.freeze",
-            f"= 'feature_encoder': model.family={family} has no convolutional front end of its own; "
-            "use encoder to train the head alone, or none",
+            f"= 'feature_encoder': model.family={model.family} has no convolutional front end of its own; "
+            "use encoder to train the head alone, freeze_layers to train the upper layers, or none",
+        )
+    if model.freeze != "none" and model.freeze_layers is not None:
+        yield (
+            "model.freeze_layers",
+            f"= {model.freeze_layers}: freezes what is below the layers too; leave out model.freeze={model.freeze}",
+        )
+
+
+def _lora_has_what_it_adapts(params: RunParams) -> Iterator[Conflict]:
+    model = params.model
+    if model.lora is None:
+        return
+    if model.family == "logmel-resnet":
+        yield "model.lora", "= ...: model.family=logmel-resnet is small and has no attention; train all of it"
+    elif find_spec("peft") is None:
+        yield "model.lora", "= ...: needs pip install 'audiocls[lora]'"
+    for key, value in (("freeze", model.freeze), ("freeze_layers", model.freeze_layers)):
+        if value not in ("none", None):
+            yield f"model.{key}", f"= {value!r}: model.lora freezes the whole encoder already; leave out one of them"
+
+
+def _family_can_checkpoint(params: RunParams) -> Iterator[Conflict]:
+    if params.training.gradient_checkpointing and params.model.family == "logmel-resnet":
+        yield (
+            "training.gradient_checkpointing",
+            "= True: the batch norms of model.family=logmel-resnet would count every batch twice; leave it out",
         )
 
 
@@ -180,8 +225,54 @@ def _batches_of_one_length_need_no_groups(params: RunParams) -> Iterator[Conflic
 
 def _beta_belongs_to_effective_number(params: RunParams) -> Iterator[Conflict]:
     balance = params.balance
-    if isinstance(balance, WeightedLoss) and balance.beta is not None and balance.weighting != "effective_number":
+    if not isinstance(balance, WeightedLoss | Focal) or balance.beta is None:
+        return
+    if balance.weighting != "effective_number":
         yield "balance.beta", f"= {balance.beta}: only balance.weighting=effective_number has a beta"
+
+
+def _clips_of_a_class_are_said_once(params: RunParams) -> Iterator[Conflict]:
+    balance = params.balance
+    if not isinstance(balance, Oversample | Undersample | EmbeddingBalance | Decoupled):
+        return
+    if balance.counts is not None and balance.ratio is not None:
+        yield "balance.ratio", f"= {balance.ratio:g}: balance.counts says it already; leave out one of the two"
+
+
+def _smoothing_has_a_meaning(params: RunParams) -> Iterator[Conflict]:
+    smoothing = params.training.label_smoothing
+    if smoothing > 0 and isinstance(params.balance, Focal | Ldam):
+        yield (
+            "training.label_smoothing",
+            f"= {smoothing:g}: balance.method={params.balance.method} looks at the probability of the true class, and "
+            "a smoothed target has none; leave out one of the two",
+        )
+
+
+def _blends_have_a_trained_encoder(params: RunParams) -> Iterator[Conflict]:
+    balance = params.balance
+    if isinstance(balance, EmbeddingBalance) and params.model.pretrained is None:
+        yield (
+            "balance.method",
+            f"= {balance.method!r}: blends what a trained encoder makes of the clips, and model.pretrained is null. "
+            f"Name one there, or take {{method: decoupled, resampling: {balance.method}}}, which trains the encoder "
+            "first",
+        )
+
+
+def _balance_goes_with_how_clips_come(params: RunParams) -> Iterator[Conflict]:
+    balance, method = params.balance, params.balance.method
+    mixing = [(i, step.kind) for i, step in enumerate(params.augmentation) if step.kind in ("mixup", "cutmix")]
+    if isinstance(balance, Focal | Ldam):
+        for i, kind in mixing:
+            yield f"augmentation.{i}.kind", f"= {kind!r}: balance.method={method} takes one class a clip, not a mixture"
+    if isinstance(balance, EmbeddingBalance) and params.augmentation:
+        yield "augmentation", f"= ...: balance.method={method} trains on the embeddings of the clips as they are"
+    if isinstance(balance, Resampled) and params.training.group_by_length:
+        yield (
+            "training.group_by_length",
+            f"= True: balance.method={method} draws the clips of each epoch; one of the two",
+        )
 
 
 def _restarts_belong_to_their_schedule(params: RunParams) -> Iterator[Conflict]:
@@ -233,11 +324,17 @@ _RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _store_has_a_driver,
     _runner_reaches_what_it_needs,
     _family_has_what_is_frozen,
+    _lora_has_what_it_adapts,
+    _family_can_checkpoint,
     _config_leaves_labels_to_the_data,
     _config_fields_are_known,
     _augmentation_has_what_it_needs,
     _batches_of_one_length_need_no_groups,
     _beta_belongs_to_effective_number,
+    _clips_of_a_class_are_said_once,
+    _smoothing_has_a_meaning,
+    _blends_have_a_trained_encoder,
+    _balance_goes_with_how_clips_come,
     _restarts_belong_to_their_schedule,
     _precision_is_the_devices,
     _processes_have_their_gpus,

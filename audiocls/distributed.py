@@ -19,7 +19,8 @@ from typing import IO, Any, Final
 from audiocls import errors
 from audiocls.balance import Balanced
 from audiocls.params import RunParams
-from audiocls.training import MetricLog, TrainedModel, fit_here
+from audiocls.trainer import MetricLog
+from audiocls.training import TrainedModel, fit_here
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,9 @@ from audiocls.models.families import load_model
 from audiocls.params import AudioParams, RunParams
 from audiocls.plots import draw_confusion
 from audiocls.training import choose_device
+from audiocls.windows import CLIP, average_windows, count_windows, cut_into_windows
+
+WINDOWED: Final = "clips_scored_by_windows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,9 @@ def evaluate(
         logits = predict(
             model, extractor, clips, store, labels, params.audio, params.training.eval_batch_size, features
         )
-        predictions.append(_predictions(clips, logits, labels))
+        windows = count_windows(clips, params.audio)
+        metrics[f"{split}/{WINDOWED}"] = float((windows > 1).sum())
+        predictions.append(_predictions(clips, logits, labels, windows))
         targets = clips["label"].map(model.config.label2id).to_numpy(np.int64)
         metrics |= {f"{split}/{name}": value for name, value in summary_metrics(targets, logits.argmax(axis=1)).items()}
         metrics[f"{split}/loss"] = _cross_entropy(logits, targets)
@@ -78,22 +83,26 @@ def predict(
     batch_size: int,
     features: Path | None = None,
 ) -> NDArray[np.float32]:
-    """Return the logits of each clip, shape (num_clips, num_classes)."""
-    kept = None if features is None else map_features(features, clips, extractor, audio)
-    dataset = ClipDataset(clips, MappedWaveforms(clips, store), labels, audio, training=False, features=kept)
+    """Return the logits of each clip, shape (num_clips, num_classes), averaged over the windows of long ones."""
+    windows = cut_into_windows(clips, audio)
+    kept = None if features is None else map_features(features, windows, extractor, audio)
+    dataset = ClipDataset(windows, MappedWaveforms(windows, store), labels, audio, training=False, features=kept)
     logits = []
     for batch in DataLoader(dataset, batch_size=batch_size, collate_fn=Collator(extractor, audio)):
         batch.pop("labels")
         inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
         logits.append(model(**inputs).logits.float().cpu().numpy())
-    return np.concatenate(logits, dtype=np.float32)
+    return average_windows(np.concatenate(logits, dtype=np.float32), windows[CLIP].to_numpy(np.int64))
 
 
-def _predictions(clips: pd.DataFrame, logits: NDArray[np.float32], labels: list[str]) -> pd.DataFrame:
+def _predictions(
+    clips: pd.DataFrame, logits: NDArray[np.float32], labels: list[str], windows: NDArray[np.int64]
+) -> pd.DataFrame:
     probabilities = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
     table = clips[["clip_id", "source", "path", "group", "split", "label"]].reset_index(drop=True)
     table["predicted"] = [labels[i] for i in logits.argmax(axis=1)]
     table["correct"] = table["label"] == table["predicted"]
+    table["windows"] = windows
     table["probability"] = probabilities.max(axis=1)
     return table.join(pd.DataFrame(probabilities, columns=[f"probability/{name}" for name in labels]))
 

@@ -7,10 +7,11 @@
         shards/<digest>.parquet           a row a clip: its audio, and the bytes of each of the model's inputs
         unpacked/<digest>.<input>.bin     one input of one shard end to end, to be mapped in training
 
-A clip is known by the hash of its samples and their scale. Shards appear whole or not at all and are named by what they
-hold, so a killed run loses the shards in flight, and the next one finishes to the same bytes. Features are kept where
-they are the same every time; clips that training cuts at random places have other ones in every epoch, and are computed
-when they are read, as without a store.
+A clip is known by the hash of its samples and their scale, and a window of a long clip, as validation and test score
+it, by its start too. Shards appear whole or not at all and are named by what they hold, so a killed run loses the
+shards in flight, and the next one finishes to the same bytes. Features are kept where they are the same every time;
+clips that training cuts at random places have other ones in every epoch, and are computed when they are read, as
+without a store.
 
 float32 as the extractor gives it, so that a model gets the same inputs bit for bit; zstd halves them on the disk, and
 takes a tenth of the time that the extractor takes.
@@ -29,7 +30,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import transformers
-from transformers import ASTFeatureExtractor, AutoFeatureExtractor
+from transformers import (
+    ASTFeatureExtractor,
+    AutoFeatureExtractor,
+    SeamlessM4TFeatureExtractor,
+    WhisperFeatureExtractor,
+)
 from transformers.utils import is_speech_available
 
 from audiocls.atomic import replacing, write_table
@@ -37,8 +43,10 @@ from audiocls.batches import ClipDataset, cut_of, input_samples
 from audiocls.errors import StoreError
 from audiocls.mapped import MappedWaveforms
 from audiocls.mapped_features import CLIP_KEY, MappedFeatures, stored_features
-from audiocls.models.families import build_extractor, model_inputs
+from audiocls.models.families import build_extractor
+from audiocls.models.inputs import model_inputs
 from audiocls.params import AudioParams, RunParams
+from audiocls.windows import cut_into_windows
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +56,7 @@ ALGORITHM: Final = 1
 SHARD_CLIPS: Final = 128
 ROW_GROUP_CLIPS: Final = 32
 # Spectrograms in numpy, clip by clip: 24 to 156 clips a second, where raw-waveform extractors make thousands.
-SLOW_EXTRACTORS: Final = (ASTFeatureExtractor,)
+SLOW_EXTRACTORS: Final = (ASTFeatureExtractor, SeamlessM4TFeatureExtractor, WhisperFeatureExtractor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +92,17 @@ def plan_features(split_clips: Path, waveforms: Path, params: RunParams) -> Feat
     if not isinstance(extractor, SLOW_EXTRACTORS):
         return None
     store = _open_store(extractor, params.audio, params.workspace)
-    table = pd.read_parquet(split_clips)
+    clips = pd.read_parquet(split_clips)
+    held_out = cut_into_windows(clips[clips["split"] != "train"], params.audio)
+    table = pd.concat([clips[clips["split"] == "train"], held_out], ignore_index=True)
     # Augmented clips differ in every epoch: of those, no features are kept.
     lasting = table[~varies(table, params.audio) & ((table["split"] != "train") | (not params.augmentation))]
     wanted = lasting.drop_duplicates(CLIP_KEY).sort_values(CLIP_KEY, ignore_index=True)
     have = stored_features(store)[CLIP_KEY].assign(have=True)
     missing = wanted[wanted.merge(have, on=CLIP_KEY, how="left")["have"].isna()]
     logger.info(
-        "%d clips have their features kept in %s, %d of them new; %d training clips are longer than audio.max_seconds "
-        "and cut at random, or are augmented, so that theirs are computed in every epoch.",
+        "%d clips, or windows of long ones, have their features kept in %s, %d of them new; %d training clips are "
+        "longer than audio.max_seconds and cut at random, or augmented, so that theirs are computed in every epoch.",
         len(wanted), store, len(missing), len(table) - len(lasting),
     )  # fmt: skip
     return FeaturePlan(store, _cut_into_shards(missing, store, waveforms))

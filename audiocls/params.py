@@ -1,4 +1,4 @@
-"""Every parameter of a run: default, bound, unit and meaning, each in this one place.
+"""Every parameter of a run: default, bound, unit and meaning, each in this one place and in `balance_params`.
 
 `audiocls.params_file` reads them from YAML. `python -m audiocls.params` prints their JSON schema for editors.
 """
@@ -9,15 +9,16 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from fsspec.utils import glob_translate
 from pydantic import Field, PlainValidator, field_validator
 from pydantic_core import PydanticCustomError
 
 from audiocls.augmentation.params import AugmentationParams
-from audiocls.params_base import Params
+from audiocls.balance_params import BalanceParams, NoBalance
 from audiocls.places import is_uri
+from audiocls.strict import Params
 
 _GROUPS = {"label", "group"}
 LocalPath = Annotated[Path, Field(strict=False)]
@@ -31,9 +32,33 @@ def _path_or_uri(value: object) -> Path | str:
 
 PathOrUri = Annotated[Path | str, PlainValidator(_path_or_uri, json_schema_input_type=str)]
 
-RAW_WAVEFORM_FAMILIES = ("wav2vec2", "hubert", "data2vec-audio", "wavlm")
-FAMILIES = ("logmel-resnet", *RAW_WAVEFORM_FAMILIES, "audio-spectrogram-transformer")
-Family = Literal["logmel-resnet", "wav2vec2", "hubert", "data2vec-audio", "wavlm", "audio-spectrogram-transformer"]
+RAW_WAVEFORM_FAMILIES = (
+    "wav2vec2",
+    "hubert",
+    "data2vec-audio",
+    "wavlm",
+    "unispeech",
+    "unispeech-sat",
+    "sew",
+    "sew-d",
+    "wav2vec2-conformer",
+)
+Family = Literal[
+    "logmel-resnet",
+    "wav2vec2",
+    "hubert",
+    "data2vec-audio",
+    "wavlm",
+    "unispeech",
+    "unispeech-sat",
+    "sew",
+    "sew-d",
+    "wav2vec2-conformer",
+    "wav2vec2-bert",
+    "audio-spectrogram-transformer",
+    "whisper",
+]
+FAMILIES: tuple[Family, ...] = get_args(Family)
 
 
 class DataParams(Params):
@@ -195,9 +220,17 @@ class AudioParams(Params):
     silence_db: float = Field(
         -60.0, lt=0, description="Files whose peak stays below, relative to full scale, are quarantined as silent."
     )
-    max_seconds: float = Field(10.0, gt=0, le=600, description="Length of the model's input; longer clips are cut.")
+    max_seconds: float = Field(10.0, gt=0, le=600, description="Length of the model's input.")
     truncate: Literal["random", "head", "center"] = Field(
-        "random", description="Where a long clip is cut. random: anew in every epoch of training, center in evaluation."
+        "random",
+        description="Where training cuts a long clip. random: anew in every epoch. Evaluation scores all of it.",
+    )
+    window_overlap: float = Field(
+        0.5,
+        ge=0,
+        le=0.9,
+        description="Share of `max_seconds` by which the windows overlap in which validation and test score longer "
+        "clips; a clip's probabilities are the mean of its windows'.",
     )
     pad: Literal["zero", "repeat", "repeat_pad"] = Field(
         "zero",
@@ -205,9 +238,9 @@ class AudioParams(Params):
     )
     cache_features: Literal["auto", "never"] = Field(
         "auto",
-        description="auto: what a slow extractor makes of a clip (a spectrogram in numpy: the "
-        "audio-spectrogram-transformer's) is kept on the disk, unless the clip is cut at random. never: it is computed "
-        "anew in every epoch.",
+        description="auto: what a slow extractor makes of a clip (the spectrogram of audio-spectrogram-transformer, "
+        "whisper and wav2vec2-bert) is kept on the disk, unless the clip is cut at random. never: it is computed anew "
+        "in every epoch.",
     )
 
 
@@ -243,6 +276,20 @@ class SplitParams(Params):
         return 0.15 if self.test_fraction is None else self.test_fraction
 
 
+class LoraParams(Params):
+    """Small matrices that are trained beside the encoder's frozen ones, and merged into them at the end."""
+
+    rank: int = Field(8, ge=1, description="Of the matrices.")
+    alpha: int = Field(16, ge=1, description="What they add is scaled by alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Of their input.")
+    target_modules: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="Ends of the names of the layers that get them, e.g. [q_proj, v_proj]. null: the family's queries "
+        "and values; the feed-forward layers of wavlm.",
+    )
+
+
 class ModelParams(Params):
     """Which network, and where its weights start."""
 
@@ -254,38 +301,14 @@ class ModelParams(Params):
     freeze: Literal["none", "feature_encoder", "encoder"] = Field(
         "none", description="What keeps its weights: nothing, the convolutional front end, or all but the head."
     )
-
-
-class NoBalance(Params):
-    """Train on the classes as they come."""
-
-    method: Literal["none"] = "none"
-
-
-class Oversample(Params):
-    """Repeat clips of the rarer classes until each class has as many as the most frequent one."""
-
-    method: Literal["oversample"]
-
-
-class Undersample(Params):
-    """Leave out clips of the frequent classes until each class has as many as the rarest one."""
-
-    method: Literal["undersample"]
-
-
-class WeightedLoss(Params):
-    """Weigh each class in the loss; the clips stay as they are."""
-
-    method: Literal["weighted_loss"]
-    weighting: Literal["inverse_frequency", "effective_number"] = Field(
-        "inverse_frequency", description="1 / count, or the effective number of Cui et al. 2019."
-    )
-    beta: float | None = Field(
+    freeze_layers: int | None = Field(
         None,
         ge=0,
-        lt=1,
-        description="Of effective_number alone; null is 0.999. 0 weighs all alike, near 1 as 1 / count.",
+        description="The lowest layers that keep their weights, with all that stands below them; 0: only the latter. "
+        "null: as `freeze` says.",
+    )
+    lora: LoraParams | None = Field(
+        None, description="Train LoRA and the head alone (extra `lora`); the saved model is an ordinary one. null: no."
     )
 
 
@@ -319,6 +342,9 @@ class TrainingParams(Params):
     )
     gradient_accumulation_steps: int = Field(1, ge=1, description="Batches per optimizer step.")
     max_grad_norm: float = Field(1.0, ge=0, description="Gradients are clipped to this norm; 0 does not clip.")
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations anew in the backward pass: less memory, a third slower."
+    )
     weight_decay: float = Field(0.01, ge=0, description="Decoupled decay; biases and norms have none.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target spread over all classes.")
     early_stopping_patience: int | None = Field(
@@ -389,7 +415,7 @@ class RunParams(Params):
     audio: AudioParams = AudioParams()
     split: SplitParams = SplitParams()
     model: ModelParams = ModelParams()
-    balance: Annotated[NoBalance | Oversample | Undersample | WeightedLoss, Field(discriminator="method")] = NoBalance()
+    balance: Annotated[BalanceParams, Field(discriminator="method")] = NoBalance()
     augmentation: list[AugmentationParams] = Field(
         default_factory=list, description="How training clips are changed, in this order; see `kind`. Empty: not."
     )

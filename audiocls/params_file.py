@@ -240,7 +240,7 @@ def _suggestion(raw: Raw, path: Key) -> str:
         here = f" of {tag}={section[field.discriminator]}"
         owners = [m for m in _models(field.annotation) if name in m.model_fields]
         if owners:
-            tags = [get_args(m.model_fields[str(field.discriminator)].annotation)[0] for m in owners]
+            tags = [t for m in owners for t in get_args(m.model_fields[str(field.discriminator)].annotation)]
             return f"{here}; it belongs to {' or '.join(f'{tag}={t}' for t in tags)}"
     known = list(dict.fromkeys(_known_keys()))
     same_name = [other for other in known if other.rsplit(".", 1)[-1] == name]

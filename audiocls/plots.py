@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 # Past this many classes the counts in the cells would be too small to read.
 _MOST_ANNOTATED = 30
 _LONGEST_NAME = 24
+_MOST_COLOURS = 10
 _DYNAMIC_RANGE_DB = 70.0
 
 
@@ -88,6 +89,36 @@ def draw_spectrograms(rows: Mapping[str, Sequence[Panel]], target: Path) -> Path
     for axes in grid[-1]:
         axes.set_xlabel("seconds")
     figure.colorbar(image, ax=grid, label="dB below full scale", fraction=0.03)
+    return _save(figure, target)
+
+
+def draw_embeddings(
+    points: NDArray[np.float32], labels: NDArray[np.str_], synthetic: NDArray[np.bool_], target: Path
+) -> Path:
+    """Draw embeddings in their two directions of most variance as PNG, synthetic ones as crosses.
+
+    Args:
+        points: Shape (num_rows, 2).
+        labels: Classes, shape (num_rows,); the first ten by name have a colour of their own, the rest are grey.
+        synthetic: Shape (num_rows,).
+        target: Where to write.
+    """
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    axes = figure.add_subplot()
+    names = sorted(set(labels.tolist()))
+    for number, name in enumerate(names):
+        colour = f"C{number}" if number < _MOST_COLOURS else "#bbbbbb"
+        label = shortened(name) if number < _MOST_COLOURS else f"{len(names) - _MOST_COLOURS} more classes"
+        for made, marker in ((False, "o"), (True, "x")):
+            chosen = points[(labels == name) & (synthetic == made)]
+            text = label if not made and number <= _MOST_COLOURS else None
+            axes.scatter(
+                chosen[:, 0], chosen[:, 1], s=14, marker=marker, color=colour, alpha=0.6, linewidths=0.8, label=text
+            )
+    axes.set(xlabel="first principal component", ylabel="second principal component")
+    axes.set_title(f"{int((~synthetic).sum())} of clips (dots), {int(synthetic.sum())} synthetic (crosses)")
+    for entry in axes.legend(loc="best", fontsize=8).get_texts():
+        entry.set_parse_math(False)
     return _save(figure, target)
 
 

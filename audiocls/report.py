@@ -8,7 +8,7 @@ import pandas as pd
 
 from audiocls.balance import Balanced
 from audiocls.corpus import Corpus, quarantine_summary
-from audiocls.evaluation import Evaluation
+from audiocls.evaluation import WINDOWED, Evaluation
 from audiocls.markdown import escaped
 from audiocls.masking import masked
 from audiocls.tracking import TrackedRun
@@ -41,6 +41,7 @@ def summarise(run: TrackedRun, corpus: Corpus, balanced: Balanced, model: Traine
         "|---|---|---|",
         *rows,
         "",
+        *_windows_line(evaluation),
         *_class_table(evaluation.folder / "classification_report.csv", balanced),
         "",
         f"Model: `{model.folder}`",
@@ -48,6 +49,17 @@ def summarise(run: TrackedRun, corpus: Corpus, balanced: Balanced, model: Traine
         f"MLflow run: {_link(run)}",
     ]
     return "\n".join(lines)
+
+
+def _windows_line(evaluation: Evaluation) -> list[str]:
+    validation, test = (int(evaluation.metrics.get(f"{split}/{WINDOWED}", 0)) for split in ("validation", "test"))
+    if not validation + test:
+        return []
+    return [
+        f"{validation} clips of validation and {test} of test are longer than the model's input: each was scored by "
+        "overlapping windows, whose probabilities were averaged.",
+        "",
+    ]
 
 
 def _class_table(report: Path, balanced: Balanced) -> list[str]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 from torch.nn import functional as F
 from transformers import (
     EarlyStoppingCallback,
@@ -20,30 +19,31 @@ from transformers import (
     PreTrainedModel,
     PrinterCallback,
     TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
 )
 
-from audiocls.averaging import WeightAverage
 from audiocls.balance import Balanced
-from audiocls.batch_trainer import BatchTrainer
+from audiocls.balance.draws import EpochSampler
+from audiocls.balance.selection import check_training_only
+from audiocls.balance_params import EmbeddingBalance, Resampled
 from audiocls.batches import ClipDataset, Collator
 from audiocls.features import map_features
 from audiocls.loss_watch import LossWatch
+from audiocls.losses import build_loss
 from audiocls.mapped import MappedWaveforms
 from audiocls.metrics import summary_metrics
+from audiocls.models.embeddings import head_layers
 from audiocls.models.families import build_model, no_progress_bars, save_model
+from audiocls.models.lora import merge_lora
 from audiocls.models.waveform_extractor import WaveformFeatureExtractor
-from audiocls.optimizers import TRAINER_NAMES, choose_optimizer, parameter_groups
+from audiocls.optimizers import TRAINER_NAMES
 from audiocls.params import RunParams, TrainingParams
 from audiocls.resumption import SaveOnInterrupt, last_checkpoint
+from audiocls.trainer import CLIP_LOSS, ClassifierTrainer, MetricLog, MetricReporter
 from audiocls.training_batches import PassCounter, TrainingClips, TrainingCollator, build_augmenter
+from audiocls.windows import CLIP, average_windows, cut_into_windows
 
 logger = logging.getLogger(__name__)
-
-MetricLog = Callable[[dict[str, float], int], None]
-"""Takes metrics by name, and the optimizer step at which they were measured."""
 
 LOG_EVERY_STEPS: Final = 10
 _SCHEDULES: Final = {
@@ -98,7 +98,7 @@ def fit(
         "split_clips": split_clips, "balanced": balanced, "store": store, "params": params, "folder": folder,
         "features": features, "checkpoint": checkpoint,
     }  # fmt: skip
-    if params.training.processes == 1:
+    if params.training.processes == 1 or isinstance(params.balance, EmbeddingBalance):
         return fit_here(log=log, **job)
     from audiocls.distributed import fit_in_processes  # it imports this module
 
@@ -122,14 +122,19 @@ def fit_here(
     table = pd.read_parquet(split_clips)
     labels = class_names(table)
     model, extractor = build_model(params.model, params.audio, labels)
-    rows = pd.read_parquet(balanced.rows)["row"]
+    if isinstance(params.balance, EmbeddingBalance):
+        return _keep_encoder(model, extractor, params, folder / "model")
+    rows = pd.read_parquet(balanced.rows)["row"].to_numpy()
+    check_training_only(table, rows)
 
     def dataset(clips: pd.DataFrame, *, training: bool) -> ClipDataset:
         usable = None if training and params.augmentation else features
         kept = None if usable is None else map_features(usable, clips, extractor, params.audio)
         waveforms = MappedWaveforms(clips, store)
-        return ClipDataset(clips, waveforms, labels, params.audio, training=training, features=kept)
+        return ClipDataset(clips, waveforms, labels, params.audio, training=training, features=kept, seed=params.seed)
 
+    # By windows, as the final evaluation: the checkpoint is chosen by what is reported of it.
+    windows = cut_into_windows(table[table["split"] == "validation"], params.audio)
     arguments = training_arguments(params.training, params.seed, folder / "checkpoints")
     training_clips = TrainingClips(dataset(table.iloc[rows], training=True), params.seed)
     augmenter = build_augmenter(params, len(labels))
@@ -139,20 +144,26 @@ def fit_here(
         args=arguments,
         data_collator=TrainingCollator(Collator(extractor, params.audio), augmenter, leave_to_device=on_device),
         train_dataset=training_clips,
-        eval_dataset=dataset(table[table["split"] == "validation"], training=False),
-        compute_metrics=_validation_metrics,
+        eval_dataset=dataset(windows, training=False),
+        compute_metrics=partial(_validation_metrics, windows[CLIP].to_numpy(np.int64)),
         preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
         callbacks=[*_callbacks(params.training, log), PassCounter(training_clips)],
         params=params.training,
-        class_weights=_weights_tensor(balanced.class_weights, labels),
+        loss=build_loss(
+            params.balance, balanced.counts_before, balanced.class_weights, labels, params.training.label_smoothing
+        ),
+        sampler=_sampler(table["label"].to_numpy()[rows], params),
         watch=LossWatch(table["clip_id"].iloc[rows].tolist(), arguments),
         augmenter=augmenter if on_device else None,
         group_by_length=params.training.group_by_length,
     )
     _train(trainer, checkpoint)
+    trained = _describe(trainer, model, folder / "model")
+    if params.model.lora is not None:
+        merge_lora(model)
     if trainer.is_world_process_zero():
         save_model(model, extractor, folder / "model")
-    return _describe(trainer, model, folder / "model")
+    return trained
 
 
 def _train(trainer: ClassifierTrainer, checkpoint: Path | None) -> None:
@@ -163,6 +174,23 @@ def _train(trainer: ClassifierTrainer, checkpoint: Path | None) -> None:
     trainer.add_callback(interrupt)
     with no_progress_bars(), interrupt.listening():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
+def _keep_encoder(model: PreTrainedModel, extractor: Any, params: RunParams, folder: Path) -> TrainedModel:
+    """Save the model as it is: its encoder stays, and `balance_head` gives it a head trained on embeddings."""
+    if params.model.lora is not None:
+        merge_lora(model)  # it has learnt nothing, and adds nothing
+    save_model(model, extractor, folder)
+    return TrainedModel(
+        folder=folder,
+        num_parameters=sum(p.numel() for p in model.parameters()),
+        num_trainable=sum(p.numel() for layer in head_layers(model) for p in layer.parameters()),
+        steps=0,
+        epochs=0.0,
+        best_step=0,
+        device=choose_device(params.training),
+        precision="fp32",
+    )
 
 
 def class_names(table: pd.DataFrame) -> list[str]:
@@ -185,6 +213,9 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         per_device_train_batch_size=params.batch_size,
         per_device_eval_batch_size=params.eval_batch_size,
         gradient_accumulation_steps=params.gradient_accumulation_steps,
+        activation_checkpointing=params.gradient_checkpointing,
+        # The reentrant kind gives no gradients where what comes into a layer needs none, as behind a frozen front end.
+        activation_checkpointing_kwargs={"use_reentrant": False},
         max_grad_norm=params.max_grad_norm,
         weight_decay=params.weight_decay,
         eval_strategy="epoch",
@@ -243,109 +274,22 @@ def _callbacks(params: TrainingParams, log: MetricLog) -> list[TrainerCallback]:
     return [MetricReporter(log), *stopping]
 
 
-def _weights_tensor(weights: dict[str, float] | None, labels: list[str]) -> Tensor | None:
-    return None if weights is None else torch.tensor([weights[name] for name in labels])
+def _sampler(labels: NDArray[np.object_], params: RunParams) -> EpochSampler | None:
+    """Return what draws the clips of each epoch, or None where each is seen once."""
+    if not isinstance(params.balance, Resampled):
+        return None
+    training = params.training
+    clips_per_step = training.batch_size * training.gradient_accumulation_steps
+    max_clips = None if training.max_steps is None else training.max_steps * clips_per_step
+    return EpochSampler(labels, params.balance, params.seed, epochs=training.epochs, max_clips=max_clips)
 
 
-def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    return summary_metrics(np.asarray(prediction.label_ids), np.asarray(prediction.predictions).argmax(axis=-1))
-
-
-class ClassifierTrainer(BatchTrainer):
-    """Trainer with a loss of our own: weighted by class, smoothed, and right under gradient accumulation."""
-
-    # Heads that take **kwargs make transformers 5.23 believe that the loss is divided by the number of accumulated
-    # batches already, so that gradients come out that many times too large (eleven of twelve audio families). Our
-    # loss is a plain mean over the batch, and this says so. Goes when Trainer asks the loss and not the signature.
-    loss_is_scaled_for_ga = False
-
-    def __init__(self, *, params: TrainingParams, class_weights: Tensor | None, **kwargs: Any) -> None:
-        """Take what `BatchTrainer` does, and weights of shape (num_classes,) whose mean over the clips is one."""
-        super().__init__(**kwargs)
-        self._params = params
-        self._class_weights = None if class_weights is None else class_weights.to(self.args.device)
-        self._average = None if params.ema_decay is None else WeightAverage(self.model, params.ema_decay)
-        if self._average:
-            self.add_callback(self._average)
-
-    def create_optimizer(self, model: PreTrainedModel | None = None) -> torch.optim.Optimizer:
-        """Set up the optimizer with our groups of parameters."""
-        chosen = choose_optimizer(self._params) or self.get_optimizer_cls_and_kwargs(self.args, self.model)
-        self.optimizer_cls_and_kwargs = chosen[0], chosen[1] | {"params": parameter_groups(self.model, self._params)}
-        return super().create_optimizer(model)
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Evaluate the weights that will be kept: their average, where there is one."""
-        with self._average.in_model() if self._average else nullcontext():
-            scores: dict[str, float] = super().evaluate(*args, **kwargs)
-        return scores
-
-    # transformers 5.23 writes some families' weights by other names than the model's, and Trainer looks for the
-    # model's: it passes over all layers of an audio spectrogram transformer without an error. These two go when
-    # Trainer reads a checkpoint as `from_pretrained` does.
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: PreTrainedModel | None = None) -> None:
-        self._load_weights(resume_from_checkpoint)
-
-    def _load_best_model(self) -> None:
-        self._load_weights(self.state.best_model_checkpoint)
-        if self._average:
-            self._average.restore(Path(self.state.best_model_checkpoint))
-            self._average.into_model()
-
-    def _load_weights(self, checkpoint: str) -> None:
-        saved = type(self.model).from_pretrained(checkpoint, local_files_only=True, use_safetensors=True)
-        self.model.load_state_dict(saved.state_dict())
-
-    def compute_loss(
-        self, model: PreTrainedModel, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
-    ) -> Tensor | tuple[Tensor, Any]:
-        """Return the cross entropy: weighted and smoothed in training, plain in evaluation."""
-        targets = inputs.pop("labels")
-        outputs = model(**inputs)
-        logits = outputs.logits.float()
-        if model.training:
-            weight, smoothing = self._class_weights, self._params.label_smoothing
-        else:
-            weight, smoothing = None, 0.0
-        # reduction="mean" would divide by the weights of the batch, and drift with the batches' classes.
-        loss = F.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing, reduction="none").mean()
-        return (loss, outputs) if return_outputs else loss
-
-
-class MetricReporter(TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Hands metrics on as they are measured, and says a line an epoch."""
-
-    def __init__(self, log: MetricLog) -> None:
-        self._log = log
-        self._loss = float("nan")
-
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
-    ) -> None:
-        """Hand on the training loss, the gradient's norm and the learning rate."""
-        names = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "train/learning_rate"}
-        found = {ours: float(logs[theirs]) for theirs, ours in names.items() if theirs in (logs or {})}
-        if found and state.is_world_process_zero:
-            self._loss = found.get("train/loss", self._loss)
-            self._log(found | {"train/epoch": float(state.epoch or 0.0)}, state.global_step)
-
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **_: Any
-    ) -> None:
-        """Hand on the validation metrics."""
-        if not state.is_world_process_zero:
-            return
-        found = {
-            f"validation/{name.removeprefix('eval_')}": float(value)
-            for name, value in (metrics or {}).items()
-            if name.startswith("eval_") and not name.endswith(("_runtime", "_per_second"))
-        }
-        self._log(found, state.global_step)
-        logger.info(
-            "epoch %.4g of %g, step %d: training loss %.4f, validation loss %.4f, macro-F1 %.4f",
-            state.epoch, state.num_train_epochs, state.global_step, self._loss,
-            found["validation/loss"], found["validation/f1_macro"],
-        )  # fmt: skip
+def _validation_metrics(clip: NDArray[np.int64], prediction: EvalPrediction) -> dict[str, float]:
+    """Score clips, of whose windows the prediction is."""
+    logits = average_windows(np.asarray(prediction.predictions), clip)
+    targets = np.asarray(prediction.label_ids)[np.unique(clip, return_index=True)[1]]
+    loss = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))
+    return summary_metrics(targets, logits.argmax(axis=-1)) | {CLIP_LOSS: float(loss)}
 
 
 def _describe(trainer: ClassifierTrainer, model: PreTrainedModel, folder: Path) -> TrainedModel:

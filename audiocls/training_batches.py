@@ -53,6 +53,7 @@ class TrainingClips(Dataset[Example]):
     def set_epoch(self, epoch: int) -> None:
         """Say which pass the next batches belong to, from 0."""
         self.epoch = epoch
+        self._clips.set_epoch(epoch)
 
     def __len__(self) -> int:
         return len(self._clips)

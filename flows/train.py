@@ -12,7 +12,7 @@ from audiocls.stopwatch import stopwatch
 from flows.command_line import run_flow
 from flows.runs import name_run
 from tasks.audit import audit_corpus
-from tasks.balance import balance_classes
+from tasks.balance import balance_classes, balance_head
 from tasks.corpus import check_quarantine, collect_corpus
 from tasks.evaluation import evaluate
 from tasks.features import cache_features
@@ -63,6 +63,8 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
         log_augmentation(run, splits, corpus.store, params)
         features = cache_features(splits, corpus.store, params)
         model = fit(splits, balanced, corpus.store, params, run, features)
+        balanced = balance_head(model, balanced, splits, corpus.store, params, run, features)
+        log_balance(run, balanced)
         evaluation = evaluate(model, splits, corpus.store, params, run, features)
         log_results(run, model, evaluation)
         summary = publish_summary(run, corpus, balanced, model, evaluation)

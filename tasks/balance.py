@@ -1,4 +1,4 @@
-"""Balance the classes of the training split."""
+"""Balance the classes of the training split, and the head of what was trained on them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,35 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import balance
+from audiocls import tracking
+from audiocls.balance import Balanced, after_training, balance
+from audiocls.balance_params import BalanceParams
+from audiocls.params import RunParams
 from audiocls.stopwatch import timed
+from audiocls.training import TrainedModel
 
 
 @task(cache_policy=NO_CACHE)
 @timed
-def balance_classes(split_clips: Path, params: balance.BalanceParams, seed: int, workspace: Path) -> balance.Balanced:
+def balance_classes(split_clips: Path, params: BalanceParams, seed: int, workspace: Path) -> Balanced:
     """Repeat, leave out or weigh training clips, as the method says."""
-    return balance.balance(split_clips, params, seed, workspace)
+    return balance(split_clips, params, seed, workspace)
+
+
+@task(cache_policy=NO_CACHE)
+@timed
+def balance_head(
+    model: TrainedModel,
+    balanced: Balanced,
+    split_clips: Path,
+    store: Path,
+    params: RunParams,
+    run: tracking.TrackedRun,
+    features: Path | None,
+) -> Balanced:
+    """Train the head anew, or shift it, where the method says so, and log what it is made of."""
+    done = after_training.balance_head(model.folder, balanced, split_clips, store, params, run.folder, features)
+    if done.files:
+        tracking.log_artifacts(run, done.files, "data/balance")
+        tracking.log_metrics(run, done.metrics)
+    return done.balanced

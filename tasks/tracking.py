@@ -66,12 +66,13 @@ def log_audit(run: TrackedRun, report: AuditReport, *, describe: bool = False) -
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
 def log_balance(run: TrackedRun, balanced: Balanced) -> None:
-    """Log the class counts before and after, as numbers and as a picture."""
+    """Log the class counts before and after, as numbers and as a picture, and which clip is seen how often."""
     tracking.log_json(run, {k: v for k, v in asdict(balanced).items() if k != "rows"}, "data/class_counts.json")
     counts = {"before": balanced.counts_before, "after": balanced.counts_after}
     tracking.log_metrics(run, {f"clips_{when}/{name}": n for when, c in counts.items() for name, n in c.items()})
     picture = draw_class_counts(balanced.counts_before, balanced.counts_after, run.folder / "class_counts.png")
     tracking.log_artifacts(run, picture, "data")
+    tracking.log_artifacts(run, balanced.rows, "data/balance")
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)

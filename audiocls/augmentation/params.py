@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from audiocls.params_base import Params
+from audiocls.strict import Params
 
 Folder = Annotated[Path, Field(strict=False)]
 

@@ -5,10 +5,22 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from torch import nn
 from transformers import PreTrainedModel
 
 # Directly below the encoder, so that data2vec's `encoder.pos_conv_embed.layers.0` is no layer of the transformer.
-_LAYER: Final = re.compile(r"(?:encoder\.)?(?:layers|blocks)\.(\d+)\.")
+# SEW-D has a DeBERTa in its encoder: `encoder.encoder.layer.0`.
+_LAYER: Final = re.compile(r"(?:encoder\.){0,2}(?:layers|layer|blocks)\.(\d+)\.")
+# What is applied to the output of the last layer: AST's norm; SEW's upsampling; and the encoder's norm where the layers
+# have theirs in front. Elsewhere `encoder.layer_norm` stands below the first layer.
+_ABOVE: Final = re.compile(r"layernorm\.|encoder\.upsample\.")
+_NORM: Final = re.compile(r"(?:encoder\.)?layer_norm\.")
+_NORM_LAST: Final = ("whisper", "wav2vec2-conformer")
+
+
+def encoder_of(model: PreTrainedModel) -> nn.Module:
+    """Return everything before the head."""
+    return model.get_submodule(_prefix(model))
 
 
 def num_layers(model: PreTrainedModel) -> int:
@@ -22,9 +34,33 @@ def parameter_depths(model: PreTrainedModel) -> dict[str, int]:
     0 is what stands outside the encoder's layers: the front end, embeddings, norms. Layer i has depth i + 1, and the
     head, with what weighs the layers for it, one more than the last layer.
     """
-    prefix = f"{model.base_model_prefix}."
-    inside = {name: name.removeprefix(prefix) for name, _ in model.named_parameters() if name.startswith(prefix)}
+    inside = _inside(model)
     found = {name: _LAYER.match(rest) for name, rest in inside.items()}
     depths = {name: int(layer[1]) + 1 if layer else 0 for name, layer in found.items()}
     head = max(depths.values(), default=0) + 1
     return {name: depths.get(name, head) for name, _ in model.named_parameters()}
+
+
+def lowest_layers(model: PreTrainedModel, layers: int) -> list[str]:
+    """Return the names of the parameters of the lowest `layers` layers and of what stands below them."""
+    inside = _inside(model)
+    depths = parameter_depths(model)
+    return [name for name in inside if depths[name] <= layers and not (depths[name] == 0 and _is_above(model, name))]
+
+
+def _is_above(model: PreTrainedModel, name: str) -> bool:
+    rest = name.removeprefix(f"{_prefix(model)}.")
+    norm_last = model.config.model_type in _NORM_LAST or getattr(model.config, "do_stable_layer_norm", False)
+    return bool(_ABOVE.match(rest) or (norm_last and _NORM.match(rest)))
+
+
+def _prefix(model: PreTrainedModel) -> str:
+    """Return the encoder's name; Whisper's is not the one that its class says."""
+    prefix: str = model.base_model_prefix
+    return prefix if hasattr(model, prefix) else "encoder"
+
+
+def _inside(model: PreTrainedModel) -> dict[str, str]:
+    """Return the names of the encoder's parameters, and what they are called within it."""
+    prefix = f"{_prefix(model)}."
+    return {name: name.removeprefix(prefix) for name, _ in model.named_parameters() if name.startswith(prefix)}

@@ -114,6 +114,30 @@ def test_beta_belongs_to_the_effective_number():
     balance = {"method": "weighted_loss", "beta": 0.9}
     assert [key for key, _ in conflicts(balance=balance)] == ["balance.beta"]
     assert conflicts(balance=balance | {"weighting": "effective_number"}) == []
+    assert [key for key, _ in conflicts(balance={"method": "focal", "beta": 0.9})] == ["balance.beta"]
+    assert conflicts(balance={"method": "focal", "beta": 0.9, "weighting": "effective_number"}) == []
+
+
+@pytest.mark.parametrize("method", ["oversample", "undersample", "decoupled"])
+def test_the_clips_of_a_class_are_said_once(method):
+    balance = {"method": method, "ratio": 0.5, "counts": {"a": 3}}
+    assert [key for key, _ in conflicts(balance=balance)] == ["balance.ratio"]
+    assert conflicts(balance={"method": method, "counts": {"a": 3}}) == []
+
+
+@pytest.mark.parametrize(("method", "keys"), [("focal", 1), ("ldam", 1), ("logit_adjusted", 0), ("weighted_loss", 0)])
+def test_smoothed_targets_are_for_losses_in_which_they_mean_something(method, keys):
+    found = conflicts(balance={"method": method}, training={"label_smoothing": 0.1})
+    assert [key for key, _ in found] == ["training.label_smoothing"] * keys
+
+
+@pytest.mark.parametrize("method", ["smote", "borderline_smote", "adasyn", "smote_tomek", "smote_enn"])
+def test_blends_need_a_trained_encoder_and_decoupled_is_offered(method):
+    ((key, message),) = conflicts(balance={"method": method})
+    assert key == "balance.method"
+    assert f"{{method: decoupled, resampling: {method}}}" in message
+    assert conflicts(balance={"method": method}, model={"pretrained": "somewhere"}) == []
+    assert conflicts(balance={"method": "decoupled", "resampling": method}) == []
     assert conflicts(balance={"method": "weighted_loss"}) == []
 
 
@@ -221,3 +245,47 @@ def test_clips_are_grouped_by_length_where_batches_differ_in_length():
     assert conflicts(training=grouped) == []
     for sections in ({"audio": {"pad": "repeat"}}, {"model": {"family": "wav2vec2"}}):
         assert [key for key, _ in conflicts(training=grouped, **sections)] == ["training.group_by_length"]
+
+
+@pytest.mark.parametrize(
+    ("model", "keys"),
+    [
+        ({"family": "whisper", "freeze_layers": 3}, []),
+        ({"family": "wav2vec2", "freeze_layers": 0, "freeze": "feature_encoder"}, ["model.freeze_layers"]),
+        ({"family": "sew-d", "freeze": "feature_encoder"}, []),
+        ({"family": "wav2vec2-bert", "freeze": "feature_encoder"}, ["model.freeze"]),
+        ({"family": "whisper", "freeze": "feature_encoder"}, ["model.freeze"]),
+        ({"family": "logmel-resnet", "lora": {}}, ["model.lora"]),
+        ({"family": "wavlm", "lora": {}, "freeze": "encoder"}, ["model.freeze"]),
+        ({"family": "wavlm", "lora": {}, "freeze_layers": 1}, ["model.freeze_layers"]),
+    ],
+)  # fmt: skip
+def test_what_is_frozen_is_there_and_is_said_once(model, keys):
+    pytest.importorskip("peft", reason="the extra lora is not installed")
+    assert [key for key, _ in conflicts(model=model)] == keys
+
+
+def test_lora_without_peft_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("audiocls.conflicts.find_spec", lambda name: None)
+    assert conflicts(model={"family": "wavlm", "lora": {}}) == [
+        ("model.lora", "= ...: needs pip install 'audiocls[lora]'")
+    ]
+
+
+@pytest.mark.parametrize(("family", "allowed"), [("wav2vec2", True), ("logmel-resnet", False)])
+def test_batch_norms_are_not_run_twice(family, allowed):
+    found = conflicts(model={"family": family}, training={"gradient_checkpointing": True})
+    assert [key for key, _ in found] == ([] if allowed else ["training.gradient_checkpointing"])
+
+
+@pytest.mark.parametrize(
+    ("method", "sections", "keys"),
+    [
+        ("focal", {"augmentation": [{"kind": "gain"}, {"kind": "mixup"}]}, ["augmentation.1.kind"]),
+        ("weighted_loss", {"augmentation": [{"kind": "mixup"}]}, []),
+        ("smote", {"augmentation": [{"kind": "gain"}], "model": {"pretrained": "a/folder"}}, ["augmentation"]),
+        ("oversample", {"training": {"group_by_length": True}}, ["training.group_by_length"]),
+    ],
+)
+def test_balance_goes_with_how_clips_come(method, sections, keys):
+    assert [key for key, _ in conflicts(balance={"method": method}, **sections)] == keys

@@ -96,6 +96,18 @@ def test_the_weights_are_those_of_an_undisturbed_training(number, exit_code, sav
     assert all(torch.equal(tensor, found[name]) for name, tensor in undisturbed.items())
 
 
+@pytest.mark.parametrize("method", ["progressive", "ldam"])
+def test_draws_and_losses_go_on_where_they_were(method, prepared, tmp_path):
+    splits, _, store, params = prepared
+    params = RunParams.model_validate(params.model_dump() | {"balance": {"method": method}})
+    balanced = balance(splits, params.balance, params.seed, tmp_path)
+    one = (splits, balanced, store, params)
+    undisturbed = weights_of(train(one, tmp_path / "undisturbed").folder)
+    assert train_until(one, tmp_path / "killed", 50, signal.SIGINT) == 130
+    found = weights_of(train(one, tmp_path / "killed").folder)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in undisturbed.items())
+
+
 def test_half_a_checkpoint_is_removed_and_the_one_before_it_taken(tmp_path):
     rows = tmp_path / "rows"
     rows.write_text("1")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import sys
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import torch
 from audiocls.balance import Balanced, balance
 from audiocls.corpus import collect_corpus
 from audiocls.evaluation import evaluate
+from audiocls.losses import CrossEntropy, TrainingLoss
 from audiocls.manifest import list_clips
 from audiocls.models.families import build_model, load_model
-from audiocls.params import FAMILIES, RunParams
+from audiocls.params import RunParams
 from audiocls.splits import assign_splits
 from audiocls.training import ClassifierTrainer, fit, training_arguments
 from audiocls.waveforms import plan_store, write_shard
@@ -57,8 +59,13 @@ def train(prepared, params: RunParams, folder: Path, balanced: Balanced | None =
     return model, log
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_trains_and_is_evaluated_end_to_end(family, prepared, tones, tmp_path):
+# One for each kind of input, and one with batch norms; the others differ from wav2vec2 in their layers, and those the
+# contract suite of the families looks at.
+@pytest.mark.parametrize(
+    "family",
+    ["logmel-resnet", "wav2vec2", "wav2vec2-conformer", "wav2vec2-bert", "audio-spectrogram-transformer", "whisper"],
+)
+def test_every_kind_of_family_trains_and_is_evaluated_end_to_end(family, prepared, tones, tmp_path):
     params = run_params(tmp_path, tones, {"max_steps": 3}, family)
     model, log = train(prepared, params, tmp_path)
     report = evaluate(model.folder, prepared[0], prepared[2], params, tmp_path / "evaluation")
@@ -102,13 +109,13 @@ def test_the_best_checkpoint_is_by_the_metric_asked_for(best_metric, prepared, t
     assert scores[model.best_step] == max(scores.values())
 
 
-def _trainer(params: RunParams, model, folder: Path, class_weights=None) -> ClassifierTrainer:
+def _trainer(params: RunParams, model, folder: Path, loss: TrainingLoss) -> ClassifierTrainer:
     return ClassifierTrainer(
         model=model,
         args=training_arguments(params.training, params.seed, folder / "checkpoints"),
         eval_dataset=[],
         params=params.training,
-        class_weights=class_weights,
+        loss=loss,
     )
 
 
@@ -162,7 +169,7 @@ def test_class_weights_and_smoothing_count_in_training_and_not_in_evaluation(ton
     params = run_params(tmp_path, tones, {"label_smoothing": 0.1})
     model = build_model(params.model, params.audio, ["a", "b", "c"])[0]
     weights = torch.tensor([3.0, 0.5, 0.5])
-    trainer = _trainer(params, model, tmp_path, weights)
+    trainer = _trainer(params, model, tmp_path, CrossEntropy(weights, 0.1))
     inputs = torch.randn(3, 4_800) * 0.1
     targets = torch.tensor([0, 1, 2])
     model.train()
@@ -188,7 +195,7 @@ def test_early_stopping_ends_training_and_keeps_the_best_checkpoint(prepared, to
     assert scores[model.best_step] == max(scores.values())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["logmel-resnet", "wav2vec2", "audio-spectrogram-transformer"])
 @pytest.mark.parametrize("load", ["best", "resumed"])
 def test_a_checkpoint_comes_back_whole(load, family, tones, tmp_path):
     """Trainer's own way loses what transformers writes by other names than the model's."""
@@ -229,6 +236,31 @@ def test_a_frozen_encoder_comes_out_as_it_went_in(prepared, tones, tmp_path):
         # Statistics of batch norms are no parameters, and would drift unless the encoder stays in evaluation mode.
         assert torch.equal(value, after.encoder.state_dict()[name]), name
     assert not torch.equal(before.classifier.weight, after.classifier.weight)
+    assert 0 < model.num_trainable < model.num_parameters
+
+
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        ({"freeze_layers": 1}, r"wav2vec2_conformer\.(feature_|encoder\.pos_conv_embed|encoder\.layers\.0)"),
+        ({"lora": {"rank": 2}}, r"wav2vec2_conformer\.(?!.*linear_[qv])"),
+    ],
+)
+def test_what_is_not_trained_comes_out_as_it_went_in_batch_norms_too(fields, kept, prepared, tones, tmp_path):
+    pytest.importorskip("peft", reason="the extra lora is not installed")
+    training = {"max_steps": 5, "gradient_checkpointing": True, "ema_decay": 0.5}
+    params = run_params(tmp_path, tones, training, "wav2vec2-conformer", **fields)
+    torch.manual_seed(params.seed)
+    untouched = params.model.model_copy(update={"lora": None, "freeze_layers": None})
+    before = build_model(untouched, params.audio, ["high", "low", "middle"])[0].state_dict()
+    model, _ = train(prepared, params, tmp_path)
+    after = load_model(model.folder)[0].state_dict()
+    assert before.keys() == after.keys()
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    expected = {name for name in before if re.match(kept, name)}
+    assert any("running_mean" in name for name in expected)
+    assert expected <= same
+    assert any("layers.1" in name or "linear_q" in name for name in before.keys() - same)
     assert 0 < model.num_trainable < model.num_parameters
 
 

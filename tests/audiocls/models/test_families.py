@@ -9,6 +9,7 @@ import torch
 
 from audiocls.batches import Collator, input_samples
 from audiocls.errors import ParamsError
+from audiocls.models.depth import encoder_of
 from audiocls.models.families import build_model, config_mistakes, load_model, model_inputs, save_model
 from audiocls.params import FAMILIES, AudioParams, ModelParams
 
@@ -70,8 +71,9 @@ def test_a_local_checkpoint_keeps_its_encoder_and_gets_a_head_for_the_data(famil
     new, _ = build_model(ModelParams(family=family, pretrained=str(checkpoint)), AUDIO, ["x", "y", "z", "w", "v"])
     assert new.config.num_labels == 5
     assert new.config.id2label[4] == "v"
-    for name, weight in old.base_model.state_dict().items():
-        assert torch.equal(weight, new.base_model.state_dict()[name]), name
+    kept = encoder_of(new).state_dict()
+    for name, weight in encoder_of(old).state_dict().items():
+        assert torch.equal(weight, kept[name]), name
 
 
 def test_the_collator_adds_labels_and_one_length(family):
@@ -103,12 +105,14 @@ def test_freezing_the_feature_encoder_leaves_the_transformer_to_train(family):
     assert all("feature_extractor" in name for name in frozen)
 
 
+@pytest.mark.parametrize("family", ["wav2vec2", "whisper"], indirect=True)
 def test_a_checkpoint_of_another_family_is_refused(checkpoint, family):
     other = "wavlm" if family != "wavlm" else "hubert"
     with pytest.raises(ParamsError, match=f"is a {family}, and model"):
         build_model(ModelParams(family=other, pretrained=str(checkpoint)), AUDIO, LABELS)
 
 
+@pytest.mark.parametrize("family", ["wav2vec2", "whisper"], indirect=True)
 def test_a_checkpoint_of_another_rate_is_refused(checkpoint, family):
     with pytest.raises(ParamsError, match=r"set audio\.sample_rate_hz=16000"):
         build_model(ModelParams(family=family, pretrained=str(checkpoint)), AudioParams(sample_rate_hz=8_000), LABELS)

@@ -1,4 +1,4 @@
-"""What every section of the params is built on."""
+"""The base of every section of a params file."""
 
 from __future__ import annotations
 

@@ -1,0 +1,215 @@
+"""What a balance method does to the head once the encoder is trained. The model stays one of its kind.
+
+Training clips alone are read, copied and blended; validation chooses a number (`tau`) or offsets; the test split is not
+looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from transformers import PreTrainedModel
+
+from audiocls.atomic import replacing, write_table
+from audiocls.balance.blends import Blends, balance_embeddings
+from audiocls.balance.draws import class_counts
+from audiocls.balance.heads import LinearHead, Scaling, head_of, train_head, write_head
+from audiocls.balance.offsets import (
+    ADJUSTMENT_TAUS,
+    NORM_TAUS,
+    adjusted,
+    best_by_macro_f1,
+    fit_offsets,
+    tau_normalised,
+)
+from audiocls.balance.selection import Balanced, check_training_only
+from audiocls.balance_params import (
+    AfterTraining,
+    ClassThresholds,
+    Decoupled,
+    HeadOnly,
+    PostHocLogitAdjustment,
+    TauNorm,
+)
+from audiocls.embeddings import embed_clips
+from audiocls.errors import BalanceError, name_some
+from audiocls.models.families import load_model, save_model
+from audiocls.params import RunParams
+from audiocls.plots import draw_embeddings
+from audiocls.training import choose_device
+from audiocls.windows import CLIP, average_windows, cut_into_windows
+
+# More points hide each other.
+_DRAWN_ROWS = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class HeadBalance:
+    """What became of the head."""
+
+    balanced: Balanced  # with the counts that the head was trained on
+    files: Path | None = None  # a folder: head.json, and of head-only methods rows.parquet and embeddings.png
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    head: LinearHead
+    said: dict[str, Any]  # what is written into head.json
+    blends: Blends | None = None
+
+
+def balance_head(
+    model_folder: Path,
+    balanced: Balanced,
+    split_clips: Path,
+    store: Path,
+    params: RunParams,
+    folder: Path,
+    features: Path | None = None,
+) -> HeadBalance:
+    """Change the saved model's head as the method says, in its place; most methods leave it alone.
+
+    Args:
+        model_folder: What `fit` saved.
+        balanced: What training saw.
+        split_clips: The clips table with its splits.
+        store: The waveform store.
+        params: The whole run's.
+        folder: Gets `balance/`, with what was done.
+        features: The feature store, where there is one.
+
+    Raises:
+        BalanceError: The class counts do not allow the method.
+        LeakageError: A clip to train the head on is not of the training split.
+    """
+    if not isinstance(params.balance, HeadOnly | AfterTraining):
+        return HeadBalance(balanced)
+    model, extractor = load_model(model_folder)
+    model.to(choose_device(params.training))
+    labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    clips = pd.read_parquet(split_clips)
+    rows = pd.read_parquet(balanced.rows)["row"].to_numpy()
+    check_training_only(clips, rows)
+
+    def embed(chosen: pd.DataFrame) -> NDArray[np.float32]:
+        return embed_clips(model, extractor, chosen, store, params, features)
+
+    training, validation = clips.iloc[rows], clips[clips["split"] == "validation"]
+    counts = _counts(balanced, labels)
+    if isinstance(params.balance, HeadOnly):
+        standing = embed(training)
+        names, device = training["label"].to_numpy(str), choose_device(params.training)
+        made = _head_on_embeddings(standing, names, labels, params.balance, params.seed, device)
+        changed = _report_rows(made, standing, training, clips, balanced, folder / "balance")
+    else:
+        targets = validation["label"].map(model.config.label2id).to_numpy(np.int64)
+        windows = cut_into_windows(validation, params.audio)
+        embeddings, clip = embed(windows), windows[CLIP].to_numpy(np.int64)
+
+        def score(head: LinearHead) -> NDArray[np.float32]:
+            return average_windows(head.logits(embeddings), clip)
+
+        made = _changed_head(params.balance, head_of(model), counts, score, targets, labels)
+        changed = balanced
+    _write(model, extractor, made.head, model_folder)
+    with replacing(folder / "balance" / "head.json") as part:
+        part.write_text(json.dumps({"method": params.balance.method} | made.said, indent=2, ensure_ascii=False) + "\n")
+    numbers = {f"balance/{name}": value for name, value in made.said.items() if isinstance(value, float)}
+    return HeadBalance(changed, folder / "balance", numbers)
+
+
+def _counts(balanced: Balanced, labels: Sequence[str]) -> NDArray[np.int64]:
+    missing = [name for name in labels if name not in balanced.counts_before]
+    if missing:
+        raise BalanceError(
+            f"{name_some(map(repr, missing))} have no training clips, so that no head can be balanced for them. Leave "
+            "these classes out of the data, or give them clips to train on."
+        )
+    return np.array([balanced.counts_before[name] for name in labels])
+
+
+def _changed_head(
+    params: AfterTraining,
+    head: LinearHead,
+    counts: NDArray[np.int64],
+    score: Callable[[LinearHead], NDArray[np.float32]],
+    targets: NDArray[np.int64],
+    labels: Sequence[str],
+) -> _Head:
+    """Change a head by what does best on validation, of whose clips `score` gives a head's logits."""
+    match params:
+        case PostHocLogitAdjustment():
+            heads = {float(t): adjusted(head, counts, float(t)) for t in _taus(params.tau, ADJUSTMENT_TAUS)}
+        case TauNorm():
+            heads = {float(t): tau_normalised(head, float(t)) for t in _taus(params.tau, NORM_TAUS)}
+        case ClassThresholds():
+            offsets = fit_offsets(score(head), targets)
+            said = {"offsets": dict(zip(labels, offsets.tolist(), strict=True))}
+            return _Head(LinearHead(head.weight, head.bias + offsets), said)
+    tau = best_by_macro_f1({tau: score(changed) for tau, changed in heads.items()}, targets)
+    return _Head(heads[tau], {"tau": tau, "chosen_on": "validation" if params.tau is None else "params"})
+
+
+def _taus(tau: float | None, grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    return grid if tau is None else np.array([tau])
+
+
+def _head_on_embeddings(
+    embeddings: NDArray[np.float32],
+    names: NDArray[np.str_],
+    labels: Sequence[str],
+    balance: HeadOnly,
+    seed: int,
+    device: str,
+) -> _Head:
+    """Balance the training clips' embeddings, (num_clips, dim), and train a head on them."""
+    resampling = balance.resampling if isinstance(balance, Decoupled) else balance.method
+    scaling = Scaling.of(embeddings)
+    standard = scaling.apply(embeddings)
+    blends = balance_embeddings(standard, names, resampling, balance, seed)
+    index = {name: i for i, name in enumerate(labels)}
+    targets = np.array([index[name] for name in blends.labels.tolist()])
+    head = train_head(blends.embeddings(standard), targets, len(labels), balance.penalty, device).unscaled(scaling)
+    return _Head(head, {"resampling": resampling, "blended_as_smote": list(blends.blended_as_smote)}, blends)
+
+
+def _report_rows(
+    made: _Head,
+    embeddings: NDArray[np.float32],
+    training: pd.DataFrame,
+    clips: pd.DataFrame,
+    balanced: Balanced,
+    folder: Path,
+) -> Balanced:
+    """Write which clips each row is made of, and a picture; return the counts that the head was trained on."""
+    blends = made.blends
+    if blends is None:
+        return balanced
+    table = blends.table(training["clip_id"].to_numpy())
+    used = pd.concat([table["clip_id"], table["other_clip_id"].dropna()]).unique()
+    check_training_only(clips, np.flatnonzero(clips["clip_id"].isin(used)))
+    write_table(table, folder / "rows.parquet")
+    rng = np.random.default_rng(0)
+    drawn = np.sort(rng.permutation(len(table))[:_DRAWN_ROWS])
+    points = PCA(2, random_state=0).fit(embeddings).transform(blends.embeddings(embeddings)[drawn])
+    synthetic = (table["kind"] == "synthetic").to_numpy()
+    draw_embeddings(points, blends.labels[drawn], synthetic[drawn], folder / "embeddings.png")
+    kinds = {kind: int((table["kind"] == kind).sum()) for kind in ("original", "copy", "synthetic")}
+    kinds["left_out"] = len(training) - kinds["original"]
+    return replace(balanced, counts_after=class_counts(blends.labels), rows_of_kind=kinds)
+
+
+def _write(model: PreTrainedModel, extractor: Any, head: LinearHead, folder: Path) -> None:
+    model.to(torch.device("cpu"))
+    write_head(model, head)
+    save_model(model, extractor, folder)

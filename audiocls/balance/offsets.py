@@ -1,0 +1,116 @@
+"""What is done to a trained head: shifts of its bias, and other lengths of its weights. All fold into the model."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocls.balance.heads import LinearHead
+
+# Menon et al. search 0 to 2 or more, Kang et al. 0 to 1.
+ADJUSTMENT_TAUS = np.linspace(0, 2, 21)
+NORM_TAUS = np.linspace(0, 1, 11)
+_MOST_ROUNDS = 20
+
+Logits = NDArray[np.float64] | NDArray[np.float32]
+
+
+def adjusted(head: LinearHead, counts: NDArray[np.int64], tau: float) -> LinearHead:
+    """Take `tau * log(share)` off the logits.
+
+    Args:
+        head: As it was trained.
+        counts: Training clips per class, shape (num_classes,), each >= 1.
+        tau: 0 changes nothing; 1 makes of the posterior that of classes equally frequent.
+
+    Source:
+        Menon et al. 2021, "Long-Tail Learning via Logit Adjustment", arXiv:2007.07314, equation 9.
+    """
+    return LinearHead(head.weight, head.bias - tau * np.log(counts / counts.sum()))
+
+
+def tau_normalised(head: LinearHead, tau: float) -> LinearHead:
+    """Divide each class's weights by their norm to the power `tau`, and drop the bias.
+
+    All are then multiplied by one number, so that the mean norm, and with it the scale of the logits, stays.
+
+    Source:
+        Kang et al. 2020, "Decoupling Representation and Classifier for Long-Tailed Recognition", arXiv:1910.09217,
+        section 4.2.
+    """
+    norms = np.maximum(np.linalg.norm(head.weight, axis=1), 1e-12)
+    scaled = norms ** (1 - tau)
+    return LinearHead(head.weight * (scaled / norms * norms.mean() / scaled.mean())[:, None], np.zeros_like(head.bias))
+
+
+def best_by_macro_f1(logits: dict[float, Logits], targets: NDArray[np.int64]) -> float:
+    """Return the key of the logits, (num_clips, num_classes), with the best macro-F1; among equals the smallest."""
+    scores = {key: _macro_f1(targets, found.argmax(axis=1), found.shape[1]) for key, found in logits.items()}
+    return min(key for key, score in scores.items() if score >= max(scores.values()) - 1e-12)
+
+
+def fit_offsets(logits: Logits, targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Find what to add to each class's logit for the best macro-F1, a class at a time until none gains any more.
+
+    It equals thresholds of the classes' probabilities relative to each other, and the prediction stays one class.
+    Classes without clips among `targets` are left as they are.
+
+    Args:
+        logits: Of validation clips, shape (num_clips, num_classes).
+        targets: Their class indices, shape (num_clips,).
+
+    Returns:
+        Shape (num_classes,). The macro-F1 with them is never below that without.
+    """
+    offsets = np.zeros(logits.shape[1])
+    best = _macro_f1(targets, logits.argmax(axis=1), logits.shape[1])
+    for _ in range(_MOST_ROUNDS):
+        before = best
+        for index in np.unique(targets):
+            offset, score = _best_offset(logits + offsets, targets, int(index))
+            if score > best + 1e-12:
+                offsets[index] += offset
+                best = score
+        if best == before:
+            break
+    return offsets
+
+
+def _best_offset(logits: Logits, targets: NDArray[np.int64], index: int) -> tuple[float, float]:
+    """Return what to add to one class's logit, halfway between clips, and the macro-F1 that it makes."""
+    others = np.delete(logits, index, axis=1)
+    rivals = others.argmax(axis=1)
+    rivals += rivals >= index
+    # A clip is taken for the class once the offset exceeds its gap.
+    gaps = others.max(axis=1) - logits[:, index]
+    order = np.argsort(gaps, kind="stable")
+    gaps = gaps[order]
+    classes = np.arange(logits.shape[1])
+    true = targets[order, None] == classes
+    lost = rivals[order, None] == classes
+    # After the first k clips are taken, k = 0 ... num_clips: what each class is predicted, and rightly.
+    predicted = lost.sum(axis=0) - _running(lost)
+    right = (lost & true).sum(axis=0) - _running(lost & true)
+    predicted[:, index] = np.arange(len(gaps) + 1)
+    right[:, index] = _running(true[:, [index]])[:, 0]
+    present = true.sum(axis=0)
+    f1 = np.where(present > 0, 2 * right / np.maximum(predicted + present, 1), np.nan)
+    scores = np.nanmean(f1, axis=1)
+    edges = np.concatenate([[gaps[0] - 1], (gaps[1:] + gaps[:-1]) / 2, [gaps[-1] + 1]])
+    scores[1:-1][gaps[1:] - gaps[:-1] < 1e-9] = -1  # nothing fits between equal gaps
+    candidates = np.flatnonzero(scores >= scores.max() - 1e-12)
+    chosen = candidates[np.abs(edges[candidates]).argmin()]
+    return float(edges[chosen]), float(scores[chosen])
+
+
+def _running(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the counts of the first 0, 1, ... rows, shape (num_rows + 1, num_columns)."""
+    return np.vstack([np.zeros((1, flags.shape[1]), np.int64), np.cumsum(flags, axis=0)])
+
+
+def _macro_f1(targets: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int) -> float:
+    """Return what `summary_metrics` calls f1_macro, a hundred times faster."""
+    right = np.bincount(targets[targets == predicted], minlength=num_classes)
+    present = np.bincount(targets, minlength=num_classes)
+    found = np.bincount(predicted, minlength=num_classes)
+    return float((2 * right / np.maximum(present + found, 1))[present > 0].mean())

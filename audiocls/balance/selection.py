@@ -1,0 +1,82 @@
+"""What training sees of the training split, and the proof that it sees nothing else.
+
+Everything here happens after the split and on training clips only: a copy of a test clip in training would inflate
+every score.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from audiocls.atomic import write_table
+from audiocls.balance.draws import class_counts, draw, wanted_counts
+from audiocls.balance.weights import class_weights
+from audiocls.balance_params import BalanceParams, Resampled
+from audiocls.errors import LeakageError, name_some
+
+
+@dataclass(frozen=True, slots=True)
+class Balanced:
+    """What training sees of the training split."""
+
+    rows: Path
+    """Parquet, a row a training clip: `row` (its position in the split's table), `clip_id`, `label`, and `seen`: how
+    often in the first epoch, or with `progressive` in the last."""
+    class_weights: dict[str, float] | None  # mean 1.0 over the clips; None where the loss is not weighted
+    counts_before: dict[str, int]
+    counts_after: dict[str, int]  # of an epoch; with `progressive` the last one
+    rows_of_kind: dict[str, int] = field(default_factory=dict)
+    """How many of an epoch's rows are `original`, `copy` and `synthetic`, and how many clips are `left_out`."""
+
+
+def balance(split_clips: Path, params: BalanceParams, seed: int, workspace: Path) -> Balanced:
+    """Apply a balance method to the training clips of a split.
+
+    Methods that blend embeddings, or change a trained head, do so after training; here they change nothing.
+
+    Raises:
+        BalanceError: The class counts do not allow the method.
+    """
+    table = pd.read_parquet(split_clips, columns=["clip_id", "label", "split"])
+    training = np.flatnonzero(table["split"] == "train")
+    labels = table["label"].to_numpy()[training].astype(str)
+    before = class_counts(labels)
+    drawn = np.arange(len(training))
+    if isinstance(params, Resampled):
+        drawn = draw(labels, wanted_counts(before, params), np.random.default_rng([seed, 0]))
+    check_training_only(table, training[drawn])
+    seen = np.bincount(drawn, minlength=len(training))
+    settings = f"{split_clips.stem} {params.model_dump_json()} {seed}"
+    name = hashlib.sha256(settings.encode()).hexdigest()[:16]
+    rows = table.iloc[training][["clip_id", "label"]].assign(row=training, seen=seen)
+    written = write_table(rows, workspace / "balance" / f"{name}.parquet")
+    return Balanced(written, class_weights(before, params), before, class_counts(labels[drawn]), _kinds(seen))
+
+
+def check_training_only(table: pd.DataFrame, rows: NDArray[np.int64]) -> None:
+    """Stop where a clip of validation or test is among the rows to train on.
+
+    Raises:
+        LeakageError: Names the first ten such clips.
+    """
+    leaked = table.iloc[rows].query("split != 'train'")
+    if not leaked.empty:
+        raise LeakageError(
+            f"{len(leaked)} rows to train on are not of the training split: {name_some(leaked['clip_id'])}."
+        )
+
+
+def _kinds(seen: NDArray[np.int64]) -> dict[str, int]:
+    originals = int((seen > 0).sum())
+    return {
+        "original": originals,
+        "copy": int(seen.sum()) - originals,
+        "synthetic": 0,
+        "left_out": int((seen == 0).sum()),
+    }

@@ -1,0 +1,71 @@
+"""How much each class weighs in the loss."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocls.balance_params import BalanceParams, Focal, Ldam, WeightedLoss
+from audiocls.errors import BalanceError
+
+DEFAULT_BETA = 0.999
+
+
+def class_weights(counts: dict[str, int], params: BalanceParams) -> dict[str, float] | None:
+    """Return the weight of each class in the loss, or None where the method does not weigh."""
+    values = np.array(list(counts.values()))
+    match params:
+        case WeightedLoss() | Focal(weighting=str()):
+            by_frequency = params.weighting == "inverse_frequency"
+            beta = DEFAULT_BETA if params.beta is None else params.beta
+            weights = inverse_frequency_weights(values) if by_frequency else effective_number_weights(values, beta)
+        case Ldam():
+            weights = effective_number_weights(values, params.beta)
+        case _:
+            return None
+    return dict(zip(counts, weights.tolist(), strict=True))
+
+
+def inverse_frequency_weights(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Weigh each class by 1 / count.
+
+    Args:
+        counts: Training clips per class, shape (num_classes,), each >= 1.
+
+    Returns:
+        Shape (num_classes,), mean 1.0 over the clips, so that the loss keeps its scale.
+    """
+    _require_clips(counts)
+    return _mean_one(1.0 / counts, counts)
+
+
+def effective_number_weights(counts: NDArray[np.int64], beta: float) -> NDArray[np.float64]:
+    """Weigh each class by the inverse of its effective number of examples.
+
+    Args:
+        counts: Training clips per class, shape (num_classes,), each >= 1.
+        beta: In [0, 1). 0 weighs all classes alike; near 1 approaches 1 / count.
+
+    Returns:
+        Shape (num_classes,), mean 1.0 over the clips, so that the loss keeps its scale.
+
+    Raises:
+        BalanceError: A class has no training clips.
+
+    Source:
+        Cui et al. 2019, "Class-Balanced Loss Based on Effective Number of Samples", arXiv:1901.05555.
+    """
+    _require_clips(counts)
+    return _mean_one((1 - beta) / (1 - np.power(beta, counts, dtype=np.float64)), counts)
+
+
+def _mean_one(weights: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Scale so that the average over the clips, not over the classes, is one: a batch's loss then keeps its size."""
+    scaled: NDArray[np.float64] = weights * (counts.sum() / (weights * counts).sum())
+    return scaled
+
+
+def _require_clips(counts: NDArray[np.int64]) -> None:
+    missing = np.flatnonzero(counts == 0)
+    if missing.size:
+        raise BalanceError(f"classes {missing.tolist()} have no training clips, so they cannot be weighted. Drop them.")

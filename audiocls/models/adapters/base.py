@@ -1,0 +1,89 @@
+"""What every family has to answer before it can be built, fed, frozen and adapted."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, ClassVar
+
+from transformers import PreTrainedConfig
+
+from audiocls.errors import ParamsError
+from audiocls.params import AudioParams
+
+logger = logging.getLogger(__name__)
+
+
+class Adapter:
+    """One family: its config's fields, its feature extractor, its lengths. Subclasses say what differs."""
+
+    has_front_end: ClassVar[bool] = False
+    """Whether `freeze: feature_encoder` has a convolutional front end to freeze."""
+
+    lora_targets: ClassVar[tuple[str, ...]] = ()
+    """The linear layers that LoRA adapts where `model.lora.target_modules` is null; empty: none will do."""
+
+    can_checkpoint: ClassVar[bool] = True
+    """Whether activations can be computed anew in the backward pass."""
+
+    ignored_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields that the config has and the classifier of transformers 5.23 does not look at: setting one is a mistake."""
+
+    def fields(self, audio: AudioParams) -> dict[str, Any]:
+        """Return the config's fields that follow from rate and length, unless `model.config` says them."""
+        return {}
+
+    def new_extractor(self, config: PreTrainedConfig, audio: AudioParams) -> Any:
+        """Build the feature extractor of a model from scratch."""
+        raise NotImplementedError
+
+    def num_frames(self, config: PreTrainedConfig, samples: int) -> int | None:
+        """Return over how many frames SpecAugment lays its spans; None where the family has none of its own."""
+        return None
+
+    def longest_samples(self, config: PreTrainedConfig, extractor: Any) -> int | None:
+        """Return how long a clip the model takes, where its input has one fixed length; None: any length."""
+        return None
+
+    def ignores_padding(self, config: PreTrainedConfig) -> bool:
+        """Say whether the mask keeps padding from changing the logits.
+
+        Where it does not, a clip's logits depend on how far it is padded, and all clips have to be padded to one
+        length, in training and after it.
+        """
+        return False
+
+    def check_lengths(self, config: PreTrainedConfig, extractor: Any, audio: AudioParams) -> None:
+        """Refuse inputs that the model would cut, and shorten SpecAugment's spans to fit into what it takes.
+
+        Raises:
+            ParamsError: `audio.max_seconds` is longer than the model's window, or makes no frame at all.
+        """
+        longest = self.longest_samples(config, extractor)
+        if longest is not None and round(audio.max_seconds * audio.sample_rate_hz) > longest:
+            raise ParamsError(
+                f"audio.max_seconds = {audio.max_seconds:g}: this {config.model_type} takes "
+                f"{longest / audio.sample_rate_hz:.4g} s and would cut off the rest; lower audio.max_seconds: longer "
+                "clips are then scored by windows"
+            )
+        self._limit_time_masks(config, audio)
+
+    def _limit_time_masks(self, config: PreTrainedConfig, audio: AudioParams) -> None:
+        """Shorten SpecAugment's spans where the clips are no longer than one.
+
+        With spans at or above the sequence length transformers 5.23 ends training with "mask_length has to be smaller
+        than sequence_length"; it goes when transformers caps them itself.
+        """
+        frames = self.num_frames(config, round(audio.sample_rate_hz * audio.max_seconds))
+        if frames is None or not getattr(config, "mask_time_prob", 0):
+            return
+        if frames < 1:
+            raise ParamsError(
+                f"audio.max_seconds = {audio.max_seconds:g} is too short: "
+                f"the {config.model_type} front end makes no frame of it"
+            )
+        if config.mask_time_length >= frames:
+            shorter = max(1, frames // 2)
+            logger.warning(
+                "mask_time_length %d does not fit into %d frames; using %d.", config.mask_time_length, frames, shorter
+            )
+            config.mask_time_length = shorter

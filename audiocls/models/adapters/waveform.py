@@ -1,0 +1,92 @@
+"""The families that take raw waveforms: `logmel-resnet`, and wav2vec2 with all that descends from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PreTrainedConfig, Wav2Vec2FeatureExtractor
+
+from audiocls.models.adapters.base import Adapter
+from audiocls.models.waveform_extractor import WaveformFeatureExtractor
+from audiocls.params import AudioParams
+
+
+class LogmelResnet(Adapter):
+    """Our own: any length, and a mask that its every layer keeps to."""
+
+    # Run twice, a batch norm would learn its statistics twice.
+    can_checkpoint = False
+
+    def fields(self, audio: AudioParams) -> dict[str, Any]:
+        """Return the rate."""
+        return {"sampling_rate": audio.sample_rate_hz}
+
+    def new_extractor(self, config: PreTrainedConfig, audio: AudioParams) -> WaveformFeatureExtractor:
+        """Build the extractor that pads and masks."""
+        return WaveformFeatureExtractor(sampling_rate=audio.sample_rate_hz)
+
+    def ignores_padding(self, config: PreTrainedConfig) -> bool:
+        """Every layer is masked."""
+        return True
+
+
+class Wav2Vec2(Adapter):
+    """wav2vec2, HuBERT, UniSpeech and UniSpeech-SAT: strided convolutions, then a transformer."""
+
+    has_front_end = True
+    lora_targets = ("q_proj", "v_proj")
+
+    def new_extractor(self, config: PreTrainedConfig, audio: AudioParams) -> Wav2Vec2FeatureExtractor:
+        """Build the extractor, with masks where the front end normalises by layer.
+
+        One that normalises by group sees the padding in its statistics, so that a mask would promise too much:
+        wav2vec2-base was trained without one, and inputs of one length are what keeps its logits the same.
+        """
+        return Wav2Vec2FeatureExtractor(
+            sampling_rate=audio.sample_rate_hz, do_normalize=True, return_attention_mask=_normalises_by_layer(config)
+        )
+
+    def num_frames(self, config: PreTrainedConfig, samples: int) -> int:
+        """Count the steps that the convolutions leave."""
+        for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+            samples = (samples - kernel) // stride + 1
+        return samples
+
+    def ignores_padding(self, config: PreTrainedConfig) -> bool:
+        """By layer, padding meets the mask before anything mixes it in."""
+        return _normalises_by_layer(config)
+
+
+class WavLM(Wav2Vec2):
+    """Attention by torch's own function, which takes the weights of its projections and passes LoRA by."""
+
+    lora_targets = ("intermediate_dense", "output_dense")
+
+
+class LeakyWav2Vec2(Wav2Vec2):
+    """The kin in whose encoder convolutions or pooling run over the padding, so that no mask can mend it.
+
+    data2vec-audio stacks its convolutions of positions, SEW and SEW-D pool neighbouring frames, and the Conformer has a
+    convolution in every layer: each mixes into the last frames of a clip what came of the padding behind them.
+    """
+
+    def ignores_padding(self, config: PreTrainedConfig) -> bool:
+        """Never, whatever the front end's norm."""
+        return False
+
+
+class SEWD(LeakyWav2Vec2):
+    """DeBERTa's attention, which names its projections otherwise."""
+
+    lora_targets = ("query_proj", "value_proj")
+    ignored_fields = ("hidden_dropout",)  # `activation_dropout` is what its layers use
+
+
+class Conformer(LeakyWav2Vec2):
+    """wav2vec2 with convolutions in the layers."""
+
+    lora_targets = ("linear_q", "linear_v")
+
+
+def _normalises_by_layer(config: PreTrainedConfig) -> bool:
+    return getattr(config, "feat_extract_norm", "layer") == "layer"

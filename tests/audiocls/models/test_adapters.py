@@ -1,0 +1,219 @@
+"""What each family promises of itself: what is frozen, what padding does, how long its input may be."""
+
+from __future__ import annotations
+
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from audiocls.errors import ParamsError
+from audiocls.models.adapters import ADAPTERS
+from audiocls.models.depth import parameter_depths
+from audiocls.models.embeddings import apply_head, pooled_embeddings
+from audiocls.models.families import build_model, config_mistakes, load_model, model_inputs, save_model
+from audiocls.models.freezing import frozen_modules, quieten
+from audiocls.params import FAMILIES, RAW_WAVEFORM_FAMILIES, AudioParams, ModelParams
+
+sys.path.append(str(Path(__file__).parent))
+from tiny_configs import TINY_CONFIGS
+
+AUDIO = AudioParams(max_seconds=0.3)
+SAMPLES = 4_800
+WAVEFORMS = [np.random.default_rng(i).normal(0, 0.1, size).astype(np.float32) for i, size in enumerate((4_800, 3_000))]
+SUMS = [name for name in FAMILIES if name not in ("logmel-resnet", "audio-spectrogram-transformer")]
+
+
+def build(family: str, config=None, audio=AUDIO, **fields):
+    torch.manual_seed(0)
+    return build_model(ModelParams(family=family, config=TINY_CONFIGS[family] | (config or {}), **fields), audio, "abc")
+
+
+def logits(model, extractor, waveforms=WAVEFORMS, samples=SAMPLES) -> torch.Tensor:
+    with torch.inference_mode():
+        return model.eval()(**model_inputs(waveforms, extractor, samples)).logits
+
+
+def gradients(model, batch) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    model.zero_grad()
+    torch.nn.functional.cross_entropy(model(**batch).logits, torch.tensor([0, 1])).backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def with_lively_weights(model):
+    """Move biases and norms from where they begin, so that padding leaves its mark wherever it can."""
+    for weight in model.parameters():
+        if weight.ndim == 1:
+            weight.data += 0.1 * torch.randn(weight.shape)
+    return model
+
+
+NORMS = [name for name in RAW_WAVEFORM_FAMILIES if name != "data2vec-audio"]  # which has its own
+ANY_LENGTH = [(family, norm) for family in NORMS for norm in ("group", "layer")] + [
+    (family, None) for family in ("logmel-resnet", "data2vec-audio", "wav2vec2-bert")
+]
+
+
+@pytest.mark.parametrize(("family", "norm"), ANY_LENGTH)
+def test_padding_changes_logits_only_where_the_adapter_says_so(family, norm):
+    model, extractor = build(family, {} if norm is None else {"feat_extract_norm": norm})
+    with_lively_weights(model)
+    assert ADAPTERS[family].longest_samples(model.config, extractor) is None
+    found = [logits(model, extractor, WAVEFORMS[1:], samples) for samples in (3_000, 4_800, 14_400)]
+    found.append(logits(model, extractor, WAVEFORMS)[1:])
+    largest = found[0].abs().max()
+    changes = max(float((found[0] - other).abs().max() / largest) for other in found[1:])
+    assert (changes < 1e-5) == ADAPTERS[family].ignores_padding(model.config), changes
+
+
+def test_families_of_one_length_are_the_others():
+    fixed = [name for name in FAMILIES if ADAPTERS[name].longest_samples(*_config_and_extractor(name)) is not None]
+    assert sorted({family for family, _ in ANY_LENGTH} | set(fixed)) == sorted(FAMILIES)
+    assert fixed == ["audio-spectrogram-transformer", "whisper"]
+
+
+def _config_and_extractor(family: str):
+    model, extractor = build(family)
+    return model.config, extractor
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_clips_logits_do_not_depend_on_the_batch_it_is_in(family):
+    model, extractor = build(family)
+    alone = torch.cat([logits(model, extractor, [waveform]) for waveform in WAVEFORMS])
+    torch.testing.assert_close(logits(model, extractor), alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("family", "layers"), [*((family, 1) for family in FAMILIES), *product(("logmel-resnet", "whisper"), (0, 2))]
+)
+def test_the_lowest_layers_keep_their_weights_and_stay_quiet(family, layers):
+    model, extractor = build(family, freeze_layers=layers)
+    depths = parameter_depths(model)
+    moved = gradients(model, model_inputs(WAVEFORMS, extractor, SAMPLES))
+    assert all(depths[name] > layers or depths[name] == 0 for name in moved)
+    assert {depth for name, depth in depths.items() if name in moved} - {0} == set(range(layers + 1, 4))
+    model.train()
+    quieten(frozen_modules(model))
+    frozen = [module for module in model.modules() if any(True for _ in module.parameters())]
+    for module in frozen:
+        trains = any(weight.requires_grad for weight in module.parameters())
+        assert module.training == trains
+    assert any(not module.training for module in frozen)
+
+
+@pytest.mark.parametrize(
+    ("family", "config", "trained"),
+    [
+        ("wav2vec2", {}, set()),
+        ("wav2vec2", {"do_stable_layer_norm": True, "feat_extract_norm": "layer"}, {"wav2vec2.encoder.layer_norm"}),
+        ("sew", {}, {"sew.encoder.upsample.projection"}),
+        ("whisper", {}, {"encoder.layer_norm"}),
+        ("audio-spectrogram-transformer", {}, {"audio_spectrogram_transformer.layernorm"}),
+        ("wav2vec2-conformer", {}, {"wav2vec2_conformer.encoder.layer_norm"}),
+    ],
+)
+def test_what_stands_above_the_layers_is_not_frozen_with_the_lowest(family, config, trained):
+    model, _ = build(family, config, freeze_layers=1)
+    depths = parameter_depths(model)
+    outside = [name for name, weight in model.named_parameters() if weight.requires_grad and depths[name] == 0]
+    assert {name.rpartition(".")[0] for name in outside} == trained
+
+
+def test_more_layers_than_there_are_cannot_be_frozen():
+    with pytest.raises(ParamsError, match=r"model\.freeze_layers = 3: this hubert has 2 layers"):
+        build("hubert", freeze_layers=3)
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if ADAPTERS[name].can_checkpoint])
+def test_activations_computed_anew_give_the_same_gradients(family):
+    # What is drawn by numpy's generator is off: layers left out at random, and masked spans.
+    off = ("layerdrop", "encoder_layerdrop", "mask_time_prob")
+    model, extractor = build(family, {name: 0.0 for name in off if hasattr(build(family)[0].config, name)})
+    batch = model_inputs(WAVEFORMS, extractor, SAMPLES)
+    model.train()
+    plain = gradients(model, batch)
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    assert any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    found = gradients(model, batch)
+    assert found.keys() == plain.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", SUMS)
+def test_the_weighted_sum_of_the_layers_is_trained_saved_and_embedded(family, tmp_path):
+    model, extractor = build(family, {"use_weighted_layer_sum": True}, freeze="encoder")
+    batch = model_inputs(WAVEFORMS, extractor, SAMPLES)
+    assert "layer_weights" in gradients(model, batch)
+    model.layer_weights.data = torch.tensor([2.0, -1.0, 0.5])
+    model.eval()
+    with torch.no_grad():
+        expected = model(**batch).logits
+    torch.testing.assert_close(apply_head(model, pooled_embeddings(model, batch)), expected, atol=1e-4, rtol=0)
+    save_model(model, extractor, tmp_path)
+    assert torch.equal(logits(*load_model(tmp_path)), expected)
+    model.layer_weights.data = torch.tensor([-1.0, 2.0, 0.5])
+    assert not torch.allclose(logits(model, extractor), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", SUMS)
+def test_fields_of_dropout_and_specaugment_reach_the_network(family):
+    def differs(**fields) -> bool:
+        """Whether two passes in training differ."""
+        model, extractor = build(family, quiet | fields)
+        batch = model_inputs(WAVEFORMS, extractor, SAMPLES)
+        with torch.no_grad():
+            one, other = (model.train()(**batch).logits for _ in range(2))
+        return not torch.allclose(one, other, atol=1e-6)
+
+    config = build(family)[0].config.to_dict()
+    quiet = {name: 0.0 for name in config if name.endswith(("dropout", "layerdrop", "mask_time_prob"))}
+    assert len(quiet) >= 4
+    assert not differs()
+    assert differs(**{{"whisper": "dropout", "sew-d": "activation_dropout"}.get(family, "hidden_dropout"): 0.5})
+    assert differs(mask_time_prob=0.6, mask_time_length=2) == (family != "whisper")
+
+
+@pytest.mark.parametrize(("family", "field"), [("whisper", "mask_time_prob"), ("sew-d", "hidden_dropout")])
+def test_fields_that_the_classifier_does_not_look_at_are_refused(family, field):
+    assert dict(config_mistakes(family, {field: 0.2})) == {
+        f"model.config.{field}": f"= 0.2: does nothing in the classifier of {family}; leave it out"
+    }
+
+
+@pytest.mark.parametrize("family", ["audio-spectrogram-transformer", "whisper"])
+def test_a_checkpoint_is_not_given_more_than_its_window(family, tmp_path):
+    window = AudioParams(max_seconds=1.0)
+    save_model(*build(family, audio=window), tmp_path)
+    params = ModelParams(family=family, pretrained=str(tmp_path))
+    model, extractor = build_model(params, AudioParams(max_seconds=0.4), ["a", "b"])
+    assert logits(model, extractor, samples=6_400).shape == (2, 2)
+    with pytest.raises(ParamsError, match=r"audio\.max_seconds = 1\.2: this .* takes 1(\.005)? s and would cut off"):
+        build_model(params, AudioParams(max_seconds=1.2), ["a", "b"])
+
+
+def test_whisper_from_scratch_has_a_window_of_whole_seconds():
+    model, extractor = build("whisper", audio=AudioParams(max_seconds=1.3))
+    assert model.config.max_source_positions == 100
+    assert extractor.n_samples == 32_000
+    with pytest.raises(ParamsError, match=r"max_source_positions = 75: is a window of 1\.5 s"):
+        build("whisper", {"max_source_positions": 75}, AudioParams(max_seconds=1.3))
+
+
+def test_a_config_that_does_not_fit_the_checkpoint_is_refused(tmp_path):
+    save_model(*build("wav2vec2"), tmp_path)
+    params = ModelParams(family="wav2vec2", pretrained=str(tmp_path), config={"intermediate_size": 48})
+    with pytest.raises(ParamsError, match=r"model\.config: does not fit the weights .*feed_forward"):
+        build_model(params, AUDIO, ["a", "b"])
+
+
+@pytest.mark.parametrize("samples", [1, 560])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_shortest_clips_give_finite_logits(family, samples):
+    model, extractor = build(family)
+    assert torch.isfinite(logits(model, extractor, [WAVEFORMS[0][:samples]])).all()
