@@ -19,6 +19,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from audiocls.atomic import replacing
+from audiocls.batches import ClipDataset
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,17 @@ def _digest(value: Path | str) -> str:
 
 def _read(path: Path) -> Any:
     return json.loads(path.read_text()) if path.exists() else None
+
+
+class EpochTeller(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+    """Tells the training clips the epoch, by which their random cuts are drawn."""
+
+    def __init__(self, clips: ClipDataset) -> None:
+        self._clips = clips
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Set the epoch, also where it is gone on with in its middle, 2.4 being in the third."""
+        self._clips.set_epoch(int((state.epoch or 0.0) + 1e-6))
 
 
 class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers has no types

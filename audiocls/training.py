@@ -39,7 +39,7 @@ from audiocls.models.freezing import frozen_modules, quieten
 from audiocls.models.lora import merge_lora
 from audiocls.optimizers import TRAINER_NAMES, choose_optimizer, parameter_groups
 from audiocls.params import RunParams, TrainingParams
-from audiocls.resumption import SaveOnInterrupt, last_checkpoint
+from audiocls.resumption import EpochTeller, SaveOnInterrupt, last_checkpoint
 from audiocls.windows import CLIP, average_windows, cut_into_windows
 
 logger = logging.getLogger(__name__)
@@ -288,17 +288,6 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers has no t
         # reduction="mean" would divide by the weights of the batch, and drift with the batches' classes.
         loss = F.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing, reduction="none").mean()
         return (loss, outputs) if return_outputs else loss
-
-
-class EpochTeller(TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Tells the training clips the epoch, by which their random cuts are drawn."""
-
-    def __init__(self, clips: ClipDataset) -> None:
-        self._clips = clips
-
-    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Set the epoch, also where it is gone on with in its middle, 2.4 being in the third."""
-        self._clips.set_epoch(int((state.epoch or 0.0) + 1e-6))
 
 
 class MetricReporter(TrainerCallback):  # type: ignore[misc]  # transformers has no types
