@@ -52,7 +52,7 @@ def summarise(run: TrackedRun, corpus: Corpus, balanced: Balanced, model: Traine
 
 
 def _windows_line(evaluation: Evaluation) -> list[str]:
-    validation, test = (int(evaluation.metrics.get(f"{split}/{WINDOWED}", 0)) for split in ("validation", "test"))
+    validation, test = (int(evaluation.metrics[f"{split}/{WINDOWED}"]) for split in ("validation", "test"))
     if not validation + test:
         return []
     return [

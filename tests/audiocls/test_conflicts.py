@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from audiocls.conflicts import RESERVED_CONFIG_FIELDS, find_conflicts
+from audiocls.models.adapters import ADAPTERS
 from audiocls.params import FAMILIES, RunParams
 
 
@@ -272,10 +273,17 @@ def test_lora_without_peft_says_what_to_install(monkeypatch):
     ]
 
 
-@pytest.mark.parametrize(("family", "allowed"), [("wav2vec2", True), ("logmel-resnet", False)])
-def test_batch_norms_are_not_run_twice(family, allowed):
+@pytest.mark.parametrize("family", FAMILIES)
+def test_activations_are_computed_anew_only_where_the_adapter_says_that_they_can_be(family):
     found = conflicts(model={"family": family}, training={"gradient_checkpointing": True})
-    assert [key for key, _ in found] == ([] if allowed else ["training.gradient_checkpointing"])
+    assert [key for key, _ in found] == ([] if ADAPTERS[family].can_checkpoint else ["training.gradient_checkpointing"])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lora_is_for_the_families_that_say_where_it_goes(family):
+    pytest.importorskip("peft", reason="the extra lora is not installed")
+    found = conflicts(model={"family": family, "lora": {}})
+    assert [key for key, _ in found] == ([] if ADAPTERS[family].lora_targets else ["model.lora"])
 
 
 @pytest.mark.parametrize(

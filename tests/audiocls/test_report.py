@@ -19,7 +19,7 @@ LABELS = ["<script>alert(1)</script>", "a|b", "07"]
 
 @pytest.fixture
 def summary(tmp_path):
-    def make(uri: str = "sqlite:///somewhere/mlflow.db", labels=LABELS) -> str:
+    def make(uri: str = "sqlite:///somewhere/mlflow.db", labels=LABELS, **counts: float) -> str:
         pd.DataFrame({"clip_id": ["x.wav"], "reason": ["empty"]}).to_parquet(tmp_path / "quarantine.parquet")
         rows = [(label, 0.5, 0.5, 0.25 * i, 4) for i, label in enumerate(labels)]
         report = pd.DataFrame(
@@ -28,6 +28,7 @@ def summary(tmp_path):
         report.to_csv(tmp_path / "classification_report.csv", index=False)
         names = ("accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "f1_weighted")
         metrics = {f"{split}/{name}": 0.123456 for split in ("validation", "test") for name in names}
+        metrics |= {f"{split}/clips_scored_by_windows": counts.get(split, 0.0) for split in ("validation", "test")}
         return summarise(
             TrackedRun(uri, "1", "abc", tmp_path),
             Corpus(tmp_path / "clips.parquet", tmp_path / "quarantine.parquet", tmp_path, "digest", 99, 1),
@@ -50,6 +51,13 @@ def test_it_says_what_was_trained_on_what_and_how_good_it_is(summary):
         "runs/abc/model",
     ):
         assert expected in text
+
+
+def test_it_says_how_many_clips_were_scored_by_windows(summary):
+    assert "3 clips of validation and 12 of test are longer than the model's input" in summary(
+        validation=3.0, test=12.0
+    )
+    assert "windows" not in summary()
 
 
 def shown_classes(markdown):

@@ -16,9 +16,6 @@ logger = logging.getLogger(__name__)
 class Adapter:
     """One family: its config's fields, its feature extractor, its lengths. Subclasses say what differs."""
 
-    has_front_end: ClassVar[bool] = False
-    """Whether `freeze: feature_encoder` has a convolutional front end to freeze."""
-
     lora_targets: ClassVar[tuple[str, ...]] = ()
     """The linear layers that LoRA adapts where `model.lora.target_modules` is null; empty: none will do."""
 

@@ -33,7 +33,6 @@ class LogmelResnet(Adapter):
 class Wav2Vec2(Adapter):
     """wav2vec2, HuBERT, UniSpeech and UniSpeech-SAT: strided convolutions, then a transformer."""
 
-    has_front_end = True
     lora_targets = ("q_proj", "v_proj")
 
     def new_extractor(self, config: PreTrainedConfig, audio: AudioParams) -> Wav2Vec2FeatureExtractor:

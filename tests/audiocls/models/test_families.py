@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from audiocls.batches import Collator, input_samples
 from audiocls.errors import ParamsError
@@ -74,6 +76,31 @@ def test_a_local_checkpoint_keeps_its_encoder_and_gets_a_head_for_the_data(famil
     kept = encoder_of(new).state_dict()
     for name, weight in encoder_of(old).state_dict().items():
         assert torch.equal(weight, kept[name]), name
+
+
+@pytest.mark.parametrize(
+    ("family", "pretraining", "encoder"),
+    [
+        ("whisper", transformers.WhisperForConditionalGeneration, "model.encoder"),
+        ("wav2vec2", transformers.Wav2Vec2ForPreTraining, "wav2vec2"),
+        ("hubert", transformers.HubertModel, ""),
+        ("wav2vec2-bert", transformers.Wav2Vec2BertModel, ""),
+    ],
+)
+def test_a_checkpoint_of_another_task_keeps_its_encoder(family, pretraining, encoder, tmp_path):
+    model, extractor = build_model(params(family), AUDIO, LABELS)
+    config = copy.deepcopy(model.config)
+    if family == "whisper":
+        config.update({"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 64})
+        config.update({"vocab_size": 9, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2})
+        config.update({"decoder_start_token_id": 1})
+    source = pretraining(config)
+    save_model(source, extractor, tmp_path)
+    kept, _ = build_model(ModelParams(family=family, pretrained=str(tmp_path)), AUDIO, LABELS)
+    found = encoder_of(kept).state_dict()
+    expected = source.get_submodule(encoder).state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], weight) for name, weight in expected.items())
 
 
 def test_the_collator_adds_labels_and_one_length(family):
