@@ -200,6 +200,19 @@ def test_the_features_of_a_slow_extractor_are_kept(tones, tmp_path):
     assert sum(pq.read_metadata(path).num_rows for path in shards) == 48
 
 
+def test_a_head_is_balanced_after_training_and_what_it_is_made_of_is_logged(tones, tmp_path):
+    balance = {"method": "decoupled", "resampling": "smote", "neighbours": 3}
+    params_file = write_params(tmp_path, tones, balance=balance, training={"max_steps": 1})
+    result = train_flow(str(params_file))
+    client = MlflowClient(load_params(params_file).tracking_uri)
+    logged = Path(client.download_artifacts(result.run_id, "data/balance"))
+    assert {"head.json", "rows.parquet", "embeddings.png"} < {path.name for path in logged.iterdir()}
+    table = pd.read_parquet(logged / "rows.parquet")
+    counts = json.loads(Path(client.download_artifacts(result.run_id, "data/class_counts.json")).read_text())
+    assert counts["counts_after"] == table["label"].value_counts().to_dict()
+    assert counts["rows_of_kind"]["synthetic"] == (table["kind"] == "synthetic").sum() > 0
+
+
 def test_the_same_params_give_the_same_metrics(finished, tmp_path):
     result, params = finished
     params_file = tmp_path / "same.yaml"
