@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def prepared(tones, tmp_path_factory):
             "data": {"source": "folder", "path": str(tones), "group_by": "file"},
             "audio": {"max_seconds": 0.4},  # no clip is longer, so that each is one window
             "model": {"config": {"channels": [4, 8]}},
-            "training": {"batch_size": 8, "learning_rate": 1.0e-2, "epochs": 6},
+            "training": {"batch_size": 8, "learning_rate": 1.0e-2, "epochs": 5},
         }
     )
     manifest = list_clips(params.data, workspace)
@@ -54,13 +55,16 @@ def trained(prepared, tmp_path_factory):
     return run(prepared, {"method": "none"}, folder)[0]
 
 
-def run(prepared, section, folder: Path, **changed):
-    """Fit and balance the head; return (model folder, HeadBalance, params)."""
+def run(prepared, section, folder: Path, plain: Path | None = None, **changed):
+    """Fit, or take a model that was trained plainly, and balance its head; return (folder, HeadBalance, params)."""
     splits, store, params = prepared
     params = RunParams.model_validate(params.model_dump() | {"balance": section} | changed)
     balanced = balance(splits, params.balance, params.seed, params.workspace)
-    model = fit(splits, balanced, store, params, folder, lambda metrics, step: None)
-    return model.folder, balance_head(model.folder, balanced, splits, store, params, folder), params
+    if plain is None:
+        fit(splits, balanced, store, params, folder, lambda metrics, step: None)
+    else:
+        shutil.copytree(plain, folder / "model")
+    return folder / "model", balance_head(folder / "model", balanced, splits, store, params, folder), params
 
 
 def logits_of(folder, prepared, split="train"):
@@ -104,7 +108,7 @@ def test_decoupled_keeps_the_trained_encoder_and_changes_the_head(prepared, trai
 
 
 def test_adjustment_after_training_is_a_shift_of_the_saved_models_logits(prepared, trained, tmp_path):
-    folder, done, _ = run(prepared, {"method": "post_hoc_logit_adjustment"}, tmp_path)
+    folder, done, _ = run(prepared, {"method": "post_hoc_logit_adjustment"}, tmp_path, trained)
     counts = np.array([done.balanced.counts_before[name] for name in ("high", "low", "middle")])
     expected = logits_of(trained, prepared) - np.log(counts / counts.sum())
     np.testing.assert_allclose(logits_of(folder, prepared), expected, atol=1e-4)
@@ -116,7 +120,7 @@ def test_adjustment_after_training_is_a_shift_of_the_saved_models_logits(prepare
 )
 def test_what_validation_chooses_is_in_the_saved_model_and_no_worse_there(section, prepared, trained, tmp_path):
     plain = evaluate(trained, prepared[0], prepared[1], prepared[2], tmp_path / "plain").metrics
-    folder, done, params = run(prepared, section, tmp_path)
+    folder, done, params = run(prepared, section, tmp_path, trained)
     found = evaluate(folder, prepared[0], prepared[1], params, tmp_path / "evaluation").metrics
     assert found["validation/f1_macro"] >= plain["validation/f1_macro"]
     shift = logits_of(folder, prepared) - logits_of(trained, prepared)
@@ -127,13 +131,13 @@ def test_what_validation_chooses_is_in_the_saved_model_and_no_worse_there(sectio
 
 
 def test_tau_norm_makes_the_saved_heads_weights_alike(prepared, trained, tmp_path):
-    folder, _, _ = run(prepared, {"method": "tau_norm", "tau": 1.0}, tmp_path)
+    folder, _, _ = run(prepared, {"method": "tau_norm", "tau": 1.0}, tmp_path, trained)
     norms = load_file(folder / "model.safetensors")["classifier.weight"].norm(dim=1)
     np.testing.assert_allclose(norms, norms.mean().expand(3), rtol=1e-4)
 
 
 @pytest.mark.parametrize("section", [{"method": "decoupled"}, {"method": "none"}])
-def test_a_planted_test_clip_stops_the_run_and_is_named(section, prepared, tmp_path):
+def test_a_planted_test_clip_stops_the_run_and_is_named(section, prepared, trained, tmp_path):
     splits, store, params = prepared
     params = RunParams.model_validate(params.model_dump() | {"balance": section})
     balanced = balance(splits, params.balance, params.seed, tmp_path)
@@ -146,9 +150,8 @@ def test_a_planted_test_clip_stops_the_run_and_is_named(section, prepared, tmp_p
     with pytest.raises(LeakageError, match=table["clip_id"][planted]):
         fit(splits, leaking, store, params, tmp_path, lambda metrics, step: None)
     if section["method"] == "decoupled":
-        folder = fit(splits, balanced, store, params, tmp_path, lambda metrics, step: None).folder
         with pytest.raises(LeakageError, match=table["clip_id"][planted]):
-            balance_head(folder, leaking, splits, store, params, tmp_path)
+            balance_head(trained, leaking, splits, store, params, tmp_path)
 
 
 # The embedding store

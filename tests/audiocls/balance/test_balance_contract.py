@@ -30,7 +30,7 @@ LOSSES = [tag for tag, method in METHODS.items() if method in get_args(AnyLoss)]
 counts_of_classes = st.lists(st.integers(1, 60), min_size=2, max_size=8).map(
     lambda counts: {f"class {i}": count for i, count in enumerate(counts)}
 )
-quickly = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+quickly = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -121,7 +121,7 @@ def leaves_some_of_each_class(resampling, embeddings, labels, params, seed):
 
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
 @given(counts=counts_of_classes, seed=seeds, neighbours=st.integers(1, 6), ratio=st.sampled_from([None, 0.4]))
-@settings(quickly, max_examples=15)
+@settings(quickly, max_examples=10)
 def test_embeddings_come_out_with_the_counts_asked_for_and_made_of_clips_of_their_class(
     resampling, counts, seed, neighbours, ratio
 ):
