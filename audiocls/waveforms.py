@@ -279,9 +279,12 @@ def write_shard(shard: ShardPlan, params: AudioParams) -> int:
 
 def _planned(shard: ShardPlan) -> list[dict[str, Any]]:
     """Read the files of one shard, and not the whole plan: a corpus has many shards."""
-    group = shard.start // SHARD_CLIPS
     with open_table(shard.plan) as table:
-        files: list[dict[str, Any]] = table.read_row_group(group).slice(0, shard.stop - shard.start).to_pylist()
+        # By what the plan says of itself: another version of this library may have cut it into shards of another size.
+        lengths = [table.metadata.row_group(i).num_rows for i in range(table.num_row_groups)]
+        group = int(np.searchsorted(np.cumsum(lengths), shard.start, side="right"))
+        first = shard.start - sum(lengths[:group])
+        files: list[dict[str, Any]] = table.read_row_group(group).slice(first, shard.stop - shard.start).to_pylist()
     return files
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import Trainer
 
+from audiocls.losses import CrossEntropy
 from audiocls.models.depth import encoder_of, num_layers, parameter_depths
 from audiocls.models.families import build_model
 from audiocls.optimizers import parameter_groups
@@ -79,7 +80,7 @@ def test_the_optimizer_takes_the_groups_and_sgd_has_momentum(optimizer, tmp_path
     model = build_model(ModelParams(config={"channels": [4, 8]}), AudioParams(max_seconds=0.3), ["a", "b"])[0]
     params = TrainingParams(optimizer=optimizer, learning_rate=0.08, layer_decay=0.5)
     arguments = training_arguments(params, 0, tmp_path)
-    trainer = ClassifierTrainer(model=model, args=arguments, eval_dataset=[], params=params, class_weights=None)
+    trainer = ClassifierTrainer(model=model, args=arguments, eval_dataset=[], params=params, loss=CrossEntropy())
     made = trainer.create_optimizer()
     assert {group["lr"] for group in made.param_groups} == {0.08, 0.04, 0.02, 0.01}
     assert made.param_groups[0]["lr"] == 0.08  # the one that is logged

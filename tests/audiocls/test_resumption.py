@@ -99,7 +99,7 @@ def test_the_weights_are_those_of_an_undisturbed_training(number, exit_code, sav
 @pytest.mark.parametrize("method", ["progressive", "ldam"])
 def test_draws_and_losses_go_on_where_they_were(method, prepared, tmp_path):
     splits, _, store, params = prepared
-    params = RunParams.model_validate(params.model_dump() | {"balance": {"method": method}})
+    params = RunParams.model_validate(params.model_dump() | {"balance": {"method": method}, "augmentation": []})
     balanced = balance(splits, params.balance, params.seed, tmp_path)
     one = (splits, balanced, store, params)
     undisturbed = weights_of(train(one, tmp_path / "undisturbed").folder)

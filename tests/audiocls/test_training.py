@@ -201,7 +201,7 @@ def test_a_checkpoint_comes_back_whole(load, family, tones, tmp_path):
     """Trainer's own way loses what transformers writes by other names than the model's."""
     params = run_params(tmp_path, tones, {}, family)
     model = build_model(params.model, params.audio, ["a", "b", "c"])[0]
-    trainer = _trainer(params, model, tmp_path)
+    trainer = _trainer(params, model, tmp_path, CrossEntropy())
     trainer.save_model(str(tmp_path / "checkpoint-1"))
     saved = copy.deepcopy(model.state_dict())
     with torch.no_grad():

@@ -21,6 +21,7 @@ from audiocls.corpus import collect_corpus
 from audiocls.errors import TrainingError
 from audiocls.features import plan_features, write_features
 from audiocls.loss_watch import LossWatch
+from audiocls.losses import CrossEntropy
 from audiocls.manifest import list_clips
 from audiocls.mapped import MappedWaveforms
 from audiocls.models.families import build_extractor, build_model
@@ -143,7 +144,7 @@ def test_mixed_clips_have_the_loss_of_their_classes_each_by_its_weight(tmp_path)
         args=training_arguments(params.training, 1, tmp_path),
         eval_dataset=[],
         params=params.training,
-        class_weights=weights,
+        loss=CrossEntropy(weights, params.training.label_smoothing),
     )
     inputs = 0.1 * torch.randn(2, 4_800)
     mixed = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.0, 1.0]])
