@@ -30,7 +30,7 @@ CLIPS_SCHEMA: Final = pa.schema(
         pa.field("shard", pa.string()),
         pa.field("first_sample", pa.int64()),
         # Of the file that a clip is, or is a segment of: the hash of all its samples, and where in it the clip begins.
-        pa.field("recording_sha256", pa.string()),
+        pa.field("recording_hash", pa.string()),
         pa.field("start_sample", pa.int64()),
     ]
 )
@@ -55,7 +55,7 @@ def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> Corpus:
     rows = rows.merge(found, on="path", how="left", suffixes=("_listed", ""))
     for column in REFUSAL:  # what the manifest refuses was not read
         rows[column] = rows[f"{column}_listed"].where(rows["reason_listed"].notna(), rows[column])
-    rows = rows.assign(recording_sha256=rows["audio_sha256"], start_sample=0)
+    rows = rows.assign(recording_hash=rows["audio_hash"], start_sample=0)
     segments = rows["start_seconds"].notna() & rows["reason"].isna()
     if segments.any():
         cut = cut_segments(rows[segments], plan.store)
@@ -103,7 +103,7 @@ def quarantine_summary(corpus: Corpus) -> str:
 
 
 def _digest(clips: pa.Table) -> str:
-    columns = ["clip_id", "label", "group", "split", "audio_sha256"]
+    columns = ["clip_id", "label", "group", "split", "audio_hash"]
     columns += ["source"] if clips["source"].null_count < len(clips) else []
     lines = (json.dumps(row) for row in zip(*(clips[name].to_pylist() for name in columns), strict=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import soundfile
 import soxr
+import xxhash
 from numpy.typing import NDArray
 
 from audiocls.containers import INSTALL, ContainerError, ContainerFile, is_installed, recognise
@@ -20,10 +21,11 @@ from audiocls.params import AudioParams
 from audiocls.plain_wav import FORMAT as PLAIN_WAV
 from audiocls.plain_wav import read_plain_wav
 
-ALGORITHM: Final = 4
+ALGORITHM: Final = 5
 """Part of every store's key. Raise it when the same bytes would become other samples or measures.
 
 2: PyAV. 3: DC offset and silence share. 4: levels added up without BLAS, whose sums depend on the number of threads.
+5: audio is told by XXH3.
 """
 
 FULL_SCALE: Final = 32_768.0
@@ -71,6 +73,15 @@ class Recording:
     clipped_fraction: float  # share of samples at full scale in any channel
     dc_offset: float  # mean of the mono mix, full scale is 1.0
     silence_fraction: float  # share of 25 ms frames that, their mean aside, lie 40 dB or more below the loudest
+
+
+def hash_audio(samples: bytes | memoryview) -> str:
+    """Tell decoded audio from other audio, in 32 hexadecimal digits.
+
+    XXH3 in 128 bits takes 2 microseconds for a second at 16 kHz, where SHA-256 takes 30. Whoever makes two sounds of
+    one hash on purpose deceives nobody but themselves: files are told by the SHA-256 of their bytes.
+    """
+    return xxhash.xxh3_128_hexdigest(samples)
 
 
 def decode(content: bytes, params: AudioParams) -> Recording:

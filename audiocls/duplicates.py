@@ -26,11 +26,11 @@ class Duplicates:
 
 
 def find_duplicates(clips: pd.DataFrame) -> Duplicates:
-    """Find the clips that share their `audio_sha256` with another."""
-    same = clips[clips.duplicated("audio_sha256", keep=False)]
+    """Find the clips that share their `audio_hash` with another."""
+    same = clips[clips.duplicated("audio_hash", keep=False)]
     sets = [
         {name: sorted(set(rows[column])) for name, column in _COLUMNS.items()}
-        for _, rows in same.groupby("audio_sha256", sort=False)
+        for _, rows in same.groupby("audio_hash", sort=False)
     ]
     return Duplicates(len(same), sorted(sets, key=lambda row: (-len(row["labels"]), row["clip_ids"])))
 
@@ -73,11 +73,11 @@ class NearDuplicate:
 
 def name_near_duplicates(clips: pd.DataFrame, pairs: pd.DataFrame) -> list[NearDuplicate]:
     """Name the clips of each pair; pairs under several labels first, and then the most similar."""
-    named = clips[clips["audio_sha256"].isin([*pairs["audio_sha256_a"], *pairs["audio_sha256_b"]])]
-    by_hash = dict(iter(named.groupby("audio_sha256")))
+    named = clips[clips["audio_hash"].isin([*pairs["audio_hash_a"], *pairs["audio_hash_b"]])]
+    by_hash = dict(iter(named.groupby("audio_hash")))
     found = []
     for pair in pairs.itertuples():
-        both = (by_hash[pair.audio_sha256_a], by_hash[pair.audio_sha256_b])
+        both = (by_hash[pair.audio_hash_a], by_hash[pair.audio_hash_b])
         clip_ids = (min(both[0]["clip_id"]), min(both[1]["clip_id"]))
         labels, groups = (sorted({*both[0][name], *both[1][name]}) for name in ("label", "group"))
         found.append(NearDuplicate(clip_ids, labels, groups, round(pair.similarity, 4), round(pair.shift_seconds, 4)))

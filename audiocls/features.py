@@ -172,7 +172,7 @@ def _cut_into_shards(missing: pd.DataFrame, store: Path, waveforms: Path) -> tup
 
 
 def _name(rows: pd.DataFrame) -> str:
-    keys = pd.util.hash_pandas_object(rows[CLIP_KEY].astype({"audio_sha256": object}), index=False)
+    keys = pd.util.hash_pandas_object(rows[CLIP_KEY].astype({"audio_hash": object}), index=False)
     return hashlib.sha256(keys.to_numpy().tobytes()).hexdigest()[:16]
 
 
@@ -197,7 +197,7 @@ def write_features(shard: FeatureShard, audio: AudioParams) -> int:
 
 def _table(rows: pd.DataFrame, inputs: dict[str, Any]) -> pa.Table:
     """Put the model's inputs, each (clips, ...), into a binary column each, which says their shape."""
-    fields = [pa.field("audio_sha256", pa.string()), pa.field("scale", pa.float32())]
+    fields = [pa.field("audio_hash", pa.string()), pa.field("scale", pa.float32())]
     columns = [pa.array(rows[name], field.type) for name, field in zip(CLIP_KEY, fields, strict=True)]
     for name, tensor in inputs.items():
         values = tensor.numpy()

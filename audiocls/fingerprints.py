@@ -50,7 +50,7 @@ _CLIPS_PER_FILE: Final = 4_096
 
 _SCHEMA: Final = pa.schema(
     [
-        pa.field("audio_sha256", pa.string()),
+        pa.field("audio_hash", pa.string()),
         pa.field("anchors", pa.binary(), metadata={"dtype": "int32, little-endian", "unit": f"1/{RATE_HZ} s"}),
         pa.field("vectors", pa.binary(), metadata={"dtype": "int8", "shape": f"(num_anchors, {DIMS})"}),
     ]
@@ -130,27 +130,27 @@ def fingerprint_clips(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> 
     """
     folder = store / f"fingerprints-{ALGORITHM}"
     known = _read(folder)
-    new = clips[~clips["audio_sha256"].isin(known.index)].drop_duplicates("audio_sha256")
+    new = clips[~clips["audio_hash"].isin(known.index)].drop_duplicates("audio_hash")
     new = new.sort_values(["shard", "first_sample"])  # the order of the store reads quickest
     for start in range(0, len(new), _CLIPS_PER_FILE):
         _write(new.iloc[start : start + _CLIPS_PER_FILE], store, sample_rate_hz, folder)
     if len(new):
         known = _read(folder)
-    return _join(known.loc[clips["audio_sha256"]])
+    return _join(known.loc[clips["audio_hash"]])
 
 
 def _write(clips: pd.DataFrame, store: Path, sample_rate_hz: int, folder: Path) -> None:
     table = pa.Table.from_pylist(list(_rows(clips, store, sample_rate_hz)), schema=_SCHEMA)
-    name = hashlib.sha256("\n".join(clips["audio_sha256"]).encode()).hexdigest()[:16]
+    name = hashlib.sha256("\n".join(clips["audio_hash"]).encode()).hexdigest()[:16]
     write_table(table, folder / f"{name}.parquet")
 
 
 def _rows(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> Iterator[dict[str, Any]]:
     waveforms = MappedWaveforms(clips, store)
-    for i, digest in enumerate(clips["audio_sha256"]):
+    for i, digest in enumerate(clips["audio_hash"]):
         anchors, vectors = fingerprint(waveforms.read(i), sample_rate_hz)
         yield {
-            "audio_sha256": digest,
+            "audio_hash": digest,
             "anchors": anchors.astype("<i4", copy=False).tobytes(),
             "vectors": vectors.tobytes(),
         }
@@ -165,7 +165,7 @@ def _read(folder: Path) -> pd.DataFrame:
         except (pa.ArrowException, OSError) as error:
             raise damaged(path, error) from error
     # Two runs at the same time may both have computed a clip.
-    return pa.concat_tables(parts).to_pandas().drop_duplicates("audio_sha256").set_index("audio_sha256")
+    return pa.concat_tables(parts).to_pandas().drop_duplicates("audio_hash").set_index("audio_hash")
 
 
 def _join(rows: pd.DataFrame) -> Fingerprints:

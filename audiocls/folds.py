@@ -28,7 +28,7 @@ def split_folds(
     Fold i tests on the groups of fold i; validation is made out of the others, group by group, anew in each fold.
 
     Args:
-        table: Clips with `group`, `label`, `audio_sha256` and an empty `split`.
+        table: Clips with `group`, `label`, `audio_hash` and an empty `split`.
         folds: Number of folds, two or more.
         validation: Share of the clips that are not tested on, in (0, 1).
         seed: Draws the folds and the validation clips.

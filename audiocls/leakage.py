@@ -19,20 +19,20 @@ def linked_groups(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.S
     """Name, for each clip, what must stay in one split: its group, with all groups that share sound with it.
 
     Args:
-        table: Clips with `group` and `audio_sha256`, the hash of the decoded samples; and, where there are segments of
+        table: Clips with `group` and `audio_hash`, the hash of the decoded samples; and, where there are segments of
             recordings, what `overlaps` needs.
-        near: Pairs of near-duplicates, `audio_sha256_a` and `audio_sha256_b`, which count as one recording.
+        near: Pairs of near-duplicates, `audio_hash_a` and `audio_hash_b`, which count as one recording.
 
     Returns:
         With the index of `table`: the name of the group that comes first among those linked.
     """
     groups, names = pd.factorize(table["group"], sort=True)
-    copies, hashes = pd.factorize(table["audio_sha256"])
+    copies, hashes = pd.factorize(table["audio_hash"])
     stretches = overlaps(table).to_numpy()
     first_copy, first_stretch = len(names), len(names) + len(hashes)
     ends = [np.stack([groups, first_copy + copies]), np.stack([groups, first_stretch + stretches])]
     if near is not None:
-        pairs = np.stack([pd.Index(hashes).get_indexer(near[f"audio_sha256_{side}"]) for side in "ab"])
+        pairs = np.stack([pd.Index(hashes).get_indexer(near[f"audio_hash_{side}"]) for side in "ab"])
         ends.append(first_copy + pairs[:, (pairs >= 0).all(axis=0)])
     rows, columns = np.concatenate(ends, axis=1)
     size = first_stretch + len(table)
@@ -46,18 +46,18 @@ def overlaps(table: pd.DataFrame) -> pd.Series:
     """Number the stretches of sound: clips of one recording that overlap, or that others between them link, share one.
 
     Args:
-        table: Clips with `recording_sha256`, `start_sample` and `num_samples`. Without these columns there are no
-            segments, and clips share a stretch where they share `audio_sha256`.
+        table: Clips with `recording_hash`, `start_sample` and `num_samples`. Without these columns there are no
+            segments, and clips share a stretch where they share `audio_hash`.
 
     Returns:
         With the index of `table`.
     """
-    if "recording_sha256" not in table:
-        return pd.Series(pd.factorize(table["audio_sha256"])[0], index=table.index)
-    rows = table[["recording_sha256", "start_sample", "num_samples"]].reset_index(drop=True)
-    rows = rows.sort_values(["recording_sha256", "start_sample"], kind="stable")
-    reach = (rows["start_sample"] + rows["num_samples"]).groupby(rows["recording_sha256"]).cummax().shift()
-    another = rows["recording_sha256"] != rows["recording_sha256"].shift()
+    if "recording_hash" not in table:
+        return pd.Series(pd.factorize(table["audio_hash"])[0], index=table.index)
+    rows = table[["recording_hash", "start_sample", "num_samples"]].reset_index(drop=True)
+    rows = rows.sort_values(["recording_hash", "start_sample"], kind="stable")
+    reach = (rows["start_sample"] + rows["num_samples"]).groupby(rows["recording_hash"]).cummax().shift()
+    another = rows["recording_hash"] != rows["recording_hash"].shift()
     number = (another | (rows["start_sample"] >= reach)).cumsum() - 1
     return pd.Series(number.sort_index().to_numpy(), index=table.index)
 
@@ -87,10 +87,10 @@ def check_copies(table: pd.DataFrame) -> None:
     Raises:
         LeakageError: Names the first ten recordings with their clips.
     """
-    splits = table.groupby("audio_sha256")["split"].nunique()
-    copied = table[table["audio_sha256"].isin(splits.index[splits > 1])]
+    splits = table.groupby("audio_hash")["split"].nunique()
+    copied = table[table["audio_hash"].isin(splits.index[splits > 1])]
     if not copied.empty:
-        sets = copied.groupby("audio_sha256", sort=False)
+        sets = copied.groupby("audio_hash", sort=False)
         names = name_some(" = ".join(f"{row.clip_id} ({row.split})" for row in clips.itertuples()) for _, clips in sets)
         raise LeakageError(
             f"{sets.ngroups} recordings stand in more than one split under several names: {names}. Remove the copies, "
@@ -123,9 +123,9 @@ def check_near_duplicates(table: pd.DataFrame, near: pd.DataFrame) -> None:
     Raises:
         LeakageError: Names the ten most similar pairs.
     """
-    clips = table[["audio_sha256", "clip_id", "split"]]
+    clips = table[["audio_hash", "clip_id", "split"]]
     for side in "ab":
-        near = near.merge(clips.add_suffix(f"_{side}"), on=f"audio_sha256_{side}")
+        near = near.merge(clips.add_suffix(f"_{side}"), on=f"audio_hash_{side}")
     apart = near[near["split_a"] != near["split_b"]].sort_values("similarity", ascending=False)
     if not apart.empty:
         names = name_some(
@@ -166,9 +166,9 @@ def move_copies(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.Ser
 
 def report_label_conflicts(table: pd.DataFrame) -> None:
     """Warn of recordings that stand under several labels: at most one of them is right."""
-    labels = table.groupby("audio_sha256")["label"].nunique()
-    odd = table[table["audio_sha256"].isin(labels.index[labels > 1])]
+    labels = table.groupby("audio_hash")["label"].nunique()
+    odd = table[table["audio_hash"].isin(labels.index[labels > 1])]
     if not odd.empty:
-        sets = odd.groupby("audio_sha256", sort=False)
+        sets = odd.groupby("audio_hash", sort=False)
         names = name_some(" = ".join(f"{row.clip_id} ({row.label})" for row in clips.itertuples()) for _, clips in sets)
         logger.warning("%d recordings have several labels: %s", sets.ngroups, names)

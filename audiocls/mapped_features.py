@@ -16,7 +16,7 @@ from audiocls.errors import StoreError, name_some
 from audiocls.mapped import unpack_shard
 from audiocls.storage import damaged
 
-CLIP_KEY: Final = ["audio_sha256", "scale"]
+CLIP_KEY: Final = ["audio_hash", "scale"]
 
 
 class MappedFeatures:
@@ -26,7 +26,7 @@ class MappedFeatures:
         """Map the shards of some clips.
 
         Args:
-            clips: A row a clip; the columns `audio_sha256` and `scale` are used.
+            clips: A row a clip; the columns `audio_hash` and `scale` are used.
             store: The feature store.
             kept: Which of the clips it has to have, shape (num_clips,); the others are not looked for.
 
@@ -39,7 +39,7 @@ class MappedFeatures:
         if lost.any():
             raise StoreError(
                 f"{store}: lacks the features of {lost.sum()} of {len(found)} clips: "
-                f"{name_some(found.loc[lost, 'audio_sha256'])}. Run again, which computes them."
+                f"{name_some(found.loc[lost, 'audio_hash'])}. Run again, which computes them."
             )
         maps = {name: _map_shard(store, name) for name in found["feature_shard"].unique()}
         self._shards = [maps[name] for name in found["feature_shard"]]
@@ -58,14 +58,14 @@ class MappedFeatures:
 
 def stored_features(store: Path) -> pd.DataFrame:
     """Return a row a clip that the store has: its key, and where its features stand."""
-    parts = [pd.DataFrame({"audio_sha256": [], "scale": [], "feature_shard": [], "feature_row": []})]
+    parts = [pd.DataFrame({"audio_hash": [], "scale": [], "feature_shard": [], "feature_row": []})]
     for path in sorted((store / "shards").glob("*.parquet")):
         try:
             part = pq.read_table(path, columns=CLIP_KEY).to_pandas()
         except (pa.ArrowException, OSError) as error:
             raise damaged(path, error) from error
         parts.append(part.assign(feature_shard=path.stem, feature_row=np.arange(len(part))))
-    types = {"audio_sha256": "str", "scale": "float32", "feature_shard": "str", "feature_row": "int64"}
+    types = {"audio_hash": "str", "scale": "float32", "feature_shard": "str", "feature_row": "int64"}
     frames = [part.astype(types) for part in parts]
     return pd.concat(frames, ignore_index=True).drop_duplicates(CLIP_KEY, ignore_index=True)
 

@@ -43,7 +43,7 @@ class Proposals(NamedTuple):
 def find_near_duplicates(clips: Path, store: Path) -> Path:
     """Find the near-duplicates of a corpus, unless that was done before, and return the table of their pairs.
 
-    Its columns are `audio_sha256_a` and `audio_sha256_b`, `similarity` in [0, 1], `shift_seconds` and `overlap`. Clips
+    Its columns are `audio_hash_a` and `audio_hash_b`, `similarity` in [0, 1], `shift_seconds` and `overlap`. Clips
     with the same samples count as one, and segments of one file are not compared: where they overlap is known.
 
     Raises:
@@ -51,7 +51,7 @@ def find_near_duplicates(clips: Path, store: Path) -> Path:
     """
     target = clips.parent / f"near_duplicates-{ALGORITHM}.parquet"
     if not target.exists():
-        table = pd.read_parquet(clips).drop_duplicates("audio_sha256", ignore_index=True)
+        table = pd.read_parquet(clips).drop_duplicates("audio_hash", ignore_index=True)
         sample_rate_hz = int(json.loads((store / "settings.json").read_text())["sample_rate_hz"])
         write_table(search(table, store, sample_rate_hz), target)
     return target
@@ -64,13 +64,13 @@ def search(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> pd.DataFram
     apart = files[proposals.a] != files[proposals.b]
     proposals = Proposals._make(column[apart] for column in proposals)
     waveforms = MappedWaveforms(clips, store)
-    hashes = clips["audio_sha256"].to_numpy()
+    hashes = clips["audio_hash"].to_numpy()
     rows = []
     for a, b, shift_seconds in _alike(proposals, waveforms, sample_rate_hz):
         match = compare(waveforms.read(a), waveforms.read(b), shift_seconds, sample_rate_hz)
         if match.is_copy:
             rows.append((hashes[a], hashes[b], match.similarity, match.shift_seconds, match.overlap))
-    columns = ["audio_sha256_a", "audio_sha256_b", "similarity", "shift_seconds", "overlap"]
+    columns = ["audio_hash_a", "audio_hash_b", "similarity", "shift_seconds", "overlap"]
     kinds = dict.fromkeys(columns[:2], "string") | dict.fromkeys(columns[2:], "float64")
     return pd.DataFrame(rows, columns=columns).astype(kinds)
 

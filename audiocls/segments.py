@@ -6,7 +6,6 @@ resampling is measured here on the stored samples, so that clipping of single ch
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audiocls.decoding import FULL_SCALE
+from audiocls.decoding import FULL_SCALE, hash_audio
 from audiocls.mapped import unpack_shard
 
 END_TOLERANCE_SECONDS: Final = 0.05
@@ -142,7 +141,7 @@ def _measured(samples: NDArray[np.int16], scale: float, limits: _Limits) -> dict
         "peak": peak,
         "rms_db": 10 * math.log10(energy / len(samples) * (scale / FULL_SCALE) ** 2),
         "clipped_fraction": clipped / len(samples),
-        "audio_sha256": hashlib.sha256(samples.data).hexdigest(),
+        "audio_hash": hash_audio(samples.data),
         "reason": None,
         "detail": None,
     }

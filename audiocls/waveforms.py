@@ -71,7 +71,7 @@ SHARD_SCHEMA: Final = pa.schema(
         pa.field("content_sha256", pa.string()),
         pa.field("reason", pa.string()),
         pa.field("detail", pa.string()),
-        pa.field("audio_sha256", pa.string()),
+        pa.field("audio_hash", pa.string(), metadata={"of": "samples", "by": "XXH3, 128 bits"}),
         pa.field("num_samples", pa.int64()),
         pa.field("scale", pa.float32()),
         *(pa.field(name, kind) for name, kind in _MEASURES.items()),
@@ -362,7 +362,7 @@ def _decoded_row(digest: str, content: bytes, params: AudioParams) -> dict[str, 
     samples = recording.samples.astype("<i2", copy=False).tobytes()
     return {name: getattr(recording, name) for name in _MEASURED} | {
         "content_sha256": digest,
-        "audio_sha256": hashlib.sha256(samples).hexdigest(),
+        "audio_hash": decoding.hash_audio(samples),
         "num_samples": len(recording.samples),
         "samples": samples,
     }

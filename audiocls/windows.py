@@ -31,7 +31,7 @@ def cut_into_windows(clips: pd.DataFrame, audio: AudioParams) -> pd.DataFrame:
         audio: Length of the input, and the overlap.
 
     Returns:
-        The rows of the clips with samples and `audio_sha256` of the windows, and the column `clip`.
+        The rows of the clips with samples and `audio_hash` of the windows, and the column `clip`.
     """
     counts = count_windows(clips, audio)
     clip = np.repeat(np.arange(len(clips)), counts)
@@ -42,10 +42,10 @@ def cut_into_windows(clips: pd.DataFrame, audio: AudioParams) -> pd.DataFrame:
     start = surplus * index // np.maximum(counts[clip] - 1, 1)
     windows["first_sample"] = windows["first_sample"].to_numpy(np.int64) + start
     windows["num_samples"] = windows["num_samples"].to_numpy(np.int64) - surplus
-    if "audio_sha256" in windows:
+    if "audio_hash" in windows:
         # Of the clip's samples, so that with the window's start it stands for the window's.
-        cut = windows.loc[is_cut, "audio_sha256"] + ":" + pd.Series(start, dtype="str")[is_cut]
-        windows.loc[is_cut, "audio_sha256"] = cut
+        cut = windows.loc[is_cut, "audio_hash"] + ":" + pd.Series(start, dtype="str")[is_cut]
+        windows.loc[is_cut, "audio_hash"] = cut
     return windows
 
 

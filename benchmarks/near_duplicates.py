@@ -178,7 +178,7 @@ def look(home: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
     for shard in plan.shards:
         write_shard(shard, audio)
     clips = pd.read_parquet(collect_corpus(manifest, plan, home).clips)
-    recordings = clips.drop_duplicates("audio_sha256", ignore_index=True)
+    recordings = clips.drop_duplicates("audio_hash", ignore_index=True)
     started = time.process_time()
     fingerprint_clips(recordings, plan.store, audio.sample_rate_hz)
     between = time.process_time()
@@ -189,12 +189,12 @@ def look(home: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
 
 def judged(found: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     """Name the clips, the originals and the kinds of each pair."""
-    first = clips.drop_duplicates("audio_sha256").set_index("audio_sha256")
+    first = clips.drop_duplicates("audio_hash").set_index("audio_hash")
     # Originals with the same samples are one origin.
-    by_path = clips.drop_duplicates("path").set_index("path")["audio_sha256"]
+    by_path = clips.drop_duplicates("path").set_index("path")["audio_hash"]
     pairs = found.copy()
     for side in "ab":
-        rows = first.loc[pairs[f"audio_sha256_{side}"]]
+        rows = first.loc[pairs[f"audio_hash_{side}"]]
         pairs[f"clip_{side}"] = rows["clip_id"].to_numpy()
         pairs[f"kind_{side}"] = rows["group"].to_numpy()
         pairs[f"origin_{side}"] = by_path.reindex(rows["label"]).to_numpy()
@@ -210,13 +210,13 @@ def scores(pairs: pd.DataFrame, clips: pd.DataFrame) -> dict[str, object]:
         pairs["origin_a"].replace(families) == pairs["origin_b"].replace(families)
     )
     for kind in KINDS:
-        planted = clips[clips["group"] == kind]["audio_sha256"]
+        planted = clips[clips["group"] == kind]["audio_hash"]
         originals = (pairs["kind_a"] == "original") | (pairs["kind_b"] == "original")
         mine = (pairs["kind_a"] == kind) | (pairs["kind_b"] == kind)
         right = pairs["origin_a"] == pairs["origin_b"]
         counted = mine & ~alike
         hits = pairs[mine & originals & right]
-        found = planted.isin(hits["audio_sha256_a"]) | planted.isin(hits["audio_sha256_b"])
+        found = planted.isin(hits["audio_hash_a"]) | planted.isin(hits["audio_hash_b"])
         recall[kind] = round(float(found.mean()), 3)
         precision[kind] = round(float(right[counted].mean()), 3) if counted.any() else None
     retakes = recall.pop(RETAKES)

@@ -254,7 +254,7 @@ def test_a_shard_is_parquet_that_says_how_to_read_it(prepared, fill, tmp_path):
     features = np.frombuffer(row["input_values"], field.metadata[b"dtype"].decode()).reshape(shape)
     assert features.shape[1] == 32
     assert np.isfinite(features).all()
-    assert row["audio_sha256"].partition(":")[0] in set(pd.read_parquet(prepared[0])["audio_sha256"])
+    assert row["audio_hash"].partition(":")[0] in set(pd.read_parquet(prepared[0])["audio_hash"])
 
 
 def test_clips_that_the_store_lacks_are_counted_and_nothing_is_computed_in_silence(prepared, fill, tmp_path):

@@ -21,7 +21,7 @@ quick = settings(deadline=None, max_examples=15)
 
 
 def clips_of(rows):
-    table = pd.DataFrame(rows, columns=["group", "label", "audio_sha256"]).astype(str)
+    table = pd.DataFrame(rows, columns=["group", "label", "audio_hash"]).astype(str)
     return table.assign(split=None, clip_id=[f"{i}.wav" for i in range(len(table))])
 
 
@@ -113,7 +113,7 @@ def test_a_new_copy_takes_linked_groups_to_the_first_of_their_folds_and_moves_no
     remembered: dict[str, str] = {}
     before = folds_of(clips, remembered=remembered)
     one, other = (before.index[before[fold] == "test"][0] for fold in (1, 3))
-    linked = clips.assign(audio_sha256=clips["audio_sha256"].mask(clips.index == other, clips.loc[one, "audio_sha256"]))
+    linked = clips.assign(audio_hash=clips["audio_hash"].mask(clips.index == other, clips.loc[one, "audio_hash"]))
     after = folds_of(linked, remembered=remembered)
     moved = clips["group"].isin(clips.loc[[one, other], "group"])
     assert (after.loc[moved, 1] == "test").all()
@@ -147,7 +147,7 @@ def test_the_runs_of_a_cross_validation_share_a_ledger_and_test_every_clip_once(
 def test_near_duplicates_are_in_one_fold():
     clips = speakers([f"s{i}" for i in range(30)])
     hashes = [f"s{i}-a" for i in range(30)]
-    near = pd.DataFrame({"audio_sha256_a": hashes[:10], "audio_sha256_b": hashes[10:20]})
+    near = pd.DataFrame({"audio_hash_a": hashes[:10], "audio_hash_b": hashes[10:20]})
     fold = folds_of(clips).eq("test").idxmax(axis=1).groupby(clips["group"]).first()
     together = split_folds(clips, 5, 0.2, 0, near=near).eq("test").idxmax(axis=1).groupby(clips["group"]).first()
     pairs = [(f"s{i}", f"s{i + 10}") for i in range(10)]

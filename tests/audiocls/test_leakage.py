@@ -18,7 +18,7 @@ from audiocls.leakage import (
     report_label_conflicts,
 )
 
-COLUMNS = ["clip_id", "group", "audio_sha256", "label", "split"]
+COLUMNS = ["clip_id", "group", "audio_hash", "label", "split"]
 
 
 def table(*rows) -> pd.DataFrame:
@@ -61,14 +61,12 @@ def test_moving_takes_all_that_is_linked_into_training_and_leaves_no_leak(caplog
 
 
 def test_nothing_is_moved_where_there_are_no_copies(caplog):
-    clips = CHAIN.assign(audio_sha256=list("ABCDE"), group=list("abcde"))
+    clips = CHAIN.assign(audio_hash=list("ABCDE"), group=list("abcde"))
     assert move_copies(clips).tolist() == clips["split"].tolist()
     assert caplog.text == ""
 
 
-NEAR = pd.DataFrame(
-    [("B", "C", 0.93), ("C", "elsewhere", 0.8)], columns=["audio_sha256_a", "audio_sha256_b", "similarity"]
-)
+NEAR = pd.DataFrame([("B", "C", 0.93), ("C", "elsewhere", 0.8)], columns=["audio_hash_a", "audio_hash_b", "similarity"])
 
 
 def test_near_duplicates_link_groups_as_copies_do():
@@ -107,9 +105,9 @@ def test_one_recording_under_two_labels_is_reported(caplog):
 
 def stretches(*rows) -> pd.DataFrame:
     """Clips of (recording, start, length, group, split), each with sound of its own."""
-    clips = pd.DataFrame(rows, columns=["recording_sha256", "start_sample", "num_samples", "group", "split"])
-    ids = [f"{row.recording_sha256}@{row.start_sample}" for row in clips.itertuples()]
-    return clips.assign(clip_id=ids, audio_sha256=[f"hash {i}" for i in range(len(clips))], label="x")
+    clips = pd.DataFrame(rows, columns=["recording_hash", "start_sample", "num_samples", "group", "split"])
+    ids = [f"{row.recording_hash}@{row.start_sample}" for row in clips.itertuples()]
+    return clips.assign(clip_id=ids, audio_hash=[f"hash {i}" for i in range(len(clips))], label="x")
 
 
 TALK = stretches(
@@ -154,5 +152,5 @@ def test_no_two_clips_that_share_a_sample_are_left_in_different_units(rows):
     taken: dict[tuple[str, int], str] = {}
     for row, unit in zip(table.itertuples(), units, strict=True):
         for sample in range(row.start_sample, row.start_sample + row.num_samples):
-            assert taken.setdefault((row.recording_sha256, sample), unit) == unit
+            assert taken.setdefault((row.recording_hash, sample), unit) == unit
     assert (units.groupby(table["group"]).nunique() == 1).all()

@@ -20,7 +20,7 @@ def assign(groups: list[str], folder, ledger, classes: int = 2, copies: dict[str
         for g in groups
         for c in range(classes)
     ]
-    table = pd.DataFrame(rows, columns=["clip_id", "group", "label", "audio_sha256"]).assign(split=None)
+    table = pd.DataFrame(rows, columns=["clip_id", "group", "label", "audio_hash"]).assign(split=None)
     path = folder / "corpora" / "digest" / "clips.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(path)

@@ -80,9 +80,9 @@ def corpus_of(list_table, fill_store):
 def found_in(corpus):
     """The near-duplicates, by the names of the files."""
     clips = pd.read_parquet(corpus.clips)
-    names = dict(zip(clips["audio_sha256"], clips["path"].str.rsplit("/", n=1).str[-1], strict=True))
+    names = dict(zip(clips["audio_hash"], clips["path"].str.rsplit("/", n=1).str[-1], strict=True))
     pairs = pd.read_parquet(find_near_duplicates(corpus.clips, corpus.store))
-    return {frozenset((names[p.audio_sha256_a], names[p.audio_sha256_b])): p for p in pairs.itertuples()}
+    return {frozenset((names[p.audio_hash_a], names[p.audio_hash_b])): p for p in pairs.itertuples()}
 
 
 def write_all(folder, signals):
@@ -189,8 +189,8 @@ def split(tmp_path):
     def split(params, given):
         labels = [("x", "y")[i % 2] for i in range(len(given))]
         hashes = [str(i) for i in range(len(given))]
-        table = pd.DataFrame({"clip_id": hashes, "group": hashes, "audio_sha256": hashes, "label": labels})
-        near = pd.DataFrame({"audio_sha256_a": ["0"], "audio_sha256_b": ["1"], "similarity": [0.9]})
+        table = pd.DataFrame({"clip_id": hashes, "group": hashes, "audio_hash": hashes, "label": labels})
+        near = pd.DataFrame({"audio_hash_a": ["0"], "audio_hash_b": ["1"], "similarity": [0.9]})
         clips, pairs = tmp_path / "corpus" / "clips.parquet", tmp_path / "near.parquet"
         clips.parent.mkdir(exist_ok=True)
         table.assign(split=given).to_parquet(clips)

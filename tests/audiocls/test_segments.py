@@ -96,7 +96,7 @@ def test_a_segment_is_cut_out_of_a_recording_that_is_decoded_once(collect, long_
         stop = len(whole) if np.isnan(clip.end_seconds) else round(clip.end_seconds * RATE_HZ)
         np.testing.assert_array_equal(waveforms.read(i), whole[start:stop])
         assert clip.duration_seconds == pytest.approx((stop - start) / RATE_HZ)
-    assert clips["shard"].nunique() == clips["recording_sha256"].nunique() == 1
+    assert clips["shard"].nunique() == clips["recording_hash"].nunique() == 1
     assert "long.wav@0.10-0.60" in set(clips["clip_id"])
     assert set(clips["group"]) == {"long.wav"}
 
@@ -112,7 +112,7 @@ def test_a_segment_has_measures_and_a_hash_of_its_own(collect, long_file, tmp_pa
         alone, cut = clips.loc[f"{file}.wav"], clips.loc[f"long.wav@{segment}"]
         for measure in ("peak", "rms_db", "clipped_fraction", "duration_seconds", "num_samples"):
             assert cut[measure] == pytest.approx(alone[measure], rel=1e-4), (file, measure)
-        assert cut["audio_sha256"] == alone["audio_sha256"]
+        assert cut["audio_hash"] == alone["audio_hash"]
         assert cut["source_format"] == "WAV/PCM_16"
     assert clips.loc["long.wav@3.00-end", "clipped_fraction"] > 0.5
 

@@ -26,9 +26,7 @@ def assign(tmp_path):
     def assigned(rows, columns=("group", "label", "split"), seed=0, params=PARAMS):
         table = pd.DataFrame(rows, columns=list(columns))
         ids = [f"{i}.wav" for i in range(len(table))]
-        table = table.assign(
-            clip_id=ids, split=table.get("split"), audio_sha256=table.get("audio_sha256", pd.Series(ids))
-        )
+        table = table.assign(clip_id=ids, split=table.get("split"), audio_hash=table.get("audio_hash", pd.Series(ids)))
         path = tmp_path / "corpora" / "digest" / "clips.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         table.to_parquet(path)
