@@ -13,9 +13,9 @@ import pandas as pd
 from fsspec.utils import glob_translate
 
 from audiocls.columns import COLUMNS
+from audiocls.data_params import FolderData
 from audiocls.errors import DataError, name_some
 from audiocls.masking import masked
-from audiocls.params import FolderData
 from audiocls.places import Place, file_system, joined, localised
 
 logger = logging.getLogger(__name__)

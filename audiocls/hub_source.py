@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from audiocls.atomic import replacing
+from audiocls.data_params import HubData
 from audiocls.errors import DataError
-from audiocls.params import HubData
 from audiocls.tables import check_columns
 
 if TYPE_CHECKING:

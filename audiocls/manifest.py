@@ -25,11 +25,11 @@ from audiocls.columns import COLUMNS as COLUMNS
 from audiocls.columns import MANIFEST_SCHEMA
 from audiocls.columns import REFUSAL as REFUSAL
 from audiocls.columns import SPLITS as SPLITS
+from audiocls.data_params import DataSource, FolderData, HubData, PoolData, SampleData, SingleSource, TableData
 from audiocls.errors import DataError, MissingExtraError, name_some
 from audiocls.folder_source import list_folder
 from audiocls.hub_source import list_data_set
 from audiocls.masking import masked
-from audiocls.params import DataSource, FolderData, HubData, PoolData, SampleData, SingleSource, TableData
 from audiocls.sample_corpus import VERSION, build_sample_corpus
 from audiocls.table_source import list_table
 

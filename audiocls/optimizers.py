@@ -10,7 +10,7 @@ from torch.nn import Parameter
 from transformers import PreTrainedModel
 
 from audiocls.models.depth import parameter_depths
-from audiocls.params import TrainingParams
+from audiocls.training_params import TrainingParams
 
 # By Trainer's names; its own sgd has no momentum, so that one is set up here.
 TRAINER_NAMES: Final = {

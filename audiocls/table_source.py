@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow as pa
 
 from audiocls.columns import REFUSAL, SEGMENT, SPLITS
+from audiocls.data_params import TableData
 from audiocls.errors import DataError, name_some
 from audiocls.masking import masked
-from audiocls.params import TableData
 from audiocls.places import Place, folder_of, joined, localised, plain_below
 from audiocls.segments import read_bounds
 from audiocls.tables import read_columns, text_column

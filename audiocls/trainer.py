@@ -22,7 +22,7 @@ from audiocls.batch_trainer import BatchTrainer
 from audiocls.losses import TrainingLoss
 from audiocls.models.freezing import frozen_modules, quieten
 from audiocls.optimizers import choose_optimizer, parameter_groups
-from audiocls.params import TrainingParams
+from audiocls.training_params import TrainingParams
 
 logger = logging.getLogger(__name__)
 

@@ -37,10 +37,11 @@ from audiocls.models.families import build_model, no_progress_bars, save_model
 from audiocls.models.lora import merge_lora
 from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 from audiocls.optimizers import TRAINER_NAMES
-from audiocls.params import RunParams, TrainingParams
+from audiocls.params import RunParams
 from audiocls.resumption import SaveOnInterrupt, last_checkpoint
 from audiocls.trainer import CLIP_LOSS, ClassifierTrainer, MetricLog, MetricReporter
 from audiocls.training_batches import PassCounter, TrainingClips, TrainingCollator, build_augmenter
+from audiocls.training_params import TrainingParams
 from audiocls.windows import CLIP, average_windows, cut_into_windows
 
 logger = logging.getLogger(__name__)

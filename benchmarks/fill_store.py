@@ -49,8 +49,9 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from audiocls.data_params import TableData
 from audiocls.manifest import list_clips
-from audiocls.params import AudioParams, TableData
+from audiocls.params import AudioParams
 from audiocls.waveforms import ShardPlan, plan_store, write_shard
 
 PROCESSES = 2

@@ -33,10 +33,11 @@ import soxr
 from numpy.typing import NDArray
 
 from audiocls.corpus import collect_corpus
+from audiocls.data_params import TableData
 from audiocls.fingerprints import fingerprint_clips
 from audiocls.manifest import list_clips
 from audiocls.near_duplicates import search
-from audiocls.params import AudioParams, TableData
+from audiocls.params import AudioParams
 from audiocls.waveforms import plan_store, write_shard
 
 Signal = NDArray[np.float32]

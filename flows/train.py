@@ -63,11 +63,12 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
         log_augmentation(run, splits, corpus.store, params)
         features = cache_features(splits, corpus.store, params)
         model = fit(splits, balanced, corpus.store, params, run, features)
-        balanced = balance_head(model, balanced, splits, corpus.store, params, run, features)
-        log_balance(run, balanced)
+        trained_on = balance_head(model, balanced, splits, corpus.store, params, run, features)
+        if trained_on != balanced:
+            log_balance(run, trained_on)
         evaluation = evaluate(model, splits, corpus.store, params, run, features)
         log_results(run, model, evaluation)
-        summary = publish_summary(run, corpus, balanced, model, evaluation)
+        summary = publish_summary(run, corpus, trained_on, model, evaluation)
     return TrainResult(run.run_id, str(model.folder), evaluation.metrics, seconds, summary)
 
 

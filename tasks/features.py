@@ -6,13 +6,12 @@ from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import as_completed
 
 from audiocls import features
-from audiocls.params import AudioParams, RunParams
-from audiocls.progress import progress_bar
+from audiocls.params import AudioParams, RunnerParams, RunParams
 from audiocls.stopwatch import timed
 from tasks.retries import unless_mistaken
+from tasks.runners import run_shards
 
 
 @timed
@@ -21,15 +20,9 @@ def cache_features(split_clips: Path, waveforms: Path, params: RunParams) -> Pat
     plan = plan_features(split_clips, waveforms, params)
     if plan is None:
         return None
-    new = sum(shard.stop - shard.start for shard in plan.shards)
-    with progress_bar("computing features", new) as advance:
-        if params.runner.address:  # the feature store is in the workspace, which workers elsewhere do not see
-            for shard in plan.shards:
-                advance(write_features(shard, params.audio))
-            return plan.store
-        futures = [write_features.submit(shard, params.audio) for shard in plan.shards]
-        for future in as_completed(futures):
-            advance(future.result())
+    # The feature store is in the workspace, which workers elsewhere do not see.
+    runner = RunnerParams() if params.runner.address else params.runner
+    run_shards(write_features, plan.shards, params.audio, runner, "computing features")
     return plan.store
 
 
@@ -46,6 +39,6 @@ def plan_features(split_clips: Path, waveforms: Path, params: RunParams) -> feat
     retry_condition_fn=unless_mistaken,
     task_run_name="features-{shard.start}",
 )
-def write_features(shard: features.FeatureShard, audio: AudioParams) -> int:
+def write_features(shard: features.FeatureShard, params: AudioParams) -> int:
     """Compute the features of one shard; return of how many clips."""
-    return features.write_features(shard, audio)
+    return features.write_features(shard, params)

@@ -8,7 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from audiocls import manifest
-from audiocls.params import DataSource
+from audiocls.data_params import DataSource
 from audiocls.stopwatch import timed
 from tasks.retries import unless_mistaken
 

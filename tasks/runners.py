@@ -3,11 +3,41 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
+from prefect.futures import as_completed
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
+from prefect.tasks import Task
 
-from audiocls.params import RunnerParams
+from audiocls.params import AudioParams, RunnerParams
+from audiocls.progress import progress_bar
+
+
+class Shard(Protocol):
+    """The clips of a plan, from row `start` up to `stop`, that one task writes."""
+
+    @property
+    def start(self) -> int:
+        """The first row."""
+
+    @property
+    def stop(self) -> int:
+        """One past the last row."""
+
+
+def run_shards(
+    write: Task[..., int], shards: Sequence[Shard], params: AudioParams, runner: RunnerParams, doing: str
+) -> None:
+    """Have `write(shard=..., params=...)` run for every shard, behind a progress bar of clips that says `doing`."""
+    if not shards:
+        return
+    new = sum(shard.stop - shard.start for shard in shards)
+    # A runner of its own, and not the flow's: which one is known only when the flow has read its params.
+    with make_runner(runner) as started, progress_bar(doing, new) as advance:
+        futures = [started.submit(write, {"shard": shard, "params": params}) for shard in shards]
+        for future in as_completed(futures):
+            advance(future.result())
 
 
 def make_runner(params: RunnerParams) -> Any:  # Any, as Prefect's own types of runners do not fit each other

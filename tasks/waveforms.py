@@ -6,27 +6,19 @@ from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import as_completed
 
 from audiocls import waveforms
 from audiocls.params import AudioParams, RunnerParams
-from audiocls.progress import progress_bar
 from audiocls.stopwatch import timed
 from tasks.retries import unless_mistaken
-from tasks.runners import make_runner
+from tasks.runners import run_shards
 
 
 @timed
 def cache_waveforms(manifest: Path, params: AudioParams, workspace: Path, runner: RunnerParams) -> waveforms.StorePlan:
     """Fill the store, one mapped task a shard; return what the store was asked for."""
     plan = plan_store(manifest, params, workspace)
-    if plan.shards:
-        new = sum(shard.stop - shard.start for shard in plan.shards)
-        # A runner of its own, and not the flow's: which one is known only when the flow has read its params.
-        with make_runner(runner) as started, progress_bar("decoding", new) as advance:
-            futures = [started.submit(write_shard, {"shard": shard, "params": params}) for shard in plan.shards]
-            for future in as_completed(futures):
-                advance(future.result())
+    run_shards(write_shard, plan.shards, params, runner, "decoding")
     return plan
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from audiocls.params import FAMILIES, RunParams
+from audiocls.model_params import FAMILIES
+from audiocls.params import RunParams
 from audiocls.params_file import load_params
 
 HOME = Path(__file__).resolve().parents[1]

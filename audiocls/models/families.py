@@ -20,12 +20,13 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from audiocls.errors import ParamsError, name_some
+from audiocls.model_params import Family, ModelParams
 from audiocls.models.adapters import ADAPTERS
 from audiocls.models.depth import parameter_depths
 from audiocls.models.freezing import freeze
 from audiocls.models.inputs import model_inputs as model_inputs
 from audiocls.models.lora import add_lora
-from audiocls.params import AudioParams, Family, ModelParams
+from audiocls.params import AudioParams
 
 
 def config_mistakes(family: Family, config: dict[str, Any]) -> Iterator[tuple[str, str]]:

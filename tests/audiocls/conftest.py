@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from audiocls.data_params import TableData
 from audiocls.manifest import list_clips
-from audiocls.params import AudioParams, TableData
+from audiocls.params import AudioParams
 from audiocls.waveforms import plan_store, write_shard
 
 

@@ -8,8 +8,9 @@ from safetensors.torch import load_file
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from audiocls.averaging import FILE, WeightAverage
+from audiocls.model_params import ModelParams
 from audiocls.models.families import build_model
-from audiocls.params import AudioParams, ModelParams
+from audiocls.params import AudioParams
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from audiocls.batches import ClipDataset, Collator, fill, input_samples
 from audiocls.mapped import MappedWaveforms
+from audiocls.model_params import FAMILIES, ModelParams
 from audiocls.models.families import build_extractor
-from audiocls.params import FAMILIES, AudioParams, ModelParams
+from audiocls.params import AudioParams
 
 SAMPLES = 1_600  # 0.1 s
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from audiocls.conflicts import RESERVED_CONFIG_FIELDS, find_conflicts
+from audiocls.conflicts import find_conflicts
+from audiocls.conflicts.model import RESERVED_CONFIG_FIELDS
+from audiocls.model_params import FAMILIES
 from audiocls.models.adapters import ADAPTERS
-from audiocls.params import FAMILIES, RunParams
+from audiocls.params import RunParams
 
 
 def conflicts(**sections):
@@ -88,14 +90,14 @@ def test_the_runner_reaches_what_it_needs(runner, store, key):
 
 
 def test_a_cluster_says_itself_how_many_workers_it_has(monkeypatch):
-    monkeypatch.setattr("audiocls.conflicts.find_spec", lambda name: name)
+    monkeypatch.setattr("audiocls.conflicts.data.find_spec", lambda name: name)
     cluster = {"kind": "dask", "address": "tcp://host:8786"}
     assert conflicts(runner=cluster) == []
     assert [key for key, _ in conflicts(runner=cluster | {"workers": 2})] == ["runner.workers"]
 
 
 def test_a_runner_that_is_not_installed_is_said_with_its_extra(monkeypatch):
-    monkeypatch.setattr("audiocls.conflicts.find_spec", lambda name: None)
+    monkeypatch.setattr("audiocls.conflicts.data.find_spec", lambda name: None)
     assert conflicts(runner={"kind": "ray"}) == [("runner.kind", "= 'ray': needs pip install 'audiocls[ray]'")]
 
 
@@ -267,7 +269,7 @@ def test_what_is_frozen_is_there_and_is_said_once(model, keys):
 
 
 def test_lora_without_peft_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("audiocls.conflicts.find_spec", lambda name: None)
+    monkeypatch.setattr("audiocls.conflicts.model.find_spec", lambda name: None)
     assert conflicts(model={"family": "wavlm", "lora": {}}) == [
         ("model.lora", "= ...: needs pip install 'audiocls[lora]'")
     ]

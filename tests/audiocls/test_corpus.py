@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiocls.corpus import Corpus, check_quarantine, collect_corpus, quarantine_summary, quarantined
+from audiocls.data_params import FolderData, TableData
 from audiocls.errors import DataError
 from audiocls.manifest import list_clips
-from audiocls.params import FolderData, TableData
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from audiocls.evaluation import evaluate
 from audiocls.features import map_features, plan_features, write_features
 from audiocls.manifest import list_clips
 from audiocls.mapped import MappedWaveforms
+from audiocls.model_params import FAMILIES, RAW_WAVEFORM_FAMILIES
 from audiocls.models.families import build_extractor, load_model
-from audiocls.params import FAMILIES, RAW_WAVEFORM_FAMILIES, RunParams
+from audiocls.params import RunParams
 from audiocls.splits import assign_splits
 from audiocls.training import fit
 from audiocls.waveforms import plan_store, write_shard

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audiocls.data_params import FolderData
 from audiocls.errors import DataError
 from audiocls.manifest import list_clips
-from audiocls.params import FolderData
 
 
 def folder(root, **options):

@@ -10,9 +10,9 @@ import pytest
 from datasets import Audio, ClassLabel, Dataset, DatasetDict, Features, Value, disable_progress_bars
 
 from audiocls.corpus import collect_corpus
+from audiocls.data_params import HubData
 from audiocls.errors import DataError
 from audiocls.manifest import list_clips
-from audiocls.params import HubData
 
 NAMES = ["no", "yes"]
 

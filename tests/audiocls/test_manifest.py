@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from audiocls.columns import COLUMNS, REFUSAL, SEGMENT
+from audiocls.data_params import FolderData, SampleData, TableData
 from audiocls.manifest import list_clips
-from audiocls.params import FolderData, SampleData, TableData
 
 
 def folder(root, **options):

@@ -8,11 +8,13 @@ import torch
 from transformers import Trainer
 
 from audiocls.losses import CrossEntropy
+from audiocls.model_params import FAMILIES, ModelParams
 from audiocls.models.depth import encoder_of, num_layers, parameter_depths
 from audiocls.models.families import build_model
 from audiocls.optimizers import parameter_groups
-from audiocls.params import FAMILIES, AudioParams, ModelParams, TrainingParams
+from audiocls.params import AudioParams
 from audiocls.training import ClassifierTrainer, training_arguments
+from audiocls.training_params import TrainingParams
 
 sys.path.append(str(Path(__file__).parent / "models"))
 from tiny_configs import TINY_CONFIGS

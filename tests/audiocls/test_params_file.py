@@ -14,16 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiocls.balance_params import BalanceParams, NoBalance, Undersample, WeightedLoss
+from audiocls.data_params import FolderData, HubData, SampleData, TableData
 from audiocls.errors import ParamsError
-from audiocls.params import (
-    FAMILIES,
-    FolderData,
-    HubData,
-    RunParams,
-    SampleData,
-    TableData,
-    json_schema,
-)
+from audiocls.model_params import FAMILIES
+from audiocls.params import RunParams, json_schema
 from audiocls.params_file import dump_params, load_params
 
 DATA = "data: {source: folder, path: recordings}\n"

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from audiocls.audit import write_audit
 from audiocls.confounds import measure_confounds
 from audiocls.corpus import collect_corpus
+from audiocls.data_params import PoolData
 from audiocls.errors import DataError
 from audiocls.manifest import list_clips
 from audiocls.near_duplicates import find_near_duplicates
-from audiocls.params import PoolData
 from audiocls.params_file import load_params
 
 

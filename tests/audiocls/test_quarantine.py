@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from audiocls.corpus import collect_corpus, quarantined
+from audiocls.data_params import FolderData
 from audiocls.manifest import list_clips
-from audiocls.params import AudioParams, FolderData
+from audiocls.params import AudioParams
 
 PARAMS = AudioParams(max_file_seconds=2.0)
 FAULTS: dict[str, tuple[str, str]] = {

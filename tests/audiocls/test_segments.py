@@ -7,11 +7,12 @@ import soundfile
 
 from audiocls import decoding
 from audiocls.corpus import collect_corpus
+from audiocls.data_params import TableData
 from audiocls.decoding import FULL_SCALE, decode
 from audiocls.errors import LeakageError
 from audiocls.manifest import list_clips
 from audiocls.mapped import MappedWaveforms
-from audiocls.params import AudioParams, SplitParams, TableData
+from audiocls.params import AudioParams, SplitParams
 from audiocls.segments import END_TOLERANCE_SECONDS, read_bounds
 from audiocls.splits import assign_splits
 

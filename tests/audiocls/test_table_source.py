@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiocls.columns import COLUMNS
+from audiocls.data_params import TableData
 from audiocls.errors import DataError
 from audiocls.manifest import list_clips
-from audiocls.params import TableData
 
 
 def table(path, **options):

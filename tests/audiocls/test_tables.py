@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from audiocls.columns import COLUMNS
+from audiocls.data_params import TableData
 from audiocls.errors import DataError
-from audiocls.params import TableData
 
 
 def table(path, **options):

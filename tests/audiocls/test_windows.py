@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from audiocls.corpus import collect_corpus
 from audiocls.evaluation import evaluate, predict
+from audiocls.model_params import ModelParams
 from audiocls.models.families import build_model, save_model
-from audiocls.params import AudioParams, ModelParams, RunParams
+from audiocls.params import AudioParams, RunParams
 from audiocls.windows import CLIP, average_windows, count_windows, cut_into_windows
 
 SAMPLES = 1_600  # 0.1 s

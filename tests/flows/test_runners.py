@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import threading
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from prefect import flow
+from prefect import flow, task
 
 from audiocls import waveforms
+from audiocls.data_params import FolderData
 from audiocls.manifest import list_clips
-from audiocls.params import AudioParams, FolderData, RunnerParams
+from audiocls.params import AudioParams, RunnerParams
+from tasks.runners import run_shards
 from tasks.waveforms import cache_waveforms
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -41,3 +45,26 @@ def test_the_store_is_the_same_byte_for_byte_whatever_runs_the_shards(kind, mani
     plan = fill_flow(manifest, tmp_path / kind, kind)
     assert len(plan.shards) == 3
     assert tree(plan.store) == tree(undisturbed.store)
+
+
+def test_no_more_shards_are_held_in_memory_than_there_are_workers():
+    lock, running, seen = threading.Lock(), [], []
+
+    @task
+    def write(shard: waveforms.ShardPlan, params: AudioParams) -> int:
+        with lock:
+            running.append(shard.start)
+            seen.append(len(running))
+        time.sleep(0.05)
+        with lock:
+            running.remove(shard.start)
+        return shard.stop - shard.start
+
+    @flow
+    def write_all() -> None:
+        shards = [waveforms.ShardPlan(Path("store"), Path("plan"), i, i + 1) for i in range(8)]
+        run_shards(write, shards, AudioParams(), RunnerParams(workers=2), "writing")
+
+    write_all()
+    assert len(seen) == 8
+    assert max(seen) == 2

@@ -10,9 +10,10 @@ from sklearn.linear_model import LogisticRegression
 
 from audiocls.balance.heads import LinearHead, Scaling, head_of, train_head, write_head
 from audiocls.errors import BalanceError
+from audiocls.model_params import FAMILIES, ModelParams
 from audiocls.models.embeddings import apply_head, pooled_embeddings
 from audiocls.models.families import build_model, load_model, model_inputs, save_model
-from audiocls.params import FAMILIES, AudioParams, ModelParams
+from audiocls.params import AudioParams
 
 sys.path.append(str(Path(__file__).parents[1] / "models"))
 from tiny_configs import TINY_CONFIGS

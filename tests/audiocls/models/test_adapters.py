@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from audiocls.errors import ParamsError
+from audiocls.model_params import FAMILIES, RAW_WAVEFORM_FAMILIES, ModelParams
 from audiocls.models.adapters import ADAPTERS
 from audiocls.models.depth import parameter_depths
 from audiocls.models.embeddings import apply_head, pooled_embeddings
 from audiocls.models.families import build_model, config_mistakes, load_model, model_inputs, save_model
 from audiocls.models.freezing import frozen_modules, quieten
-from audiocls.params import FAMILIES, RAW_WAVEFORM_FAMILIES, AudioParams, ModelParams
+from audiocls.params import AudioParams
 
 sys.path.append(str(Path(__file__).parent))
 from tiny_configs import TINY_CONFIGS

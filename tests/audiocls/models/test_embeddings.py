@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from audiocls.model_params import FAMILIES, ModelParams
 from audiocls.models.embeddings import apply_head, head_layers, pooled_embeddings
 from audiocls.models.families import build_model, model_inputs
-from audiocls.params import FAMILIES, AudioParams, ModelParams
+from audiocls.params import AudioParams
 
 sys.path.append(str(Path(__file__).parent))
 from tiny_configs import TINY_CONFIGS

@@ -11,9 +11,10 @@ import transformers
 
 from audiocls.batches import Collator, input_samples
 from audiocls.errors import ParamsError
+from audiocls.model_params import FAMILIES, ModelParams
 from audiocls.models.depth import encoder_of
 from audiocls.models.families import build_model, config_mistakes, load_model, model_inputs, save_model
-from audiocls.params import FAMILIES, AudioParams, ModelParams
+from audiocls.params import AudioParams
 
 sys.path.append(str(Path(__file__).parent))
 from tiny_configs import TINY_CONFIGS

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from audiocls.errors import ParamsError
+from audiocls.model_params import FAMILIES, LoraParams, ModelParams
 from audiocls.models.depth import encoder_of, num_layers
 from audiocls.models.families import build_model, load_model, model_inputs, save_model
 from audiocls.models.lora import merge_lora
-from audiocls.params import FAMILIES, AudioParams, LoraParams, ModelParams
+from audiocls.params import AudioParams
 
 pytest.importorskip("peft", reason="the extra lora is not installed")
 sys.path.append(str(Path(__file__).parent))
