@@ -21,11 +21,11 @@ from audiocls.params import AudioParams
 from audiocls.plain_wav import FORMAT as PLAIN_WAV
 from audiocls.plain_wav import read_plain_wav
 
-ALGORITHM: Final = 5
+ALGORITHM: Final = 6
 """Part of every store's key. Raise it when the same bytes would become other samples or measures.
 
 2: PyAV. 3: DC offset and silence share. 4: levels added up without BLAS, whose sums depend on the number of threads.
-5: audio is told by XXH3.
+5: audio is told by XXH3. 6: levels added up in float32 where that is exact enough.
 """
 
 FULL_SCALE: Final = 32_768.0
@@ -92,8 +92,9 @@ def decode(content: bytes, params: AudioParams) -> Recording:
     """
     if not content:
         raise UnusableClipError("empty", "the file has no bytes")
-    channels, rate_hz, source_format = _read(content, params)
-    loudest = _checked_peak(channels, rate_hz, params)
+    read, rate_hz, source_format = _read(content, params)
+    loudest = _checked_peak(read, rate_hz, params)
+    channels = _to_float(read)
     mono = _mix(channels)
     peak = loudest if channels.shape[1] == 1 else _peak(mono)
     if peak < 10 ** (params.silence_db / 20):
@@ -125,31 +126,42 @@ def measure_levels(mono: NDArray[np.float32], rate_hz: int) -> tuple[float, floa
 
     What is left over after the last whole frame is not looked at for silence; a clip shorter than a frame has none.
     """
-    # float64, as squares of what MAX_MAGNITUDE lets pass overflow float32. No BLAS: it would start threads in every
-    # worker for so little, and its sums depend on how many.
-    signal = mono.astype(np.float64)
     length = max(1, round(SILENCE_FRAME_SECONDS * rate_hz))
+    levels, exact = _levels(mono, length)
+    return levels if exact else _levels(mono.astype(np.float64), length)[0]
+
+
+def _levels(signal: NDArray[np.float32 | np.float64], length: int) -> tuple[tuple[float, float, float], bool]:
+    """Measure by frames of `length` samples, and tell whether the precision of the signal's type was enough for it."""
     whole = len(signal) // length * length
     frames, rest = signal[:whole].reshape(-1, length), signal[whole:]
-    energies, sums = np.einsum("ij,ij->i", frames, frames), np.einsum("ij->i", frames)
+    # No BLAS: it would start threads in every worker for so little, and its sums depend on how many.
+    energies = np.einsum("ij,ij->i", frames, frames).astype(np.float64)
+    sums = np.einsum("ij->i", frames).astype(np.float64)
     energy = float(np.add.reduce(energies)) + float(np.einsum("i,i->", rest, rest))
     offset = (float(np.add.reduce(sums)) + float(np.add.reduce(rest))) / len(signal)
     rms_db = 10 * math.log10(energy / len(signal))
-    if len(frames) == 0:
-        return rms_db, offset, 0.0
+    # Squares of what MAX_MAGNITUDE lets pass overflow float32.
+    exact = signal.dtype == np.float64 or math.isfinite(energy)
+    if len(frames) == 0 or not exact:
+        return (rms_db, offset, 0.0), exact
     power = energies - np.square(sums) / length
+    loudest = float(power.max())
     # The second is what rounding leaves of a signal that is nothing but its offset.
-    level = max(float(power.max()) * 10 ** (-SILENCE_BELOW_LOUDEST_DB / 10), 1e-12 * energy / len(frames))
-    return rms_db, offset, int(np.count_nonzero(power <= level)) / len(frames)
+    level = max(loudest * 10 ** (-SILENCE_BELOW_LOUDEST_DB / 10), 1e-12 * energy / len(frames))
+    silence_fraction = int(np.count_nonzero(power <= level)) / len(frames)
+    # Where there is little but an offset, the rounding of float32 would be taken for sound.
+    exact = signal.dtype == np.float64 or loudest >= 0.1 * float(energies.max())
+    return (rms_db, offset, silence_fraction), exact
 
 
-def _read(content: bytes, params: AudioParams) -> tuple[NDArray[np.float32], int, str]:
-    """Return (frames, channels) float32, the rate and the format, after checking the header's word on the length."""
+def _read(content: bytes, params: AudioParams) -> tuple[NDArray[np.float32 | np.int16], int, str]:
+    """Return (frames, channels), the rate and the format, after checking the header's word on the length."""
     plain = read_plain_wav(content)
     if plain is not None:
         samples, rate_hz = plain
         _check_header(rate_hz, samples.shape[1], len(samples) / max(rate_hz, 1), params)
-        return samples * np.float32(1 / FULL_SCALE), rate_hz, PLAIN_WAV
+        return samples, rate_hz, PLAIN_WAV
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             _check_header(file.samplerate, file.channels, file.frames / max(file.samplerate, 1), params)
@@ -204,7 +216,7 @@ def _check_frames(frames: int, num_bytes: int) -> None:
         raise UnusableClipError("unreadable", f"the header says {frames} frames, and the file has {num_bytes} bytes")
 
 
-def _checked_peak(channels: NDArray[np.float32], rate_hz: int, params: AudioParams) -> float:
+def _checked_peak(channels: NDArray[np.float32 | np.int16], rate_hz: int, params: AudioParams) -> float:
     """Return the largest magnitude in any channel, once the length and the numbers are found to be good."""
     frames = len(channels)
     if frames == 0:
@@ -221,6 +233,13 @@ def _checked_peak(channels: NDArray[np.float32], rate_hz: int, params: AudioPara
     return peak
 
 
+def _to_float(channels: NDArray[np.float32 | np.int16]) -> NDArray[np.float32]:
+    """Return samples of which full scale is 1.0."""
+    if channels.dtype == np.int16:
+        return channels * np.float32(1 / FULL_SCALE)
+    return channels.astype(np.float32, copy=False)
+
+
 def _mix(channels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Average (frames, channels) to (frames,)."""
     match channels.shape[1]:
@@ -232,9 +251,10 @@ def _mix(channels: NDArray[np.float32]) -> NDArray[np.float32]:
             return channels.mean(axis=1, dtype=np.float32)
 
 
-def _peak(signal: NDArray[np.float32]) -> float:
+def _peak(signal: NDArray[np.float32 | np.int16]) -> float:
     """Return the largest magnitude, or NaN where there is one; reductions over all axes need no copy."""
-    return float(np.maximum(signal.max(), -signal.min()))
+    peak = max(float(signal.max()), -float(signal.min()))  # where there is NaN, both are
+    return peak / FULL_SCALE if signal.dtype == np.int16 else peak
 
 
 def _clipped_fraction(channels: NDArray[np.float32]) -> float:
