@@ -17,7 +17,8 @@ from audiocls.columns import COLUMNS, REFUSAL, SEGMENT
 from audiocls.errors import DataError, name_some
 from audiocls.masking import masked
 from audiocls.segments import cut_segments
-from audiocls.waveforms import SHARD_SCHEMA, StorePlan, look_up
+from audiocls.shards import SHARD_SCHEMA
+from audiocls.waveforms import StorePlan, look_up
 
 _TEXT: Final = [pa.field(name, pa.string()) for name in COLUMNS]
 _SEGMENT: Final = [pa.field(name, pa.float64()) for name in SEGMENT]

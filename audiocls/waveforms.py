@@ -21,11 +21,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from bisect import bisect_left
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -34,16 +32,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from audiocls import decoding
-from audiocls.clip_files import FileFound, look_at_files, read_file
-from audiocls.errors import FullDiskError
+from audiocls.clip_files import FileFound, look_at_files
 from audiocls.params import AudioParams
+from audiocls.shards import DESCRIBED, FILE_KEY, FILE_SCHEMA, SHARD_SCHEMA, ShardPlan, known_beside, shard_name
 from audiocls.storage import (
     Place,
     clean_up,
     local_folder,
     mark_used,
     open_place,
-    open_table,
     read_table,
     tables_in,
     write_table,
@@ -51,56 +48,6 @@ from audiocls.storage import (
 )
 
 SHARD_CLIPS: Final = 128
-# A group of rows is held in memory until it is written: a shard of short clips is one group, an hour-long clip is one.
-ROW_GROUP_BYTES: Final = 8 * 1024 * 1024
-PAGE_BYTES: Final = 256 * 1024
-
-_MEASURES: Final = {
-    "duration_seconds": pa.float64(),
-    "source_rate_hz": pa.int32(),
-    "source_channels": pa.int16(),
-    "source_format": pa.string(),
-    "peak": pa.float32(),
-    "rms_db": pa.float32(),
-    "clipped_fraction": pa.float32(),
-    "dc_offset": pa.float32(),
-    "silence_fraction": pa.float32(),
-}
-_MEASURED: Final = ("scale", *_MEASURES)
-SHARD_SCHEMA: Final = pa.schema(
-    [
-        pa.field("content_sha256", pa.string()),
-        pa.field("reason", pa.string()),
-        pa.field("detail", pa.string()),
-        pa.field("audio_hash", pa.string(), metadata={"of": "samples", "by": "XXH3, 128 bits"}),
-        pa.field("num_samples", pa.int64()),
-        pa.field("scale", pa.float32()),
-        *(pa.field(name, kind) for name, kind in _MEASURES.items()),
-        pa.field("samples", pa.binary(), metadata={"dtype": "int16, little-endian", "unit": "1/32768 * scale"}),
-    ]
-)
-FILE_SCHEMA: Final = pa.schema(
-    [
-        pa.field("path", pa.string()),
-        pa.field("size_bytes", pa.int64()),
-        pa.field("modified_ns", pa.int64()),
-        pa.field("etag", pa.string()),
-        pa.field("content_sha256", pa.string()),
-        pa.field("reason", pa.string()),
-        pa.field("detail", pa.string()),
-    ]
-)
-_FILE_KEY: Final = ["path", "size_bytes", "modified_ns", "etag"]
-
-
-@dataclass(frozen=True, slots=True)
-class ShardPlan:
-    """Rows `start` to `stop` of the files that a plan found to be new: the work of one shard."""
-
-    store: Place
-    plan: Place
-    start: int
-    stop: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +122,7 @@ def _plan_to_finish(
         digest, _, counts = plan.stem.partition("-")
         if digest not in begun or plan.stem.endswith(".known"):
             continue
-        missing = [s for s in _cut(int(counts)) if not all(_shard_name(plan, s[0]) in names for names in written)]
+        missing = [s for s in _cut(int(counts)) if not all(shard_name(plan, s[0]) in names for names in written)]
         if missing or nothing_new:
             others = rows[~rows["shard"].str.startswith(digest)], met[~met["table"].str.startswith(digest)]
             if _find_new(files, *others).plan_name == plan.stem:
@@ -196,7 +143,7 @@ class _Found:
     def plan_name(self) -> str:
         """Digest all that decides the shards' content, so that no other plan's shards can have their names."""
         digest = hashlib.sha256(str(SHARD_CLIPS).encode())
-        for frame in (self.files[[*_FILE_KEY, "content_sha256"]].astype(str), self.known):
+        for frame in (self.files[[*FILE_KEY, "content_sha256"]].astype(str), self.known):
             digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
         return f"{digest.hexdigest()[:16]}-{self.new}"
 
@@ -213,16 +160,12 @@ def _cut(count: int) -> list[tuple[int, int]]:
     return [(start, min(start + SHARD_CLIPS, count)) for start in range(0, count, SHARD_CLIPS)]
 
 
-def _shard_name(plan: Place, start: int) -> str:
-    return f"{plan.stem.partition('-')[0]}-{start:06d}"
-
-
 def _with_hashes(files: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """Enter what is known of every file whose path, size and time of change the store has met."""
     if known.empty:  # a store that is filled for the first time: there is nothing to look for
         return files
     unread = files.drop(columns=["content_sha256", "reason", "detail"])
-    known = unread.merge(known, on=_FILE_KEY, how="left")[["content_sha256", "reason", "detail"]]
+    known = unread.merge(known, on=FILE_KEY, how="left")[["content_sha256", "reason", "detail"]]
     return files.assign(**{name: files[name].where(files[name].notna(), known[name]) for name in known}).replace(
         {float("nan"): None}
     )
@@ -247,136 +190,20 @@ def _stacked(folder: Place, schema: pa.Schema, name_column: str) -> pa.Table:
 def _known_files(met: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
     """Leave out the files that could not be read, or whose samples are gone, so that they are tried again."""
     there = pc.is_in(pa.array(met["content_sha256"]), value_set=pa.array(stored["content_sha256"]))
-    return met[there.to_numpy(zero_copy_only=False)].drop_duplicates(_FILE_KEY)
+    return met[there.to_numpy(zero_copy_only=False)].drop_duplicates(FILE_KEY)
 
 
 def _write_plan(found: _Found, store: Place) -> Place:
     plan = store / "plans" / f"{found.plan_name}.parquet"
     # What is known first: a plan without it would be taken for one that a killed run left, and could not be finished.
-    write_table(found.known, _known_beside(plan))
+    write_table(found.known, known_beside(plan))
     table = pa.Table.from_pandas(found.files[FILE_SCHEMA.names], schema=FILE_SCHEMA, preserve_index=False)
     return write_table(table, plan, row_group_rows=SHARD_CLIPS)
 
 
-def _known_beside(plan: Place) -> Place:
-    return plan.with_suffix(".known.parquet")
-
-
-def write_shard(shard: ShardPlan, params: AudioParams) -> int:
-    """Read, decode and write the files of one shard, unless another run has done so; return how many they are."""
-    name = f"{_shard_name(shard.plan, shard.start)}.parquet"
-    target, table = shard.store / "shards" / name, shard.store / "files" / name
-    if target.exists() and table.exists() and not read_table(table)["content_sha256"].null_count:
-        return shard.stop - shard.start
-    files = _planned(shard)
-    have = read_table(_known_beside(shard.plan))["content_sha256"].combine_chunks()
-    rows = _decoded_rows(files, have, params)
-    try:
-        _write_rows(rows, target)
-    except FullDiskError as error:
-        raise FullDiskError(f"{error} {_space_needed(shard)}") from error
-    # The shard first: a file table without its shard would promise samples that are not there.
-    write_table(pa.Table.from_pylist(files, schema=FILE_SCHEMA), table)
-    return len(files)
-
-
-def _planned(shard: ShardPlan) -> list[dict[str, Any]]:
-    """Read the files of one shard, and not the whole plan: a corpus has many shards."""
-    with open_table(shard.plan) as table:
-        # By what the plan says of itself: another version of this library may have cut it into shards of another size.
-        lengths = [table.metadata.row_group(i).num_rows for i in range(table.num_row_groups)]
-        group = int(np.searchsorted(np.cumsum(lengths), shard.start, side="right"))
-        first = shard.start - sum(lengths[:group])
-        files: list[dict[str, Any]] = table.read_row_group(group).slice(first, shard.stop - shard.start).to_pylist()
-    return files
-
-
-def _write_rows(rows: Iterator[dict[str, Any]], target: Place) -> None:
-    with writing(target) as part, pq.ParquetWriter(part, SHARD_SCHEMA, **_writer_options()) as writer:
-        for group in _row_groups(rows):
-            writer.write_table(pa.Table.from_pylist(group, schema=SHARD_SCHEMA))
-
-
-def _row_groups(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    group: list[dict[str, Any]] = []
-    held_bytes = 0
-    for row in rows:
-        group.append(row)
-        held_bytes += 2 * row.get("num_samples", 0)
-        if held_bytes >= ROW_GROUP_BYTES:
-            yield group
-            group, held_bytes = [], 0
-    if group:
-        yield group
-
-
-def _space_needed(shard: ShardPlan) -> str:
-    """Say how much a plan has left to store, by what its files take now."""
-    unread = read_table(shard.plan)["size_bytes"].slice(
-        shard.start, int(shard.plan.stem.partition("-")[2]) - shard.start
-    )
-    return (
-        f"{len(unread)} files of {pc.sum(unread).as_py() / 1e6:,.0f} MB are to be stored from this shard on; as 16-bit "
-        "samples WAV takes about as much again, FLAC twice and MP3 ten times as much."
-    )
-
-
-def _writer_options() -> dict[str, Any]:
-    # Speech samples shrink by a tenth under zstd and read ten times slower; all else is a hundredth of the shard.
-    written = {"compression": "NONE", "use_dictionary": False, "write_statistics": ["content_sha256", "num_samples"]}
-    # Short clips fill pages that stay in the processor's cache, which are written in four fifths of the time.
-    return written | {"data_page_size": PAGE_BYTES, "write_batch_size": 8}
-
-
-def _decoded_rows(files: list[dict[str, Any]], have: pa.StringArray, params: AudioParams) -> Iterator[dict[str, Any]]:
-    """Yield a row of SHARD_SCHEMA for all bytes that are new, and enter the hash or the reason into `files`.
-
-    `have` is what the store had, sorted: looked through by halves, as a set of it would take longer to make.
-    """
-    met: set[str] = set()
-    for file in files:
-        content, fault = read_file(FileFound(*(file[name] for name in _FILE_KEY)))
-        if fault:
-            file |= {"reason": "unreadable", "detail": fault}
-            continue
-        digest = hashlib.sha256(content).hexdigest()
-        if digest not in met and not _is_among(digest, have):
-            try:
-                yield _decoded_row(digest, content, params)
-            except decoding.MissingDecoderError as error:
-                # Said of the file and not of the bytes, so that it is tried again.
-                file |= {"reason": error.reason, "detail": error.detail}
-                continue
-            met.add(digest)
-        file["content_sha256"] = digest
-
-
-def _is_among(digest: str, have: pa.StringArray) -> bool:
-    place = bisect_left(have, digest, key=lambda cell: cell.as_py())
-    return place < len(have) and have[place].as_py() == digest
-
-
-def _decoded_row(digest: str, content: bytes, params: AudioParams) -> dict[str, Any]:
-    try:
-        recording = decoding.decode(content, params)
-    except decoding.MissingDecoderError:
-        raise
-    except decoding.UnusableClipError as error:
-        return {"content_sha256": digest, "reason": error.reason, "detail": error.detail}
-    # Bytes and no view: pyarrow 25.0.1 never lets go of a memoryview that an array was made of.
-    samples = recording.samples.astype("<i2", copy=False).tobytes()
-    return {name: getattr(recording, name) for name in _MEASURED} | {
-        "content_sha256": digest,
-        "audio_hash": decoding.hash_audio(samples),
-        "num_samples": len(recording.samples),
-        "samples": samples,
-    }
-
-
 def shard_rows(store: Place) -> pd.DataFrame:
     """Read all columns but the samples of every shard, and where each recording's samples begin."""
-    schema = pa.schema([field for field in SHARD_SCHEMA if field.name != "samples"])
-    rows: pd.DataFrame = _stacked(store / "shards", schema, "shard").to_pandas()
+    rows: pd.DataFrame = _stacked(store / "shards", DESCRIBED, "shard").to_pandas()
     lengths = rows["num_samples"].fillna(0).astype("int64")
     return rows.assign(first_sample=lengths.groupby(rows["shard"]).cumsum() - lengths)
 
@@ -386,7 +213,7 @@ def look_up(plan: StorePlan) -> pd.DataFrame:
     stored = shard_rows(plan.store).drop_duplicates("content_sha256", ignore_index=True)
     met = met_files(plan.store)
     # Once read beats any failed try, and of two failed tries either says why.
-    known = pd.concat([_known_files(met, stored), met[met["reason"].notna()]]).drop_duplicates(_FILE_KEY)
+    known = pd.concat([_known_files(met, stored), met[met["reason"].notna()]]).drop_duplicates(FILE_KEY)
     files = _with_hashes(read_table(plan.plan).to_pandas(), known)
     found = files.merge(stored, on="content_sha256", how="left", suffixes=("", "_stored"))
     for column in ("reason", "detail"):

@@ -29,7 +29,8 @@ from audiocls.manifest import list_clips
 from audiocls.mapped import MappedWaveforms
 from audiocls.models.families import build_extractor
 from audiocls.params import RunParams
-from audiocls.waveforms import plan_store, write_shard
+from audiocls.shards import write_shard
+from audiocls.waveforms import plan_store
 
 
 def main() -> int:

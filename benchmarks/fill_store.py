@@ -52,7 +52,8 @@ from numpy.typing import NDArray
 from audiocls.data_params import TableData
 from audiocls.manifest import list_clips
 from audiocls.params import AudioParams
-from audiocls.waveforms import ShardPlan, plan_store, write_shard
+from audiocls.shards import ShardPlan, write_shard
+from audiocls.waveforms import plan_store
 
 PROCESSES = 2
 RATE_HZ = 16_000

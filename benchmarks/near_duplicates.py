@@ -38,7 +38,8 @@ from audiocls.fingerprints import fingerprint_clips
 from audiocls.manifest import list_clips
 from audiocls.near_duplicates import search
 from audiocls.params import AudioParams
-from audiocls.waveforms import plan_store, write_shard
+from audiocls.shards import write_shard
+from audiocls.waveforms import plan_store
 
 Signal = NDArray[np.float32]
 Encoded = tuple[str, bytes]  # the file's suffix and its bytes

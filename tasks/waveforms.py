@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import waveforms
+from audiocls import shards, waveforms
 from audiocls.params import AudioParams, RunnerParams
 from audiocls.stopwatch import timed
 from tasks.retries import unless_mistaken
@@ -35,6 +35,6 @@ def plan_store(manifest: Path, params: AudioParams, workspace: Path) -> waveform
     retry_condition_fn=unless_mistaken,
     task_run_name="shard-{shard.start}",
 )
-def write_shard(shard: waveforms.ShardPlan, params: AudioParams) -> int:
+def write_shard(shard: shards.ShardPlan, params: AudioParams) -> int:
     """Decode the files of one shard; return how many."""
-    return waveforms.write_shard(shard, params)
+    return shards.write_shard(shard, params)

@@ -12,6 +12,8 @@ from audiocls.errors import UserMistake
 from audiocls.params import RunParams
 from audiocls.storage import open_place
 
+MAX_RECORDING_BYTES = 2_000_000_000  # of 16-bit samples: a cell of Parquet has 2 GiB at most
+
 
 def _groups_come_from_one_place(params: RunParams) -> Iterator[Conflict]:
     for key, data in _sources(params):
@@ -91,6 +93,17 @@ def _lengths_are_ordered(params: RunParams) -> Iterator[Conflict]:
         )
 
 
+def _a_recording_fits_a_row(params: RunParams) -> Iterator[Conflict]:
+    audio = params.audio
+    most_seconds = MAX_RECORDING_BYTES // 2 // audio.sample_rate_hz
+    if audio.max_file_seconds > most_seconds:
+        yield (
+            "audio.max_file_seconds",
+            f"= {audio.max_file_seconds:g}: at audio.sample_rate_hz = {audio.sample_rate_hz} a recording may have "
+            f"{most_seconds} s at most, which is 2 GB of samples; cut longer ones before",
+        )
+
+
 def _store_has_a_driver(params: RunParams) -> Iterator[Conflict]:
     try:
         open_place(params.audio.store or params.workspace)
@@ -116,6 +129,7 @@ RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _split_leaves_training_clips,
     _folds_are_the_one_split,
     _lengths_are_ordered,
+    _a_recording_fits_a_row,
     _store_has_a_driver,
     _runner_reaches_what_it_needs,
 )

@@ -12,7 +12,8 @@ import soundfile
 from audiocls.data_params import TableData
 from audiocls.manifest import list_clips
 from audiocls.params import AudioParams
-from audiocls.waveforms import plan_store, write_shard
+from audiocls.shards import write_shard
+from audiocls.waveforms import plan_store
 
 
 def make_tone(hz=440.0, seconds=0.2, rate_hz=16_000, peak=0.5):

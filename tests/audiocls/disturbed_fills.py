@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pyarrow.dataset  # noqa: F401, here once and not in every child
 
-from audiocls import waveforms
+from audiocls import shards, waveforms
 from audiocls.params import AudioParams
 
 TOUCHES = {"tempfile.mkstemp", "os.rename"}
 
-waveforms.SHARD_CLIPS, waveforms.ROW_GROUP_BYTES = 3, 1
+waveforms.SHARD_CLIPS, shards.ROW_GROUP_BYTES = 3, 1
 
 
 def start(manifest: Path, workspace: Path, kill_at: int | None = None) -> int:
@@ -33,7 +33,7 @@ def start(manifest: Path, workspace: Path, kill_at: int | None = None) -> int:
             kill_at_touch(kill_at, manifest.parent)
         plan = waveforms.plan_store(manifest, AudioParams(), workspace)
         for shard in plan.shards:
-            waveforms.write_shard(shard, AudioParams())
+            shards.write_shard(shard, AudioParams())
         os._exit(0)
     return child
 

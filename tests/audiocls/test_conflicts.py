@@ -89,6 +89,14 @@ def test_the_runner_reaches_what_it_needs(runner, store, key):
     assert [found for found, _ in conflicts(runner=runner, audio={"store": store})] == ([] if key is None else [key])
 
 
+@pytest.mark.parametrize(("rate_hz", "seconds", "keys"), [
+    (16_000, 62_500, []), (16_000, 62_501, ["audio.max_file_seconds"]), (192_000, 5_209, ["audio.max_file_seconds"]),
+])  # fmt: skip
+def test_a_recording_fits_a_cell_of_the_store(rate_hz, seconds, keys):
+    audio = {"sample_rate_hz": rate_hz, "max_file_seconds": seconds}
+    assert [key for key, _ in conflicts(audio=audio)] == keys
+
+
 def test_a_cluster_says_itself_how_many_workers_it_has(monkeypatch):
     monkeypatch.setattr("audiocls.conflicts.data.find_spec", lambda name: name)
     cluster = {"kind": "dask", "address": "tcp://host:8786"}

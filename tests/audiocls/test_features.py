@@ -22,9 +22,10 @@ from audiocls.mapped import MappedWaveforms
 from audiocls.model_params import FAMILIES, RAW_WAVEFORM_FAMILIES
 from audiocls.models.families import build_extractor, load_model
 from audiocls.params import RunParams
+from audiocls.shards import write_shard
 from audiocls.splits import assign_splits
 from audiocls.training import fit
-from audiocls.waveforms import plan_store, write_shard
+from audiocls.waveforms import plan_store
 from audiocls.windows import count_windows, cut_into_windows
 
 sys.path.append(str(Path(__file__).parent / "models"))

@@ -17,9 +17,10 @@ from audiocls.corpus import collect_corpus
 from audiocls.manifest import list_clips
 from audiocls.params import RunParams
 from audiocls.resumption import last_checkpoint
+from audiocls.shards import write_shard
 from audiocls.splits import assign_splits
 from audiocls.training import fit
-from audiocls.waveforms import plan_store, write_shard
+from audiocls.waveforms import plan_store
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,9 @@ from audiocls.decoding import FULL_SCALE, decode
 from audiocls.errors import MissingExtraError, StoreError, UserMistake
 from audiocls.mapped import MappedWaveforms
 from audiocls.params import AudioParams
+from audiocls.shards import write_shard
 from audiocls.storage import is_uri, local_path, open_place
-from audiocls.waveforms import look_up, plan_store, write_shard
+from audiocls.waveforms import look_up, plan_store
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,10 @@ from audiocls.losses import CrossEntropy, TrainingLoss
 from audiocls.manifest import list_clips
 from audiocls.models.families import build_model, load_model
 from audiocls.params import RunParams
+from audiocls.shards import write_shard
 from audiocls.splits import assign_splits
 from audiocls.training import ClassifierTrainer, fit, training_arguments
-from audiocls.waveforms import plan_store, write_shard
+from audiocls.waveforms import plan_store
 
 sys.path.append(str(Path(__file__).parent / "models"))
 from tiny_configs import TINY_CONFIGS

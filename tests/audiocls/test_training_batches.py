@@ -26,6 +26,7 @@ from audiocls.manifest import list_clips
 from audiocls.mapped import MappedWaveforms
 from audiocls.models.families import build_extractor, build_model
 from audiocls.params import RunParams
+from audiocls.shards import write_shard
 from audiocls.splits import assign_splits
 from audiocls.training import ClassifierTrainer, fit, training_arguments
 from audiocls.training_batches import (
@@ -36,7 +37,7 @@ from audiocls.training_batches import (
     augment_inputs,
     build_augmenter,
 )
-from audiocls.waveforms import plan_store, write_shard
+from audiocls.waveforms import plan_store
 
 sys.path.append(str(Path(__file__).parent / "models"))
 from tiny_configs import TINY_CONFIGS

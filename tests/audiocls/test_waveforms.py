@@ -15,7 +15,8 @@ from audiocls import decoding
 from audiocls.clip_files import MAX_BYTES_PER_SECOND, most_bytes
 from audiocls.errors import FullDiskError, StoreError
 from audiocls.params import AudioParams
-from audiocls.waveforms import SHARD_CLIPS, look_up, open_store, plan_store, write_shard
+from audiocls.shards import write_shard
+from audiocls.waveforms import SHARD_CLIPS, look_up, open_store, plan_store
 
 AUDIO = AudioParams()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prefect import flow, task
 
-from audiocls import waveforms
+from audiocls import shards, waveforms
 from audiocls.data_params import FolderData
 from audiocls.manifest import list_clips
 from audiocls.params import AudioParams, RunnerParams
@@ -41,7 +41,7 @@ def test_the_store_is_the_same_byte_for_byte_whatever_runs_the_shards(kind, mani
     monkeypatch.setattr(waveforms, "SHARD_CLIPS", 20)
     undisturbed = waveforms.plan_store(manifest, AudioParams(), tmp_path / "alone")
     for shard in undisturbed.shards:
-        waveforms.write_shard(shard, AudioParams())
+        shards.write_shard(shard, AudioParams())
     plan = fill_flow(manifest, tmp_path / kind, kind)
     assert len(plan.shards) == 3
     assert tree(plan.store) == tree(undisturbed.store)
@@ -51,7 +51,7 @@ def test_no_more_shards_are_held_in_memory_than_there_are_workers():
     lock, running, seen = threading.Lock(), [], []
 
     @task
-    def write(shard: waveforms.ShardPlan, params: AudioParams) -> int:
+    def write(shard: shards.ShardPlan, params: AudioParams) -> int:
         with lock:
             running.append(shard.start)
             seen.append(len(running))
@@ -62,8 +62,8 @@ def test_no_more_shards_are_held_in_memory_than_there_are_workers():
 
     @flow
     def write_all() -> None:
-        shards = [waveforms.ShardPlan(Path("store"), Path("plan"), i, i + 1) for i in range(8)]
-        run_shards(write, shards, AudioParams(), RunnerParams(workers=2), "writing")
+        cut = [shards.ShardPlan(Path("store"), Path("plan"), i, i + 1) for i in range(8)]
+        run_shards(write, cut, AudioParams(), RunnerParams(workers=2), "writing")
 
     write_all()
     assert len(seen) == 8

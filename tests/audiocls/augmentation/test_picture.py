@@ -11,7 +11,8 @@ from audiocls.augmentation.picture import augmented_panels, draw_augmented
 from audiocls.corpus import collect_corpus
 from audiocls.manifest import list_clips
 from audiocls.params import RunParams
-from audiocls.waveforms import plan_store, write_shard
+from audiocls.shards import write_shard
+from audiocls.waveforms import plan_store
 
 
 @pytest.fixture(scope="module")

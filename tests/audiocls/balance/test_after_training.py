@@ -22,9 +22,10 @@ from audiocls.evaluation import evaluate, predict
 from audiocls.manifest import list_clips
 from audiocls.models.families import load_model
 from audiocls.params import RunParams
+from audiocls.shards import write_shard
 from audiocls.splits import assign_splits
 from audiocls.training import fit
-from audiocls.waveforms import plan_store, write_shard
+from audiocls.waveforms import plan_store
 
 
 @pytest.fixture(scope="module")
