@@ -78,12 +78,16 @@ def ask(name: str, environment: dict[str, str], workspace: Path, *, check: bool 
     return run([sys.executable, "-m", "prefect", "deployment", "run", name, *arguments], environment, check=check)
 
 
-def final_state(asked: subprocess.CompletedProcess[str], environment: dict[str, str]) -> str:
-    """Ask the server until the run has ended: `--watch` gives up where a busy server drops its stream."""
+def run_url(asked: subprocess.CompletedProcess[str], environment: dict[str, str]) -> str:
     (run_id,) = re.findall(r"UUID: ([0-9a-f-]{36})", asked.stdout)
+    return f"{environment['PREFECT_API_URL']}/flow_runs/{run_id}"
+
+
+def final_state(url: str) -> str:
+    """Ask the server until the run has ended: `--watch` gives up where a busy server drops its stream."""
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
-        state = httpx.get(f"{environment['PREFECT_API_URL']}/flow_runs/{run_id}", timeout=60).json()["state"]
+        state = httpx.get(url, timeout=60).json()["state"]
         if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
             return f"{state['name']}: {state['message']}" if state["message"] else state["name"]
         time.sleep(0.5)
@@ -101,19 +105,24 @@ def test_deploying_says_how_to_ask_for_a_run(deployed, environment):
     assert environment["PREFECT_API_URL"] in deployed.stderr
 
 
-def test_the_flow_name_alone_runs_to_the_end(deployed, environment, tmp_path):
-    assert final_state(ask("train-flow", environment, tmp_path), environment) == "Completed"
+def test_the_flow_name_alone_runs_to_the_end_and_asks_for_what_the_full_name_does(deployed, environment, tmp_path):
+    asked = run_url(ask("train-flow", environment, tmp_path), environment)
+    plain = environment | {"PREFECT_PLUGINS_ENABLED": "false"}
+    in_full = run_url(ask("train-flow/default", plain, tmp_path), environment)
+    cancelled = {"state": {"type": "CANCELLED"}, "force": True}  # one run is enough to wait for
+    assert httpx.post(f"{in_full}/set_state", json=cancelled, timeout=60).json()["status"] == "ACCEPT"
+    first, second = (httpx.get(url, timeout=60).json() for url in (asked, in_full))
+    assert first["deployment_id"] == second["deployment_id"]
+    assert first["parameters"] == second["parameters"]
+    assert final_state(asked) == "Completed"
     (finished,) = finished_runs(tmp_path)
     assert "test/f1_macro" in finished.data.metrics
 
 
-def test_the_full_name_runs_without_the_plugin_and_the_short_one_does_not(deployed, environment, tmp_path):
-    plain = environment | {"PREFECT_PLUGINS_ENABLED": "false"}
-    refused = ask("train-flow", plain, tmp_path, check=False)
+def test_the_short_name_needs_the_plugin(deployed, environment, tmp_path):
+    refused = ask("train-flow", environment | {"PREFECT_PLUGINS_ENABLED": "false"}, tmp_path, check=False)
     assert refused.returncode != 0
     assert "Invalid deployment name format" in refused.stdout + refused.stderr
-    assert final_state(ask("train-flow/default", plain, tmp_path), environment) == "Completed"
-    assert len(finished_runs(tmp_path)) == 1
 
 
 def test_retraining_is_scheduled_weekly(deployed, environment):
