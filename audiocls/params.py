@@ -40,9 +40,10 @@ class AudioParams(Params):
         -60.0, lt=0, description="Files whose peak stays below, relative to full scale, are quarantined as silent."
     )
     max_seconds: float = Field(10.0, gt=0, le=600, description="Length of the model's input.")
-    truncate: Literal["random", "head", "center"] = Field(
+    truncate: Literal["random", "head", "center", "fusion"] = Field(
         "random",
-        description="Where training cuts a long clip. random: anew in every epoch. Evaluation scores all of it.",
+        description="Where training cuts a long clip. random: anew in every epoch. Evaluation scores all of it. "
+        "fusion, for clap: nothing is cut; the model sees the whole clip shrunk to one input, and three crops of it.",
     )
     window_overlap: float = Field(
         0.5,
