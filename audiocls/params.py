@@ -56,11 +56,11 @@ class AudioParams(Params):
         "zero",
         description="How a short clip is filled: zeros; the clip again and again; or whole repeats, then zeros.",
     )
-    cache_features: Literal["auto", "never"] = Field(
+    cache_features: Literal["auto", "always", "never"] = Field(
         "auto",
-        description="auto: what a slow extractor makes of a clip (the spectrogram of audio-spectrogram-transformer, "
-        "whisper and wav2vec2-bert) is kept on the disk, unless the clip is cut at random. never: it is computed anew "
-        "in every epoch.",
+        description="Whether spectrograms are kept on the disk, those of clips that are cut at random excepted. auto: "
+        "where transformers' extractor has to make them, a clip at a time, as with torchaudio installed, and not where "
+        "they are computed in batches on the model's device. never: they are computed anew in every epoch.",
     )
 
 

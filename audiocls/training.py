@@ -35,7 +35,6 @@ from audiocls.metrics import summary_metrics
 from audiocls.models.embeddings import head_layers
 from audiocls.models.families import build_model, no_progress_bars, save_model
 from audiocls.models.lora import merge_lora
-from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 from audiocls.optimizers import TRAINER_NAMES
 from audiocls.params import RunParams
 from audiocls.resumption import SaveOnInterrupt, last_checkpoint
@@ -139,11 +138,12 @@ def fit_here(
     arguments = training_arguments(params.training, params.seed, folder / "checkpoints")
     training_clips = TrainingClips(dataset(table.iloc[rows], training=True), params.seed)
     augmenter = build_augmenter(params, len(labels))
-    on_device = isinstance(extractor, WaveformFeatureExtractor) and arguments.device.type != "cpu"
+    collator = Collator(extractor, params.audio, leave_to_device=arguments.device.type != "cpu")
+    on_device = collator.keeps_waveforms and arguments.device.type != "cpu"
     trainer = ClassifierTrainer(
         model=model,
         args=arguments,
-        data_collator=TrainingCollator(Collator(extractor, params.audio), augmenter, leave_to_device=on_device),
+        data_collator=TrainingCollator(collator, augmenter, leave_to_device=on_device),
         train_dataset=training_clips,
         eval_dataset=dataset(windows, training=False),
         compute_metrics=partial(_validation_metrics, windows[CLIP].to_numpy(np.int64)),
@@ -156,6 +156,7 @@ def fit_here(
         sampler=_sampler(table["label"].to_numpy()[rows], params),
         watch=LossWatch(table["clip_id"].iloc[rows].tolist(), arguments),
         augmenter=augmenter if on_device else None,
+        finish=collator.finish,
         group_by_length=params.training.group_by_length,
     )
     _train(trainer, checkpoint)

@@ -44,7 +44,7 @@ def config_mistakes(family: Family, config: dict[str, Any]) -> Iterator[tuple[st
 
 
 def _config_class(family: Family) -> type[PreTrainedConfig]:
-    return CONFIG_MAPPING[ADAPTERS[family].config_type or family]  # type: ignore[no-any-return]
+    return CONFIG_MAPPING[ADAPTERS[family].config_type or family]
 
 
 def build_model(params: ModelParams, audio: AudioParams, labels: Sequence[str]) -> tuple[PreTrainedModel, Any]:

@@ -40,7 +40,7 @@ def run_params(workspace, family="audio-spectrogram-transformer", **audio):
         {
             "workspace": str(workspace),
             "data": {"source": "sample"},
-            "audio": {"max_seconds": SECONDS, "truncate": "center", **audio},
+            "audio": {"max_seconds": SECONDS, "truncate": "center", "cache_features": "always", **audio},
             "model": {"family": family, "config": TINY_CONFIGS[family]},
             "training": {"batch_size": 8, "max_steps": 3, "learning_rate": 5.0e-3},
         }

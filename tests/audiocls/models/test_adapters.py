@@ -181,7 +181,9 @@ def test_fields_of_dropout_and_specaugment_reach_the_network(family):
     assert differs(mask_time_prob=0.6, mask_time_length=2) == (family != "whisper")
 
 
-@pytest.mark.parametrize(("family", "field"), [("whisper", "mask_time_prob"), ("sew-d", "hidden_dropout"), ("clap", "projection_dim")])
+@pytest.mark.parametrize(
+    ("family", "field"), [("whisper", "mask_time_prob"), ("sew-d", "hidden_dropout"), ("clap", "projection_dim")]
+)
 def test_fields_that_the_classifier_does_not_look_at_are_refused(family, field):
     assert dict(config_mistakes(family, {field: 0})) == {
         f"model.config.{field}": f"= 0: does nothing in the classifier of {family}; leave it out"
