@@ -51,7 +51,7 @@ def run_params(workspace: Path, augmentation=(), family: str = "logmel-resnet", 
         {
             "workspace": str(workspace),
             "data": {"source": "sample"},
-            "audio": {"max_seconds": 0.36},
+            "audio": {"max_seconds": 0.36, "cache_features": "always"},
             "model": {"family": family, "config": TINY_CONFIGS[family]},
             "augmentation": list(augmentation),
             "training": {"batch_size": 4, "learning_rate": 5.0e-3, "max_steps": 3, **training},

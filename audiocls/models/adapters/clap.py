@@ -17,6 +17,7 @@ _PADDINGS: Final[dict[Literal["zero", "repeat", "repeat_pad"], str]] = {
     "repeat_pad": "repeatpad",
 }
 _HOPS_PER_SECOND: Final = 100
+_FFT_SIZE: Final = 1024
 # As of the published checkpoints (laion/clap-htsat-fused): nothing is heard below and above.
 _LOWEST_HZ, _HIGHEST_HZ = 50, 14_000
 
@@ -43,12 +44,14 @@ class Clap(Adapter):
     def new_extractor(self, config: PreTrainedConfig, audio: AudioParams) -> ClapFeatureExtractor:
         """Build the extractor of whole seconds, 100 frames in each if the model's image holds as many."""
         seconds, rate_hz = math.ceil(audio.max_seconds), audio.sample_rate_hz
-        widest = -(-seconds * rate_hz // (_most_frames(config) - 1))
+        hop = max(rate_hz // _HOPS_PER_SECOND, -(-seconds * rate_hz // (_most_frames(config) - 1)))
         return ClapFeatureExtractor(
             feature_size=config.num_mel_bins,
             sampling_rate=rate_hz,
-            hop_length=max(rate_hz // _HOPS_PER_SECOND, widest),
+            hop_length=hop,
             max_length_s=seconds,
+            # Wide enough that nothing between two hops goes unheard.
+            fft_window_size=max(_FFT_SIZE, 2 ** math.ceil(math.log2(2 * hop))),
             frequency_min=_LOWEST_HZ,
             frequency_max=min(_HIGHEST_HZ, rate_hz // 2),
         )
