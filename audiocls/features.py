@@ -48,6 +48,7 @@ from audiocls.mapped import MappedWaveforms
 from audiocls.mapped_features import CLIP_KEY, MappedFeatures, stored_features
 from audiocls.models.families import build_extractor
 from audiocls.models.inputs import build_front_end, model_inputs
+from audiocls.normalisation import normalise_by_training
 from audiocls.params import AudioParams, RunParams
 from audiocls.windows import cut_into_windows
 
@@ -96,8 +97,9 @@ def plan_features(split_clips: Path, waveforms: Path, params: RunParams) -> Feat
     is_slow = build_front_end(extractor, input_samples(params.audio)) is None
     if not isinstance(extractor, SPECTROGRAMS) or not (is_slow or params.audio.cache_features == "always"):
         return None
-    store = _open_store(extractor, params.audio, params.workspace)
     clips = pd.read_parquet(split_clips)
+    normalise_by_training(extractor, clips, waveforms, params)
+    store = _open_store(extractor, params.audio, params.workspace)
     held_out = cut_into_windows(clips[clips["split"] != "train"], params.audio)
     table = pd.concat([clips[clips["split"] == "train"], held_out], ignore_index=True)
     # Augmented clips differ in every epoch: of those, no features are kept.

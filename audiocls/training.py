@@ -35,6 +35,7 @@ from audiocls.metrics import summary_metrics
 from audiocls.models.embeddings import head_layers
 from audiocls.models.families import build_model, no_progress_bars, save_model
 from audiocls.models.lora import merge_lora
+from audiocls.normalisation import normalise_by_training
 from audiocls.optimizers import TRAINER_NAMES
 from audiocls.params import RunParams
 from audiocls.resumption import SaveOnInterrupt, last_checkpoint
@@ -124,6 +125,7 @@ def fit_here(
     model, extractor = build_model(params.model, params.audio, labels)
     if isinstance(params.balance, EmbeddingBalance):
         return _keep_encoder(model, extractor, params, folder / "model")
+    statistics = normalise_by_training(extractor, table, store, params)
     rows = pd.read_parquet(balanced.rows)["row"].to_numpy()
     check_training_only(table, rows)
 
@@ -159,6 +161,8 @@ def fit_here(
         finish=collator.finish,
         group_by_length=params.training.group_by_length,
     )
+    if statistics and trainer.is_world_process_zero():
+        log(statistics, 0)
     _train(trainer, checkpoint)
     trained = _describe(trainer, model, folder / "model")
     if params.model.lora is not None:
