@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from audiocls.models.spectrograms import FrontEnd, in_pieces
+from audiocls.models.spectrograms import FrontEnd, mel_powers, on_device
 
 _MIDDLE: Final = (0.5, 0.5, 0.5)
 
@@ -45,27 +45,22 @@ class ClapFrontEnd(FrontEnd):
         """Return log-mel frames, float32 (batch, frames, mel_bins)."""
         size, hop = self.extractor.fft_window_size, self.extractor.hop_length
         values = self.extractor.mel_filters if self._fuses else self.extractor.mel_filters_slaney
-        filters = torch.from_numpy(values).to(waveforms.device, torch.float64)
-        window = torch.hann_window(size, dtype=torch.float64, device=waveforms.device)
-
-        def transform(rows: Tensor) -> Tensor:
-            spectrum = torch.stft(rows.double(), size, hop, window=window, return_complex=True)
-            power = torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
-            return (10 * (power @ filters).clamp(min=1e-10).log10()).float()
-
-        return in_pieces(transform, waveforms, waveforms.shape[1] // hop + 1)
+        taper = torch.hann_window(size, dtype=torch.float64, device=waveforms.device)
+        mirrored = F.pad(waveforms[:, None].double(), (size // 2, size // 2), mode="reflect")[:, 0]
+        powers = mel_powers(mirrored.unfold(1, size, hop), taper, size, on_device(values, waveforms))
+        return (10 * powers.clamp_(min=1e-10).log10_()).float()
 
 
-def _filled(waveforms: Tensor, lengths: Tensor, samples: int, padding: Any) -> Tensor:
+def _filled(waveforms: Tensor, lengths: Tensor, samples: int, padding: str) -> Tensor:
     """Cut or fill each clip to one length: with itself, with whole repeats of itself, or with zeros."""
-    if padding == "pad":
-        return F.pad(waveforms, (0, samples - waveforms.shape[1]))
-    position = torch.arange(samples, device=waveforms.device)
-    repeated = waveforms.gather(1, position % lengths[:, None])
-    if padding == "repeat":
-        return repeated
-    whole = torch.where(lengths < samples, samples // lengths * lengths, samples)
-    return repeated * (position < whole[:, None])
+    filled = F.pad(waveforms, (0, samples - waveforms.shape[1]))
+    short = () if padding == "pad" else (lengths < samples).nonzero()[:, 0].tolist()
+    for row in short:
+        length = int(lengths[row])
+        times = samples // length + (padding == "repeat")
+        repeated = waveforms[row, :length].repeat(times)[:samples]
+        filled[row, : len(repeated)] = repeated
+    return filled
 
 
 def _fused(frames: Tensor, kept: int, places: Sequence[float]) -> Tensor:

@@ -8,7 +8,7 @@ rounding, and TF32 would spoil the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import product
 from typing import Any, Final
 
 import torch
@@ -22,8 +22,8 @@ LARGEST_ERROR: Final = 1e-4
 """The largest absolute difference from what the family's extractor returns, in the inputs of the model, of which most
 are within -5 and 5; of CLAP's, which are decibels, 1e-3."""
 
-# Rows of a batch whose frames go through the transform at a time: 16,384 windows take 64 MB.
-_FRAMES_AT_A_TIME: Final = 16_384
+# Windows that are transformed at a time: on a CPU what its caches hold, on a GPU what keeps it busy in little memory.
+_WINDOWS_AT_A_TIME: Final = {"cpu": 512, "cuda": 32_768}
 _KALDI_FLOOR: Final = 1.192092955078125e-07
 _KALDI_FFT: Final = 512
 _PREEMPHASIS: Final = 0.97
@@ -58,12 +58,12 @@ class ASTFrontEnd(FrontEnd):
     def __call__(self, waveforms: Tensor, lengths: Tensor, places: Tensor | None = None) -> dict[str, Tensor]:
         """Return `input_values`, (batch, max_length, mel_bins)."""
         most = self.extractor.max_length
-        frames = _kaldi_frames(waveforms, self.extractor)[:, :most]
+        frames = _kaldi_frames(waveforms, self.extractor)[:, :most].float()
         frames = frames * _valid(_counts(lengths), frames.shape[1])[:, :, None]
         frames = F.pad(frames, (0, 0, 0, most - frames.shape[1]))
         if self.extractor.do_normalize:
             frames = (frames - self.extractor.mean) / (self.extractor.std * 2)
-        return {"input_values": frames.float()}
+        return {"input_values": frames}
 
 
 class SeamlessFrontEnd(FrontEnd):
@@ -101,41 +101,57 @@ class WhisperFrontEnd(FrontEnd):
         heard = min(window, -(-(waveforms.shape[1] + size) // hop) * hop)
         taper = torch.hann_window(size, device=waveforms.device)
         spectrum = torch.stft(_cut_or_fill(waveforms, heard), size, hop, window=taper, return_complex=True)
-        mel = _power(spectrum[..., :-1]).transpose(1, 2).double() @ _filters(self.extractor.mel_filters, waveforms)
+        mel = _power(spectrum[..., :-1]).transpose(1, 2).double() @ on_device(self.extractor.mel_filters, waveforms)
         frames = mel.clamp(min=1e-10).log10().float().transpose(1, 2)
         frames = F.pad(frames, (0, window // hop - frames.shape[2]), value=-10.0)
         frames = torch.maximum(frames, frames.amax((1, 2), keepdim=True) - 8.0)
         return {"input_features": (frames + 4.0) / 4.0}
 
 
-def in_pieces(transform: Callable[[Tensor], Tensor], waveforms: Tensor, frames: int) -> Tensor:
-    """Apply a transform to some rows at a time, so that its windows fit into memory, and into a CPU's caches."""
-    pieces = torch.split(waveforms, max(1, _FRAMES_AT_A_TIME // frames))
-    return torch.cat([transform(rows) for rows in pieces])
+def mel_powers(windows: Tensor, taper: Tensor, fft_size: int, filters: Tensor, offsets: Tensor | None = None) -> Tensor:
+    """Return the power in each mel bin, float64 (batch, frames, mel_bins).
+
+    Args:
+        windows: Float64 (batch, frames, window_samples); a view, of which only pieces are copied.
+        taper: What each is multiplied with, float64 (window_samples,).
+        fft_size: Samples of the transform, zeros behind the window.
+        filters: Float64 (fft_size // 2 + 1, mel_bins).
+        offsets: What is taken from each first, float64 (batch, frames, 1); None: nothing.
+    """
+    powers = windows.new_empty((*windows.shape[:2], filters.shape[1]))
+    frames = _WINDOWS_AT_A_TIME[windows.device.type]
+    rows = max(1, frames // windows.shape[1])
+    for row, frame in product(range(0, windows.shape[0], rows), range(0, windows.shape[1], frames)):
+        piece = (slice(row, row + rows), slice(frame, frame + frames))
+        centred = windows[piece] if offsets is None else windows[piece] - offsets[piece]
+        powers[piece] = _power(torch.fft.rfft(centred * taper, n=fft_size)) @ filters
+    return powers
 
 
 def _kaldi_frames(waveforms: Tensor, extractor: Any) -> Tensor:
     """Return log-mel frames, float64 (batch, frames, mel_bins), of rows of any length."""
-    waveforms = _at_least(waveforms, WINDOW_SAMPLES)
-    filters, window = _filters(extractor.mel_filters, waveforms), _filters(extractor.window, waveforms)
-
-    def transform(rows: Tensor) -> Tensor:
-        rows = rows.double()
-        mean = rows.unfold(1, WINDOW_SAMPLES, HOP_SAMPLES).mean(-1, keepdim=True)
-        # Of a window whose mean is taken out first, as Kaldi does. Its first sample, which has none before it, does
-        # not matter: there both of the windows, Hann's and Povey's, are 0.
-        rows = F.pad(rows[:, 1:] - _PREEMPHASIS * rows[:, :-1], (1, 0)).unfold(1, WINDOW_SAMPLES, HOP_SAMPLES)
-        windows = (rows - (1 - _PREEMPHASIS) * mean) * window
-        return (_power(torch.fft.rfft(windows, n=_KALDI_FFT)) @ filters).clamp(min=_KALDI_FLOOR).log()
-
-    return in_pieces(transform, waveforms, frames_of(waveforms.shape[1]))
+    waveforms = _at_least(waveforms, WINDOW_SAMPLES).double()
+    # Kaldi takes the mean out of each window, and then emphasises it: what is left of the mean is taken out here. A
+    # window's first sample, which has none before it, does not matter: both tapers, Hann's and Povey's, are 0 there.
+    means = F.avg_pool1d(waveforms[:, None], WINDOW_SAMPLES, HOP_SAMPLES)[:, 0, :, None]
+    emphasised = F.pad(waveforms[:, 1:] - _PREEMPHASIS * waveforms[:, :-1], (1, 0))
+    powers = mel_powers(
+        emphasised.unfold(1, WINDOW_SAMPLES, HOP_SAMPLES),
+        on_device(extractor.window, waveforms),
+        _KALDI_FFT,
+        on_device(extractor.mel_filters, waveforms),
+        (1 - _PREEMPHASIS) * means,
+    )
+    return powers.clamp_(min=_KALDI_FLOOR).log_()
 
 
 def _power(spectrum: Tensor) -> Tensor:
-    return torch.view_as_real(spectrum).square().sum(-1)
+    # Four times as quick on a CPU as the sum over a last axis of two.
+    return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
 
 
-def _filters(values: NDArray[Any], waveforms: Tensor) -> Tensor:
+def on_device(values: NDArray[Any], waveforms: Tensor) -> Tensor:
+    """Return an extractor's constants in float64 where the waveforms are."""
     return torch.from_numpy(values).to(waveforms.device, torch.float64)
 
 

@@ -101,6 +101,7 @@ def test_waveforms_that_are_left_to_the_device_become_the_same_inputs_there(name
     left = collator(batch)
     assert left.keys() == {"waveforms", "lengths", "labels"}
     found = collator.finish(left)
+    assert not batch.waveforms[1, 3_001:].any()
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
     assert collator.finish(expected) == expected
