@@ -92,9 +92,9 @@ def fill(clips: Path, waveforms: Path, params: RunParams) -> tuple[float, Path]:
 
 
 def epoch(clips: pd.DataFrame, waveforms: Path, params: RunParams, store: Path | None) -> float:
-    start = time.perf_counter()
     extractor = build_extractor(params.model, params.audio)
     normalise_by_training(extractor, clips, waveforms, params)
+    start = time.perf_counter()
     features = map_features(store, clips, extractor, params.audio) if store else None
     dataset = ClipDataset(
         clips, MappedWaveforms(clips, waveforms), sorted(clips["label"].unique()), params.audio,

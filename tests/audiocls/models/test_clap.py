@@ -67,6 +67,19 @@ def test_the_saved_extractor_cuts_and_fills_as_the_params_say(pad, padding):
         assert (extractor.padding, extractor.truncation) == (padding, truncation)
 
 
+@pytest.mark.parametrize("field", ["hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"])
+def test_fields_of_dropout_reach_the_network(field):
+    quiet = {"hidden_dropout_prob": 0.0}
+    changes = []
+    for fields in (quiet, quiet | {field: 0.5}):
+        model, extractor = build(config=TINY_CONFIGS["clap"] | fields)
+        batch = model_inputs([NOISE[:9_000]] * 4, extractor, 16_000)
+        with torch.no_grad():
+            one, other = (model.train()(**batch).logits for _ in range(2))
+        changes.append(not torch.allclose(one, other, atol=1e-6))
+    assert changes == [False, True]
+
+
 def test_sizes_that_do_not_go_together_are_refused(tmp_path):
     with pytest.raises(ParamsError, match="hidden_size is 64, and must be 32"):
         build(config=TINY_CONFIGS["clap"] | {"hidden_size": 64})
