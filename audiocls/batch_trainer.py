@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ class BatchTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
         *,
         watch: LossWatch | None = None,
         augmenter: Augmenter | None = None,
+        finish: Callable[[dict[str, Any]], dict[str, Any]] = dict,
         group_by_length: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -32,6 +33,7 @@ class BatchTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
         Args:
             watch: Looks at the loss of every training batch.
             augmenter: Changes training clips on the model's device, where the collator has not done it.
+            finish: Makes the model's inputs of a batch on its device, where the collator has not done it.
             group_by_length: Gather clips of like length in a batch.
             **kwargs: Trainer's.
         """
@@ -39,6 +41,7 @@ class BatchTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
         self._origin: Origin | None = None
         self._watch = watch
         self._augmenter = augmenter
+        self._finish = finish
         self._group_by_length = group_by_length
         if watch:
             self.add_callback(watch)
@@ -55,7 +58,7 @@ class BatchTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
         self._origin = prepared.pop(ORIGIN, None)
         if self._augmenter and self._origin:
             prepared = augment_inputs(self._augmenter, prepared, self._origin.seed)
-        return prepared
+        return self._finish(prepared)
 
     def _get_train_sampler(self, train_dataset: TrainingClips | None = None) -> Any:
         clips = train_dataset or self.train_dataset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,13 +14,18 @@ from torch.utils.data import Dataset
 
 from audiocls.mapped import MappedWaveforms
 from audiocls.mapped_features import MappedFeatures
-from audiocls.models.inputs import model_inputs
+from audiocls.models.inputs import build_front_end, model_inputs
 from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 from audiocls.params import AudioParams
 
 Features = dict[str, NDArray[Any]]
 Example = tuple[NDArray[np.float32] | Features, int]
 """A waveform, or what the extractor made of it, and the class index."""
+
+WAVEFORMS, LENGTHS, PLACES = "waveforms", "lengths", "places"
+"""The keys of a batch whose inputs `Collator.finish` has still to make; see `WaveformBatch`."""
+
+_THIRDS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,7 @@ class WaveformBatch:
     waveforms: NDArray[np.float32]  # (batch, samples of the longest), zeros behind the shorter
     lengths: NDArray[np.int64]  # (batch,), in samples
     targets: NDArray[np.int64]  # (batch,), class indices
+    places: NDArray[np.float32] | None = None  # (batch, 3), in [0, 1): where long clips are cropped to be fused
 
     def rows(self) -> list[NDArray[np.float32]]:
         """Return each waveform in its own length."""
@@ -67,7 +73,8 @@ class ClipDataset(Dataset[Example]):
             waveforms: Where the samples are read from.
             labels: Class names; the position is the class index.
             audio: How long clips are cut and short ones filled.
-            training: Cut at random places where `audio.truncate` says so; otherwise the cut is the same every time.
+            training: Cut, or crop to be fused, at random places where `audio.truncate` says so; otherwise the places
+                are the same every time.
             features: Features of the same clips in the same order, where the extractor is slow: those that
                 it has are served in the place of the waveforms.
             seed: Of the random cuts; those of one epoch depend on nothing else.
@@ -78,6 +85,7 @@ class ClipDataset(Dataset[Example]):
         self._samples = input_samples(audio)
         self._pad = audio.pad
         self._truncate = cut_of(audio, training=training)
+        self._training = training
         self._features = features
         self._seed = seed
         self.set_epoch(0)
@@ -88,8 +96,12 @@ class ClipDataset(Dataset[Example]):
         For the whole epoch at once, and from no generator that batches share: a training that goes on in the middle of
         an epoch, or reads ahead, or in another process, finds the same cuts.
         """
+        rng = np.random.default_rng([self._seed, epoch])
         if self._truncate == "random":
-            self._places = np.random.default_rng([self._seed, epoch]).random(len(self), np.float32)
+            self._places = rng.random(len(self), np.float32)
+        elif self._truncate == "fusion":
+            shape = (len(self), _THIRDS)
+            self._places = rng.random(shape, np.float32) if self._training else np.full(shape, 0.5, np.float32)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -104,29 +116,34 @@ class ClipDataset(Dataset[Example]):
         """Return several clips: the way in which torch's data loader asks for a batch."""
         if self._features is not None:
             return [self[index] for index in indices]
-        natural = np.minimum(self._waveforms.num_samples[indices], self._samples)
+        natural = self._natural_lengths()[indices]
         lengths = np.array([_filled_length(int(length), self._samples, self._pad) for length in natural])
         waveforms = np.zeros((len(indices), lengths.max()), np.float32)
         for row, index, read, length in zip(waveforms, indices, natural, lengths, strict=True):
             self._waveforms.read_into(row[:read], index, self._start(index))
             if length > read:
                 row[:length] = np.resize(row[:read], length)
-        return WaveformBatch(waveforms, lengths, self.targets[indices])
+        places = self._places[indices] if self._truncate == "fusion" else None
+        return WaveformBatch(waveforms, lengths, self.targets[indices], places)
 
     def lengths(self) -> list[int]:
         """Return how long each clip is, cut and filled, in samples."""
-        natural = np.minimum(self._waveforms.num_samples, self._samples)
-        return [_filled_length(int(length), self._samples, self._pad) for length in natural]
+        return [_filled_length(int(length), self._samples, self._pad) for length in self._natural_lengths()]
+
+    def _natural_lengths(self) -> NDArray[np.int64]:
+        num_samples = self._waveforms.num_samples
+        return num_samples if self._truncate == "fusion" else np.minimum(num_samples, self._samples)
 
     def waveform(self, index: int) -> NDArray[np.float32]:
-        """Return one clip as the extractor takes it, at most `input_samples` long."""
+        """Return one clip as the extractor takes it, at most `input_samples` long unless long ones are fused."""
         start = self._start(index)
-        waveform = self._waveforms.read(index, start, start + self._samples)
+        stop = None if self._truncate == "fusion" else start + self._samples
+        waveform = self._waveforms.read(index, start, stop)
         return fill(waveform, self._samples, self._pad)
 
     def _start(self, index: int) -> int:
         surplus = int(self._waveforms.num_samples[index]) - self._samples
-        if surplus <= 0 or self._truncate == "head":
+        if surplus <= 0 or self._truncate in ("head", "fusion"):
             return 0
         if self._truncate == "center":
             return surplus // 2
@@ -138,7 +155,12 @@ def input_samples(audio: AudioParams) -> int:
     return round(audio.max_seconds * audio.sample_rate_hz)
 
 
-def cut_of(audio: AudioParams, *, training: bool) -> Literal["random", "head", "center"]:
+def longest_samples(audio: AudioParams) -> int:
+    """Return the length of the longest waveform that is given to the extractor, in samples."""
+    return round(audio.max_file_seconds * audio.sample_rate_hz) if audio.truncate == "fusion" else input_samples(audio)
+
+
+def cut_of(audio: AudioParams, *, training: bool) -> Literal["random", "head", "center", "fusion"]:
     """Return where long clips are cut: in evaluation at the same place every time."""
     return audio.truncate if training or audio.truncate != "random" else "center"
 
@@ -166,9 +188,32 @@ def _filled_length(length: int, samples: int, pad: Literal["zero", "repeat", "re
 class Collator:
     """Gathers examples into the model's inputs with `labels`."""
 
-    def __init__(self, extractor: Any, audio: AudioParams) -> None:
+    def __init__(self, extractor: Any, audio: AudioParams, *, leave_to_device: bool = False) -> None:
+        """Make the inputs of a model with this extractor.
+
+        Args:
+            extractor: The family's.
+            audio: Length of the input.
+            leave_to_device: Where spectrograms can be computed in batches, return the waveforms, for `finish` to do it
+                on the model's device.
+        """
         self._extractor = extractor
         self._samples = input_samples(audio)
+        self._front_end = build_front_end(extractor, self._samples)
+        self._leaves = leave_to_device and self._front_end is not None
+
+    @property
+    def keeps_waveforms(self) -> bool:
+        """Whether batches hold waveforms still, that may be changed on the device."""
+        return self._leaves or isinstance(self._extractor, WaveformFeatureExtractor)
+
+    @torch.no_grad()
+    def finish(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Make the inputs of the waveforms that were left to the device; another batch is returned as it is."""
+        if WAVEFORMS not in batch or self._front_end is None:
+            return batch
+        others = {name: value for name, value in batch.items() if name not in (WAVEFORMS, LENGTHS, PLACES)}
+        return others | self._front_end(batch[WAVEFORMS], batch[LENGTHS], batch.get(PLACES))
 
     def __call__(self, examples: Sequence[Example] | WaveformBatch) -> dict[str, torch.Tensor]:
         """Return the inputs of the family, each (batch, ...), and `labels` (batch,) int64."""
@@ -183,7 +228,12 @@ class Collator:
     def _inputs(self, batch: WaveformBatch) -> dict[str, torch.Tensor]:
         if isinstance(self._extractor, WaveformFeatureExtractor):
             return batch.masked()
-        return model_inputs(batch.rows(), self._extractor, self._samples)
+        if self._front_end is None:
+            return model_inputs(batch.rows(), self._extractor, self._samples)
+        left = {WAVEFORMS: torch.from_numpy(batch.waveforms), LENGTHS: torch.from_numpy(batch.lengths)}
+        if batch.places is not None:
+            left[PLACES] = torch.from_numpy(batch.places)
+        return left if self._leaves else self.finish(left)
 
 
 def _merge(

@@ -51,7 +51,8 @@ def embed_clips(
     Args:
         model: On the device that computes them.
         extractor: Its feature extractor.
-        clips: Rows of the clips table; of one longer than the model's input, the middle is what is embedded.
+        clips: Rows of the clips table; of one longer than the model's input, the middle is what is embedded; all of
+            it where long clips are fused.
         waveforms: The waveform store.
         params: The whole run's.
         features: The feature store, where there is one.
@@ -82,9 +83,9 @@ def _compute(
     labels = sorted(clips["label"].unique())
     mapped = MappedWaveforms(clips, waveforms)
     dataset = ClipDataset(clips, mapped, labels, params.audio, training=False, features=kept)
-    collator = Collator(extractor, params.audio)
+    collator = Collator(extractor, params.audio, leave_to_device=model.device.type != "cpu")
     for batch in DataLoader(dataset, batch_size=params.training.eval_batch_size, collate_fn=collator):
-        inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
+        inputs = collator.finish({name: tensor.to(model.device) for name, tensor in batch.items()})
         yield pooled_embeddings(model, inputs).float().cpu().numpy()
 
 

@@ -88,9 +88,10 @@ def predict(
     kept = None if features is None else map_features(features, windows, extractor, audio)
     dataset = ClipDataset(windows, MappedWaveforms(windows, store), labels, audio, training=False, features=kept)
     logits = []
-    for batch in DataLoader(dataset, batch_size=batch_size, collate_fn=Collator(extractor, audio)):
+    collator = Collator(extractor, audio, leave_to_device=model.device.type != "cpu")
+    for batch in DataLoader(dataset, batch_size=batch_size, collate_fn=collator):
         batch.pop("labels")
-        inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
+        inputs = collator.finish({name: tensor.to(model.device) for name, tensor in batch.items()})
         logits.append(model(**inputs).logits.float().cpu().numpy())
     return average_windows(np.concatenate(logits, dtype=np.float32), windows[CLIP].to_numpy(np.int64))
 

@@ -1,4 +1,4 @@
-"""The feature store: what a slow extractor makes of a clip, computed once and not anew in every epoch.
+"""The feature store: what an extractor makes of a clip, computed once and not anew in every epoch.
 
     <workspace>/features/<key>/           key: the extractor's settings, how clips are cut and filled, ALGORITHM
         settings.json                     what the key stands for
@@ -13,8 +13,10 @@ shards in flight, and the next one finishes to the same bytes. Features are kept
 clips that training cuts at random places have other ones in every epoch, and are computed when they are read, as
 without a store.
 
-float32 as the extractor gives it, so that a model gets the same inputs bit for bit; zstd halves them on the disk, and
-takes a tenth of the time that the extractor takes.
+Worth its disk where the extractor itself has to compute them, a clip at a time; the spectrograms that a batched front
+end computes, on the model's device if it has one, take a hundredth of the time of the training step that they are for.
+
+float32 as they are computed, so that a model gets the same inputs; zstd halves them on the disk.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ import transformers
 from transformers import (
     ASTFeatureExtractor,
     AutoFeatureExtractor,
+    ClapFeatureExtractor,
     SeamlessM4TFeatureExtractor,
     WhisperFeatureExtractor,
 )
@@ -44,20 +47,20 @@ from audiocls.errors import StoreError
 from audiocls.mapped import MappedWaveforms
 from audiocls.mapped_features import CLIP_KEY, MappedFeatures, stored_features
 from audiocls.models.families import build_extractor
-from audiocls.models.inputs import model_inputs
+from audiocls.models.inputs import build_front_end, model_inputs
+from audiocls.normalisation import normalise_by_training
 from audiocls.params import AudioParams, RunParams
 from audiocls.windows import cut_into_windows
 
 logger = logging.getLogger(__name__)
 
-ALGORITHM: Final = 1
+ALGORITHM: Final = 2
 """Part of every store's key. Raise it when the same samples and extractor would become other features."""
 
 SHARD_CLIPS: Final = 128
 ROW_GROUP_CLIPS: Final = 32
-# Spectrograms: in a second, a core makes 350 of one-second clips by those of AST and wav2vec2-BERT, 36 of 30 seconds
-# by Whisper's, where raw-waveform extractors make 12,000 inputs.
-SLOW_EXTRACTORS: Final = (ASTFeatureExtractor, SeamlessM4TFeatureExtractor, WhisperFeatureExtractor)
+SPECTROGRAMS: Final = (ASTFeatureExtractor, SeamlessM4TFeatureExtractor, WhisperFeatureExtractor, ClapFeatureExtractor)
+"""What there may be a store of; of raw waveforms, 12,000 in a second, there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +90,16 @@ def plan_features(split_clips: Path, waveforms: Path, params: RunParams) -> Feat
         waveforms: The waveform store.
         params: The whole run's; `audio.cache_features` says whether features are kept.
     """
-    if params.audio.cache_features == "never":
+    # Fused clips are cropped at other places in every epoch, and need to be known whole.
+    if params.audio.cache_features == "never" or params.audio.truncate == "fusion":
         return None
     extractor = build_extractor(params.model, params.audio)
-    if not isinstance(extractor, SLOW_EXTRACTORS):
+    is_slow = build_front_end(extractor, input_samples(params.audio)) is None
+    if not isinstance(extractor, SPECTROGRAMS) or not (is_slow or params.audio.cache_features == "always"):
         return None
-    store = _open_store(extractor, params.audio, params.workspace)
     clips = pd.read_parquet(split_clips)
+    normalise_by_training(extractor, clips, waveforms, params)
+    store = _open_store(extractor, params.audio, params.workspace)
     held_out = cut_into_windows(clips[clips["split"] != "train"], params.audio)
     table = pd.concat([clips[clips["split"] == "train"], held_out], ignore_index=True)
     # Augmented clips differ in every epoch: of those, no features are kept.

@@ -19,7 +19,9 @@ RawWaveformFamily = Literal[
     "sew-d",
     "wav2vec2-conformer",
 ]
-Family = Literal["logmel-resnet", RawWaveformFamily, "wav2vec2-bert", "audio-spectrogram-transformer", "whisper"]
+Family = Literal[
+    "logmel-resnet", RawWaveformFamily, "wav2vec2-bert", "audio-spectrogram-transformer", "whisper", "clap"
+]
 RAW_WAVEFORM_FAMILIES: tuple[RawWaveformFamily, ...] = get_args(RawWaveformFamily)
 FAMILIES: tuple[Family, ...] = get_args(Family)
 

@@ -40,9 +40,10 @@ class AudioParams(Params):
         -60.0, lt=0, description="Files whose peak stays below, relative to full scale, are quarantined as silent."
     )
     max_seconds: float = Field(10.0, gt=0, le=600, description="Length of the model's input.")
-    truncate: Literal["random", "head", "center"] = Field(
+    truncate: Literal["random", "head", "center", "fusion"] = Field(
         "random",
-        description="Where training cuts a long clip. random: anew in every epoch. Evaluation scores all of it.",
+        description="Where training cuts a long clip. random: anew in every epoch. Evaluation scores all of it. "
+        "fusion, for clap: nothing is cut; the model sees the whole clip shrunk to one input, and three crops of it.",
     )
     window_overlap: float = Field(
         0.5,
@@ -55,11 +56,11 @@ class AudioParams(Params):
         "zero",
         description="How a short clip is filled: zeros; the clip again and again; or whole repeats, then zeros.",
     )
-    cache_features: Literal["auto", "never"] = Field(
+    cache_features: Literal["auto", "always", "never"] = Field(
         "auto",
-        description="auto: what a slow extractor makes of a clip (the spectrogram of audio-spectrogram-transformer, "
-        "whisper and wav2vec2-bert) is kept on the disk, unless the clip is cut at random. never: it is computed anew "
-        "in every epoch.",
+        description="Whether spectrograms are kept on the disk, those of clips that are cut at random excepted. auto: "
+        "where transformers' extractor has to make them, a clip at a time, as with torchaudio installed, and not where "
+        "they are computed in batches on the model's device. never: they are computed anew in every epoch.",
     )
 
 

@@ -35,7 +35,7 @@ from audiocls.metrics import summary_metrics
 from audiocls.models.embeddings import head_layers
 from audiocls.models.families import build_model, no_progress_bars, save_model
 from audiocls.models.lora import merge_lora
-from audiocls.models.waveform_extractor import WaveformFeatureExtractor
+from audiocls.normalisation import normalise_by_training
 from audiocls.optimizers import TRAINER_NAMES
 from audiocls.params import RunParams
 from audiocls.resumption import SaveOnInterrupt, last_checkpoint
@@ -125,6 +125,7 @@ def fit_here(
     model, extractor = build_model(params.model, params.audio, labels)
     if isinstance(params.balance, EmbeddingBalance):
         return _keep_encoder(model, extractor, params, folder / "model")
+    statistics = normalise_by_training(extractor, table, store, params)
     rows = pd.read_parquet(balanced.rows)["row"].to_numpy()
     check_training_only(table, rows)
 
@@ -139,11 +140,12 @@ def fit_here(
     arguments = training_arguments(params.training, params.seed, folder / "checkpoints")
     training_clips = TrainingClips(dataset(table.iloc[rows], training=True), params.seed)
     augmenter = build_augmenter(params, len(labels))
-    on_device = isinstance(extractor, WaveformFeatureExtractor) and arguments.device.type != "cpu"
+    collator = Collator(extractor, params.audio, leave_to_device=arguments.device.type != "cpu")
+    on_device = collator.keeps_waveforms and arguments.device.type != "cpu"
     trainer = ClassifierTrainer(
         model=model,
         args=arguments,
-        data_collator=TrainingCollator(Collator(extractor, params.audio), augmenter, leave_to_device=on_device),
+        data_collator=TrainingCollator(collator, augmenter, leave_to_device=on_device),
         train_dataset=training_clips,
         eval_dataset=dataset(windows, training=False),
         compute_metrics=partial(_validation_metrics, windows[CLIP].to_numpy(np.int64)),
@@ -156,8 +158,11 @@ def fit_here(
         sampler=_sampler(table["label"].to_numpy()[rows], params),
         watch=LossWatch(table["clip_id"].iloc[rows].tolist(), arguments),
         augmenter=augmenter if on_device else None,
+        finish=collator.finish,
         group_by_length=params.training.group_by_length,
     )
+    if statistics and trainer.is_world_process_zero():
+        log(statistics, 0)
     _train(trainer, checkpoint)
     trained = _describe(trainer, model, folder / "model")
     if params.model.lora is not None:

@@ -15,7 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from audiocls.augmentation.pipeline import Augmenter
 from audiocls.augmentation.sounds import valid_samples
-from audiocls.batches import ClipDataset, Collator, Example, WaveformBatch, input_samples
+from audiocls.batches import LENGTHS, WAVEFORMS, ClipDataset, Collator, Example, WaveformBatch, longest_samples
 from audiocls.params import RunParams
 
 ORIGIN: Final = "origin"
@@ -87,7 +87,7 @@ def build_augmenter(params: RunParams, num_classes: int) -> Augmenter | None:
     return Augmenter(
         params.augmentation,
         sample_rate_hz=params.audio.sample_rate_hz,
-        max_samples=input_samples(params.audio),
+        max_samples=longest_samples(params.audio),
         num_classes=num_classes,
     )
 
@@ -101,8 +101,8 @@ class TrainingCollator:
         Args:
             collator: Makes the model's inputs of waveforms.
             augmenter: Changes the waveforms before that.
-            leave_to_device: Leave that to `augment_inputs`, because the inputs are the waveforms themselves, and the
-                model's device is quicker.
+            leave_to_device: Leave that to `augment_inputs`, because the batches hold waveforms still, and the model's
+                device is quicker.
         """
         self._collator = collator
         self._augmenter = None if leave_to_device else augmenter
@@ -127,16 +127,21 @@ def augment_batch(augmenter: Augmenter, batch: WaveformBatch, seed: int) -> tupl
 
 
 def augment_inputs(augmenter: Augmenter, inputs: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """Augment a model's inputs on the device that they are on, where those are the waveforms themselves.
+    """Augment waveforms on the device that they are on.
 
     Args:
         augmenter: The transforms.
-        inputs: `input_values` and `attention_mask`, both (batch, samples), and `labels`, class indices (batch,).
+        inputs: `waveforms` (batch, samples) and their `lengths`, of which the inputs are still to be made; or
+            `input_values` and `attention_mask`, both (batch, samples); and `labels`, class indices (batch,).
         seed: The batch's.
 
     Returns:
         The same; with a transform that mixes clips, `labels` are probabilities, (batch, classes).
     """
+    if WAVEFORMS in inputs:
+        sounds = augmenter(inputs[WAVEFORMS], inputs[LENGTHS], inputs["labels"], seed)
+        labels = sounds.targets if augmenter.mixes else inputs["labels"]
+        return inputs | {WAVEFORMS: sounds.waveforms, LENGTHS: sounds.lengths, "labels": labels}
     lengths = inputs["attention_mask"].sum(1).long()
     sounds = augmenter(inputs["input_values"], lengths, inputs["labels"], seed)
     mask = valid_samples(sounds.lengths, sounds.waveforms.shape[1]).to(inputs["attention_mask"].dtype)

@@ -50,7 +50,9 @@ def cut_into_windows(clips: pd.DataFrame, audio: AudioParams) -> pd.DataFrame:
 
 
 def count_windows(clips: pd.DataFrame, audio: AudioParams) -> NDArray[np.int64]:
-    """Return into how many windows each clip is cut, shape (num_clips,)."""
+    """Return into how many windows each clip is cut, shape (num_clips,); one where the model fuses all of a clip."""
+    if audio.truncate == "fusion":
+        return np.ones(len(clips), np.int64)
     samples = input_samples(audio)
     hop = max(1, round(samples * (1 - audio.window_overlap)))
     surplus = np.maximum(clips["num_samples"].to_numpy(np.int64) - samples, 0)

@@ -28,6 +28,7 @@ from audiocls.features import map_features, plan_features, write_features
 from audiocls.manifest import list_clips
 from audiocls.mapped import MappedWaveforms
 from audiocls.models.families import build_extractor
+from audiocls.normalisation import normalise_by_training
 from audiocls.params import RunParams
 from audiocls.shards import write_shard
 from audiocls.waveforms import plan_store
@@ -48,12 +49,13 @@ def main() -> int:
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     table = pd.read_csv(arguments.manifest).head(arguments.clips)
     table["path"] = [str(arguments.manifest.parent.absolute() / path) for path in table["path"]]
+    table["split"] = "train"
     table.to_csv(folder / "clips.csv", index=False)
     params = RunParams.model_validate(
         {
             "workspace": folder,
-            "data": {"source": "table", "path": str(folder / "clips.csv")},
-            "audio": {"max_seconds": arguments.seconds, "truncate": "head"},
+            "data": {"source": "table", "path": str(folder / "clips.csv"), "split_column": "split"},
+            "audio": {"max_seconds": arguments.seconds, "truncate": "head", "cache_features": "always"},
             "model": {"family": "audio-spectrogram-transformer"},
         }
     )
@@ -84,15 +86,16 @@ def fill(clips: Path, waveforms: Path, params: RunParams) -> tuple[float, Path]:
     start = time.perf_counter()
     plan = plan_features(clips, waveforms, params)
     if plan is None:
-        raise SystemExit("this extractor is quick; there is nothing to compare.")
+        raise SystemExit("this family has no feature store; there is nothing to compare.")
     for shard in plan.shards:
         write_features(shard, params.audio)
     return time.perf_counter() - start, plan.store
 
 
 def epoch(clips: pd.DataFrame, waveforms: Path, params: RunParams, store: Path | None) -> float:
-    start = time.perf_counter()
     extractor = build_extractor(params.model, params.audio)
+    normalise_by_training(extractor, clips, waveforms, params)
+    start = time.perf_counter()
     features = map_features(store, clips, extractor, params.audio) if store else None
     dataset = ClipDataset(
         clips, MappedWaveforms(clips, waveforms), sorted(clips["label"].unique()), params.audio,

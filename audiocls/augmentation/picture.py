@@ -14,7 +14,7 @@ from transformers.audio_utils import mel_filter_bank, spectrogram, window_functi
 from audiocls.augmentation.params import AnyAugmentation
 from audiocls.augmentation.pipeline import Augmenter
 from audiocls.augmentation.sounds import Sounds
-from audiocls.batches import ClipDataset, input_samples
+from audiocls.batches import ClipDataset, longest_samples
 from audiocls.mapped import MappedWaveforms
 from audiocls.params import RunParams
 from audiocls.plots import Panel, draw_spectrograms
@@ -54,7 +54,7 @@ def augmented_panels(split_clips: Path, store: Path, params: RunParams) -> dict[
     targets = torch.tensor(dataset.targets)
 
     def augmented(steps: Sequence[AnyAugmentation]) -> list[Panel]:
-        rate_hz, samples = params.audio.sample_rate_hz, input_samples(params.audio)
+        rate_hz, samples = params.audio.sample_rate_hz, longest_samples(params.audio)
         augmenter = Augmenter(steps, sample_rate_hz=rate_hz, max_samples=samples, num_classes=len(labels))
         return _panels(augmenter(waveforms, lengths, targets, params.seed), labels, rate_hz)
 

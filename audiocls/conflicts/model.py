@@ -27,6 +27,17 @@ def _family_has_what_is_frozen(params: RunParams) -> Iterator[Conflict]:
         )
 
 
+def _family_fuses(params: RunParams) -> Iterator[Conflict]:
+    if params.audio.truncate == "fusion" and params.model.family != "clap":
+        yield (
+            "audio.truncate",
+            f"= 'fusion': only model.family=clap fuses the mels of long clips, and it is {params.model.family}; "
+            "use random, head or center",
+        )
+    elif params.audio.truncate == "fusion" and params.audio.cache_features == "always":
+        yield "audio.cache_features", "= 'always': clips that are fused are cropped anew in every epoch; leave it out"
+
+
 def _lora_has_what_it_adapts(params: RunParams) -> Iterator[Conflict]:
     model = params.model
     if model.lora is None:
@@ -66,6 +77,7 @@ def _config_fields_are_known(params: RunParams) -> Iterator[Conflict]:
 
 RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _family_has_what_is_frozen,
+    _family_fuses,
     _lora_has_what_it_adapts,
     _family_can_checkpoint,
     _config_leaves_labels_to_the_data,

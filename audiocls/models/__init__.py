@@ -1,13 +1,20 @@
 """Models of our own, written as transformers models. Importing this package registers them with the Auto classes."""
 
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, ClapAudioConfig
 
+from audiocls.models.clap import ClapForAudioClassification
 from audiocls.models.logmel_resnet import LogmelResnetForAudioClassification
 from audiocls.models.logmel_resnet_config import LogmelResnetConfig
 from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 
 AutoConfig.register(LogmelResnetConfig.model_type, LogmelResnetConfig, exist_ok=True)
 AutoModelForAudioClassification.register(LogmelResnetConfig, LogmelResnetForAudioClassification, exist_ok=True)
+AutoModelForAudioClassification.register(ClapAudioConfig, ClapForAudioClassification, exist_ok=True)
 AutoFeatureExtractor.register(LogmelResnetConfig, WaveformFeatureExtractor, exist_ok=True)
 
-__all__ = ["LogmelResnetConfig", "LogmelResnetForAudioClassification", "WaveformFeatureExtractor"]
+__all__ = [
+    "ClapForAudioClassification",
+    "LogmelResnetConfig",
+    "LogmelResnetForAudioClassification",
+    "WaveformFeatureExtractor",
+]

@@ -9,11 +9,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 # Directly below the encoder, so that data2vec's `encoder.pos_conv_embed.layers.0` is no layer of the transformer.
-# SEW-D has a DeBERTa in its encoder: `encoder.encoder.layer.0`.
-_LAYER: Final = re.compile(r"(?:encoder\.){0,2}(?:layers|layer|blocks)\.(\d+)\.")
-# What is applied to the output of the last layer: AST's norm; SEW's upsampling; and the encoder's norm where the layers
-# have theirs in front. Elsewhere `encoder.layer_norm` stands below the first layer.
-_ABOVE: Final = re.compile(r"layernorm\.|encoder\.upsample\.")
+# SEW-D has a DeBERTa in its encoder: `encoder.encoder.layer.0`. Of CLAP each stage is a layer.
+_LAYER: Final = re.compile(r"(?:(?:audio_)?encoder\.){0,2}(?:layers|layer|blocks)\.(\d+)\.")
+# What is applied to the output of the last layer: the norms of AST and CLAP; SEW's upsampling; and the encoder's norm
+# where the layers have theirs in front. Elsewhere `encoder.layer_norm` stands below the first layer.
+_ABOVE: Final = re.compile(r"layernorm\.|audio_encoder\.norm\.|encoder\.upsample\.")
 _NORM: Final = re.compile(r"(?:encoder\.)?layer_norm\.")
 _NORM_LAST: Final = ("whisper", "wav2vec2-conformer")
 

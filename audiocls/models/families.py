@@ -11,7 +11,6 @@ from typing import Any
 from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     CONFIG_MAPPING,
-    AutoConfig,
     AutoFeatureExtractor,
     AutoModelForAudioClassification,
     PreTrainedConfig,
@@ -31,7 +30,7 @@ from audiocls.params import AudioParams
 
 def config_mistakes(family: Family, config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (key, message) for every field that the family's config does not have, or whose value it refuses."""
-    config_class = CONFIG_MAPPING[family]
+    config_class = _config_class(family)
     known = {field.name for field in dataclasses.fields(config_class)}
     unknown = [name for name in config if name not in known]
     for name in unknown:
@@ -42,6 +41,10 @@ def config_mistakes(family: Family, config: dict[str, Any]) -> Iterator[tuple[st
         config_class(**{name: value for name, value in config.items() if name in known})
     except (StrictDataclassError, ParamsError, ValueError, TypeError) as error:
         yield "model.config", f"is refused by {config_class.__name__}: {' '.join(str(error).split())}"
+
+
+def _config_class(family: Family) -> type[PreTrainedConfig]:
+    return CONFIG_MAPPING[ADAPTERS[family].config_type or family]
 
 
 def build_model(params: ModelParams, audio: AudioParams, labels: Sequence[str]) -> tuple[PreTrainedModel, Any]:
@@ -99,18 +102,22 @@ def build_extractor(params: ModelParams, audio: AudioParams) -> Any:
         ParamsError: As `build_model`.
     """
     if params.pretrained is None:
-        return ADAPTERS[params.family].new_extractor(_new_config(params, audio, {}), audio)
+        extractor = ADAPTERS[params.family].new_extractor(_new_config(params, audio, {}), audio)
+        ADAPTERS[params.family].tune_extractor(extractor, audio)
+        return extractor
     try:
         extractor = AutoFeatureExtractor.from_pretrained(params.pretrained)
     except (OSError, ValueError) as error:
         raise _cannot_load(params.pretrained, error) from error
     _check_rate(extractor, audio, params.pretrained)
+    ADAPTERS[params.family].tune_extractor(extractor, audio)
     return extractor
 
 
 def _from_scratch(params: ModelParams, audio: AudioParams, names: dict[str, Any]) -> tuple[PreTrainedModel, Any]:
     config = _new_config(params, audio, names)
     extractor = ADAPTERS[params.family].new_extractor(config, audio)
+    ADAPTERS[params.family].tune_extractor(extractor, audio)
     try:
         ADAPTERS[params.family].check_lengths(config, extractor, audio)
         model = AutoModelForAudioClassification.from_config(config)
@@ -122,7 +129,7 @@ def _from_scratch(params: ModelParams, audio: AudioParams, names: dict[str, Any]
 def _new_config(params: ModelParams, audio: AudioParams, names: dict[str, Any]) -> PreTrainedConfig:
     fields = ADAPTERS[params.family].fields(audio) | params.config
     try:
-        return CONFIG_MAPPING[params.family](**fields, **names)
+        return _config_class(params.family)(**fields, **names)
     except (StrictDataclassError, ValueError, TypeError, RuntimeError) as error:
         raise _cannot_build(params, audio, error) from error
 
@@ -141,14 +148,15 @@ def _cannot_load(source: str, error: Exception) -> ParamsError:
 def _from_checkpoint(params: ModelParams, audio: AudioParams, names: dict[str, Any]) -> tuple[PreTrainedModel, Any]:
     source = str(params.pretrained)
     try:
-        config = AutoConfig.from_pretrained(source, **params.config, **names)
-        if config.model_type != params.family:
+        config = ADAPTERS[params.family].checkpoint_config(source, params.config | names)
+        if not isinstance(config, _config_class(params.family)):
             raise ParamsError(
                 f"model.pretrained = {source}: the checkpoint is a {config.model_type}, "
                 f"and model.family is {params.family}"
             )
         extractor = AutoFeatureExtractor.from_pretrained(source)
         _check_rate(extractor, audio, source)
+        ADAPTERS[params.family].tune_extractor(extractor, audio)
         ADAPTERS[params.family].check_lengths(config, extractor, audio)
         # A head of another number of classes is made anew.
         model, report = AutoModelForAudioClassification.from_pretrained(

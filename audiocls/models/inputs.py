@@ -7,25 +7,65 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import ASTFeatureExtractor, SeamlessM4TFeatureExtractor, WhisperFeatureExtractor
+from transformers import ASTFeatureExtractor, ClapFeatureExtractor, SeamlessM4TFeatureExtractor, WhisperFeatureExtractor
+from transformers.utils import is_speech_available
 
 from audiocls.models.adapters.spectrogram import HOP_SAMPLES, WINDOW_SAMPLES, frames_of
+from audiocls.models.fused_mels import ClapFrontEnd
+from audiocls.models.spectrograms import ASTFrontEnd, FrontEnd, SeamlessFrontEnd, WhisperFrontEnd
 from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 
 
 def model_inputs(waveforms: list[NDArray[np.float32]], extractor: Any, samples: int) -> dict[str, torch.Tensor]:
-    """Turn waveforms, none longer than `samples`, into a batch of the model's inputs, zero-padded to one length.
+    """Turn waveforms into a batch of the model's inputs, zero-padded to one length.
 
     That length is the longest clip's in `logmel-resnet`, which keeps to its mask at any length; the model's window
     where it has one; and elsewhere that of `samples`, so that a clip's logits do not depend on what else is in its
     batch.
+
+    Args:
+        waveforms: Each (length,), none longer than `samples`, unless the extractor fuses long clips.
+        extractor: The family's.
+        samples: Length of the longest input.
     """
+    front_end = build_front_end(extractor, samples)
+    if front_end is None:
+        return extractor_inputs(waveforms, extractor, samples)
+    lengths = np.array([len(waveform) for waveform in waveforms])
+    rows = np.zeros((len(waveforms), lengths.max()), np.float32)
+    for row, waveform in zip(rows, waveforms, strict=True):
+        row[: len(waveform)] = waveform
+    return front_end(torch.from_numpy(rows), torch.from_numpy(lengths))
+
+
+def build_front_end(extractor: Any, samples: int) -> FrontEnd | None:
+    """Build what computes the inputs in batches on any device; None where the extractor itself has to.
+
+    Args:
+        extractor: The family's.
+        samples: Length of the longest input.
+    """
+    match extractor:
+        # With torchaudio, transformers computes these by it: at rates other than 16 kHz with other windows.
+        case ASTFeatureExtractor() if not is_speech_available():
+            return ASTFrontEnd(extractor, samples)
+        case SeamlessM4TFeatureExtractor():
+            return SeamlessFrontEnd(extractor, samples)
+        case WhisperFeatureExtractor() if extractor.dither == 0:
+            return WhisperFrontEnd(extractor, samples)
+        case ClapFeatureExtractor():
+            return ClapFrontEnd(extractor, samples)
+    return None
+
+
+def extractor_inputs(waveforms: list[NDArray[np.float32]], extractor: Any, samples: int) -> dict[str, torch.Tensor]:
+    """Do as `model_inputs` by the extractor's own code, a clip at a time."""
     match extractor:
         case WaveformFeatureExtractor():
             length: dict[str, Any] = {"padding": True}
         case ASTFeatureExtractor():
             waveforms, length = [_at_least(clip, WINDOW_SAMPLES) for clip in waveforms], {}
-        case WhisperFeatureExtractor():
+        case WhisperFeatureExtractor() | ClapFeatureExtractor():
             length = {}
         case SeamlessM4TFeatureExtractor():
             # Of fewer than two frames there is no variance to normalise by.

@@ -73,6 +73,20 @@ def test_cuts_follow_from_seed_epoch_and_row_and_from_nothing_else(tmp_path):
     assert cuts(dataset(tmp_path, [5_000] * 6, training=True, truncate="random", seed=8), 3) != expected
 
 
+def test_fused_clips_come_whole_with_crops_that_follow_from_seed_epoch_and_row(tmp_path):
+    clips = dataset(tmp_path, [5_000, 700] * 3, training=True, truncate="fusion", seed=7)
+    clips.set_epoch(3)
+    batch = clips.__getitems__([4, 1])
+    assert batch.lengths.tolist() == [5_000, 700]
+    assert first_sample(batch.waveforms) == 0
+    assert (batch.waveforms[0, -1] * 32_768).round() == 4_999
+    again = dataset(tmp_path, [5_000, 700] * 3, training=True, truncate="fusion", seed=7)
+    assert not np.isin(again.__getitems__([4]).places, batch.places).any()
+    again.set_epoch(3)
+    assert np.array_equal(again.__getitems__([1, 4]).places, batch.places[::-1])
+    assert (dataset(tmp_path, [5_000], training=False, truncate="fusion").__getitems__([0]).places == 0.5).all()
+
+
 def test_a_cut_has_the_length_of_the_input(tmp_path):
     clips = dataset(tmp_path, [5_000, SAMPLES, 100], training=True)
     assert [len(clips[i][0]) for i in range(3)] == [SAMPLES, SAMPLES, 100]

@@ -276,6 +276,20 @@ def test_what_is_frozen_is_there_and_is_said_once(model, keys):
     assert [key for key, _ in conflicts(model=model)] == keys
 
 
+@pytest.mark.parametrize(
+    ("family", "cache", "keys"),
+    [
+        ("clap", "auto", []),
+        ("clap", "always", ["audio.cache_features"]),
+        ("audio-spectrogram-transformer", "auto", ["audio.truncate"]),
+        ("logmel-resnet", "auto", ["audio.truncate"]),
+    ],
+)
+def test_only_clap_fuses_long_clips(family, cache, keys):
+    found = conflicts(model={"family": family}, audio={"truncate": "fusion", "cache_features": cache})
+    assert [key for key, _ in found] == keys
+
+
 def test_lora_without_peft_says_what_to_install(monkeypatch):
     monkeypatch.setattr("audiocls.conflicts.model.find_spec", lambda name: None)
     assert conflicts(model={"family": "wavlm", "lora": {}}) == [

@@ -21,6 +21,7 @@ from audiocls.manifest import list_clips
 from audiocls.mapped import MappedWaveforms
 from audiocls.model_params import FAMILIES, RAW_WAVEFORM_FAMILIES
 from audiocls.models.families import build_extractor, load_model
+from audiocls.normalisation import normalise_by_training
 from audiocls.params import RunParams
 from audiocls.shards import write_shard
 from audiocls.splits import assign_splits
@@ -41,7 +42,7 @@ def run_params(workspace, family="audio-spectrogram-transformer", **audio):
         {
             "workspace": str(workspace),
             "data": {"source": "sample"},
-            "audio": {"max_seconds": SECONDS, "truncate": "center", **audio},
+            "audio": {"max_seconds": SECONDS, "truncate": "center", "cache_features": "always", **audio},
             "model": {"family": family, "config": TINY_CONFIGS[family]},
             "training": {"batch_size": 8, "max_steps": 3, "learning_rate": 5.0e-3},
         }
@@ -78,6 +79,13 @@ def fill(prepared, monkeypatch):
     return filled
 
 
+def extractor_of(params, prepared):
+    """The extractor that training saves with the model."""
+    extractor = build_extractor(params.model, params.audio)
+    normalise_by_training(extractor, pd.read_parquet(prepared[0]), prepared[2], params)
+    return extractor
+
+
 def batches(prepared, params, store, *, training, clips=slice(None)):
     """All clips in batches of seven, in one order, with kept features where there is a store."""
     splits, _, waveforms = prepared
@@ -85,7 +93,7 @@ def batches(prepared, params, store, *, training, clips=slice(None)):
     held_out = table["split"] != "train"
     table = table[~held_out] if training else cut_into_windows(table[held_out], params.audio)
     table = table[clips]
-    extractor = build_extractor(params.model, params.audio)
+    extractor = extractor_of(params, prepared)
     features = map_features(store, table, extractor, params.audio) if store else None
     dataset = ClipDataset(
         table, MappedWaveforms(table, waveforms), ["high", "low", "middle"], params.audio,
@@ -139,7 +147,7 @@ def test_clips_that_training_cuts_at_random_are_computed_and_the_others_read(pre
     table, longer = table[table["split"] == "train"], longer[table["split"] == "train"]
     dataset = ClipDataset(
         table, MappedWaveforms(table, waveforms), ["high", "low", "middle"], params.audio, training=True,
-        features=map_features(plan.store, table, build_extractor(params.model, params.audio), params.audio),
+        features=map_features(plan.store, table, extractor_of(params, prepared), params.audio),
     )  # fmt: skip
     assert [isinstance(dataset[i][0], np.ndarray) for i in range(len(table))] == longer.tolist()
 
@@ -150,7 +158,7 @@ def test_every_slow_extractor_reads_back_what_it_wrote_saved_and_loaded_too(fami
     store = fill(params).store
     without = batches(prepared, params, None, training=False)
     assert_same_batches(batches(prepared, params, store, training=False), without)
-    build_extractor(params.model, params.audio).save_pretrained(tmp_path / "saved")
+    extractor_of(params, prepared).save_pretrained(tmp_path / "saved")
     table = pd.read_parquet(prepared[0]).query("split == 'train'")
     map_features(store, table, AutoFeatureExtractor.from_pretrained(tmp_path / "saved"), params.audio)
 
@@ -184,7 +192,7 @@ def test_never_is_never(prepared, tmp_path):
 
 
 def test_a_second_run_computes_nothing_and_new_clips_cost_what_is_new(prepared, fill, tmp_path):
-    params = run_params(tmp_path)
+    params = run_params(tmp_path, "whisper")  # whose extractor does not depend on the training clips
     table = pd.read_parquet(prepared[0])
     table[:30].to_parquet(tmp_path / "some.parquet")
     first = fill(params, clips=tmp_path / "some.parquet")

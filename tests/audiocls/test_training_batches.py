@@ -52,7 +52,7 @@ def run_params(workspace: Path, augmentation=(), family: str = "logmel-resnet", 
         {
             "workspace": str(workspace),
             "data": {"source": "sample"},
-            "audio": {"max_seconds": 0.36},
+            "audio": {"max_seconds": 0.36, "cache_features": "always"},
             "model": {"family": family, "config": TINY_CONFIGS[family]},
             "augmentation": list(augmentation),
             "training": {"batch_size": 4, "learning_rate": 5.0e-3, "max_steps": 3, **training},
@@ -134,6 +134,22 @@ def test_what_is_left_to_the_device_comes_out_the_same(read, tmp_path):
     assert torch.equal(there["input_values"][:, :samples], here["input_values"])
     assert torch.equal(there["attention_mask"][:, :samples], here["attention_mask"])
     assert not there["attention_mask"][:, samples:].any()
+
+
+def test_spectrograms_that_are_left_to_the_device_are_of_augmented_clips(read, tmp_path):
+    params = run_params(tmp_path, [{"kind": "speed"}, {"kind": "shift"}, {"kind": "cutmix"}], "whisper")
+    batch = TrainingClips(read(params), 17).__getitems__([3, 1, 7, 2])
+    plain = Collator(build_extractor(params.model, params.audio), params.audio, leave_to_device=True)
+    augmenter = build_augmenter(params, 3)
+    assert isinstance(augmenter, Augmenter)
+    here = TrainingCollator(plain, augmenter, leave_to_device=False)(batch)
+    inputs = TrainingCollator(plain, augmenter, leave_to_device=True)(batch)
+    assert "input_features" not in inputs
+    there = plain.finish(augment_inputs(augmenter, inputs, inputs.pop(ORIGIN).seed))
+    assert torch.equal(there["labels"], here["labels"])
+    torch.testing.assert_close(there["input_features"], plain.finish(here)["input_features"], atol=1e-5, rtol=0)
+    untouched = plain.finish(plain(batch.examples))
+    assert not torch.allclose(there["input_features"], untouched["input_features"], atol=0.01)
 
 
 def test_mixed_clips_have_the_loss_of_their_classes_each_by_its_weight(tmp_path):

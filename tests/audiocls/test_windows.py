@@ -66,6 +66,12 @@ def test_a_clips_probabilities_are_the_mean_of_its_windows(counts, seed):
             assert np.array_equal(averaged[position], logits[clip == position][0])
 
 
+def test_a_clip_whose_mels_are_fused_is_one_window_and_whole():
+    windows = cut_into_windows(clips_of([5_000, 10]), AudioParams(max_seconds=0.1, truncate="fusion"))
+    assert windows["num_samples"].tolist() == [5_000, 10]
+    assert windows["audio_hash"].tolist() == ["sha0", "sha1"]
+
+
 def test_one_loud_window_does_not_outvote_the_others():
     logits = np.array([[50.0, 0.0], [0.0, 3.0], [0.0, 3.0]], np.float32)
     assert average_windows(logits, np.zeros(3, np.int64)).argmax() == 1

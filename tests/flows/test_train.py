@@ -189,12 +189,13 @@ def test_a_second_run_decodes_nothing_again(finished, tmp_path):
     assert again.run_id != result.run_id
 
 
-def test_the_features_of_a_slow_extractor_are_kept(tones, tmp_path):
+def test_features_are_kept_where_that_is_asked_for(tones, tmp_path):
     model = {
         "family": "audio-spectrogram-transformer",
         "config": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_mel_bins": 32},
     }
-    params_file = write_params(tmp_path, tones, model=model, training={"max_steps": 1}, audio={"max_seconds": 0.4})
+    audio = {"max_seconds": 0.4, "cache_features": "always"}
+    params_file = write_params(tmp_path, tones, model=model, training={"max_steps": 1}, audio=audio)
     assert "cache_features" in train_flow(str(params_file)).seconds
     shards = list((tmp_path / "workspace").glob("features/*/shards/*.parquet"))
     assert sum(pq.read_metadata(path).num_rows for path in shards) == 48

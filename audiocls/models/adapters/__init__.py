@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from audiocls.model_params import Family
 from audiocls.models.adapters.base import Adapter
+from audiocls.models.adapters.clap import Clap
 from audiocls.models.adapters.spectrogram import AST, Wav2Vec2Bert, Whisper
 from audiocls.models.adapters.waveform import SEWD, Conformer, LeakyWav2Vec2, LogmelResnet, Wav2Vec2, WavLM
 
@@ -21,6 +22,7 @@ ADAPTERS: dict[Family, Adapter] = {
     "wav2vec2-bert": Wav2Vec2Bert(),
     "audio-spectrogram-transformer": AST(),
     "whisper": Whisper(),
+    "clap": Clap(),
 }
 
 __all__ = ["ADAPTERS", "Adapter"]

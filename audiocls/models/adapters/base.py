@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, ClassVar
 
-from transformers import PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from audiocls.errors import ParamsError
 from audiocls.params import AudioParams
@@ -15,6 +15,9 @@ logger = logging.getLogger(__name__)
 
 class Adapter:
     """One family: its config's fields, its feature extractor, its lengths. Subclasses say what differs."""
+
+    config_type: ClassVar[str | None] = None
+    """The model type of the classifier's config, where that is not the family's name."""
 
     lora_targets: ClassVar[tuple[str, ...]] = ()
     """The linear layers that LoRA adapts where `model.lora.target_modules` is null; empty: none will do."""
@@ -32,6 +35,13 @@ class Adapter:
     def new_extractor(self, config: PreTrainedConfig, audio: AudioParams) -> Any:
         """Build the feature extractor of a model from scratch."""
         raise NotImplementedError
+
+    def checkpoint_config(self, source: str, fields: dict[str, Any]) -> PreTrainedConfig:
+        """Read the config of a checkpoint, with some of its fields set."""
+        return AutoConfig.from_pretrained(source, **fields)
+
+    def tune_extractor(self, extractor: Any, audio: AudioParams) -> None:
+        """Write into an extractor, in place, how the clips are cut and filled, where it has settings for that."""
 
     def num_frames(self, config: PreTrainedConfig, samples: int) -> int | None:
         """Return over how many frames SpecAugment lays its spans; None where the family has none of its own."""

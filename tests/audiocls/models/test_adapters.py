@@ -25,7 +25,7 @@ from tiny_configs import TINY_CONFIGS
 AUDIO = AudioParams(max_seconds=0.3)
 SAMPLES = 4_800
 WAVEFORMS = [np.random.default_rng(i).normal(0, 0.1, size).astype(np.float32) for i, size in enumerate((4_800, 3_000))]
-SUMS = [name for name in FAMILIES if name not in ("logmel-resnet", "audio-spectrogram-transformer")]
+SUMS = [name for name in FAMILIES if name not in ("logmel-resnet", "audio-spectrogram-transformer", "clap")]
 
 
 def build(family: str, config=None, audio=AUDIO, **fields):
@@ -74,7 +74,7 @@ def test_padding_changes_logits_only_where_the_adapter_says_so(family, norm):
 def test_families_of_one_length_are_the_others():
     fixed = [name for name in FAMILIES if ADAPTERS[name].longest_samples(*_config_and_extractor(name)) is not None]
     assert sorted({family for family, _ in ANY_LENGTH} | set(fixed)) == sorted(FAMILIES)
-    assert fixed == ["audio-spectrogram-transformer", "whisper"]
+    assert fixed == ["audio-spectrogram-transformer", "whisper", "clap"]
 
 
 def _config_and_extractor(family: str):
@@ -115,6 +115,7 @@ def test_the_lowest_layers_keep_their_weights_and_stay_quiet(family, layers):
         ("sew", {}, {"sew.encoder.upsample.projection"}),
         ("whisper", {}, {"encoder.layer_norm"}),
         ("audio-spectrogram-transformer", {}, {"audio_spectrogram_transformer.layernorm"}),
+        ("clap", {}, {"audio_model.audio_encoder.norm"}),
         ("wav2vec2-conformer", {}, {"wav2vec2_conformer.encoder.layer_norm"}),
     ],
 )
@@ -180,10 +181,12 @@ def test_fields_of_dropout_and_specaugment_reach_the_network(family):
     assert differs(mask_time_prob=0.6, mask_time_length=2) == (family != "whisper")
 
 
-@pytest.mark.parametrize(("family", "field"), [("whisper", "mask_time_prob"), ("sew-d", "hidden_dropout")])
+@pytest.mark.parametrize(
+    ("family", "field"), [("whisper", "mask_time_prob"), ("sew-d", "hidden_dropout"), ("clap", "projection_dim")]
+)
 def test_fields_that_the_classifier_does_not_look_at_are_refused(family, field):
-    assert dict(config_mistakes(family, {field: 0.2})) == {
-        f"model.config.{field}": f"= 0.2: does nothing in the classifier of {family}; leave it out"
+    assert dict(config_mistakes(family, {field: 0})) == {
+        f"model.config.{field}": f"= 0: does nothing in the classifier of {family}; leave it out"
     }
 
 

@@ -86,6 +86,9 @@ def test_a_local_checkpoint_keeps_its_encoder_and_gets_a_head_for_the_data(famil
         ("wav2vec2", transformers.Wav2Vec2ForPreTraining, "wav2vec2"),
         ("hubert", transformers.HubertModel, ""),
         ("wav2vec2-bert", transformers.Wav2Vec2BertModel, ""),
+        ("clap", transformers.ClapModel, "audio_model"),
+        ("clap", transformers.ClapAudioModelWithProjection, "audio_model"),
+        ("clap", transformers.ClapAudioModel, ""),
     ],
 )
 def test_a_checkpoint_of_another_task_keeps_its_encoder(family, pretraining, encoder, tmp_path):
@@ -95,6 +98,9 @@ def test_a_checkpoint_of_another_task_keeps_its_encoder(family, pretraining, enc
         config.update({"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 64})
         config.update({"vocab_size": 9, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2})
         config.update({"decoder_start_token_id": 1})
+    if pretraining is transformers.ClapModel:
+        text = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+        config = transformers.ClapConfig(text_config=text | {"intermediate_size": 8}, audio_config=config)
     source = pretraining(config)
     save_model(source, extractor, tmp_path)
     kept, _ = build_model(ModelParams(family=family, pretrained=str(tmp_path)), AUDIO, LABELS)

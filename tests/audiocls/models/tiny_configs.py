@@ -45,4 +45,14 @@ TINY_CONFIGS = {
         "encoder_ffn_dim": 64,
         "classifier_proj_size": 16,
     },
+    "clap": {
+        "spec_size": 32,
+        "num_mel_bins": 16,
+        "window_size": 4,
+        "depths": [2, 1],
+        "num_attention_heads": [2, 2],
+        "patch_embeds_hidden_size": 16,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+    },
 }

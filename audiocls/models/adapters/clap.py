@@ -1,0 +1,92 @@
+"""CLAP's audio tower: one window of whole seconds, filled and fused as its extractor does."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, Literal
+
+from transformers import AutoConfig, ClapAudioConfig, ClapConfig, ClapFeatureExtractor, PreTrainedConfig
+
+from audiocls.errors import ParamsError
+from audiocls.models.adapters.base import Adapter
+from audiocls.params import AudioParams
+
+_PADDINGS: Final[dict[Literal["zero", "repeat", "repeat_pad"], str]] = {
+    "zero": "pad",
+    "repeat": "repeat",
+    "repeat_pad": "repeatpad",
+}
+_HOPS_PER_SECOND: Final = 100
+_FFT_SIZE: Final = 1024
+# As of the published checkpoints (laion/clap-htsat-fused): nothing is heard below and above.
+_LOWEST_HZ, _HIGHEST_HZ = 50, 14_000
+
+
+class Clap(Adapter):
+    """CLAP: a square image is made of the frames, stretched where they are too few; no mask, and no SpecAugment."""
+
+    config_type = "clap_audio_model"
+    lora_targets = ("query", "value")
+    # Of the tasks that the tower was made for, and not of the tower.
+    ignored_fields = ("num_classes", "projection_dim", "projection_hidden_act")
+
+    def fields(self, audio: AudioParams) -> dict[str, Any]:
+        """Return whether long clips are fused."""
+        return {"enable_fusion": audio.truncate == "fusion"}
+
+    def checkpoint_config(self, source: str, fields: dict[str, Any]) -> PreTrainedConfig:
+        """Read the config of the audio tower, also out of a whole CLAP's."""
+        config = AutoConfig.from_pretrained(source)
+        if isinstance(config, ClapConfig):
+            config = config.audio_config
+        return ClapAudioConfig(**config.to_dict() | fields) if isinstance(config, ClapAudioConfig) else config
+
+    def new_extractor(self, config: PreTrainedConfig, audio: AudioParams) -> ClapFeatureExtractor:
+        """Build the extractor of whole seconds, 100 frames in each if the model's image holds as many."""
+        seconds, rate_hz = math.ceil(audio.max_seconds), audio.sample_rate_hz
+        hop = max(rate_hz // _HOPS_PER_SECOND, -(-seconds * rate_hz // (_most_frames(config) - 1)))
+        return ClapFeatureExtractor(
+            feature_size=config.num_mel_bins,
+            sampling_rate=rate_hz,
+            hop_length=hop,
+            max_length_s=seconds,
+            # Wide enough that nothing between two hops goes unheard.
+            fft_window_size=max(_FFT_SIZE, 2 ** math.ceil(math.log2(2 * hop))),
+            frequency_min=_LOWEST_HZ,
+            frequency_max=min(_HIGHEST_HZ, rate_hz // 2),
+        )
+
+    def tune_extractor(self, extractor: Any, audio: AudioParams) -> None:
+        """Let the extractor, which is saved with the model, fill and cut as the training does."""
+        extractor.truncation = "fusion" if audio.truncate == "fusion" else "rand_trunc"
+        extractor.padding = _PADDINGS[audio.pad]
+
+    def longest_samples(self, config: PreTrainedConfig, extractor: Any) -> int:
+        """Return the window's length."""
+        return int(extractor.nb_max_samples)
+
+    def check_lengths(self, config: PreTrainedConfig, extractor: Any, audio: AudioParams) -> None:
+        """Refuse inputs that the model would cut, and a model that fuses clips differently from `audio.truncate`.
+
+        Raises:
+            ParamsError: `audio.max_seconds` is longer than the window, whose frames may be too many for the image; or
+                one of model and `audio.truncate` has fusion, and the other has not.
+        """
+        super().check_lengths(config, extractor, audio)
+        if config.enable_fusion != (audio.truncate == "fusion"):
+            needs = "audio.truncate=fusion" if config.enable_fusion else "audio.truncate=random, head or center"
+            raise ParamsError(
+                f"audio.truncate = {audio.truncate}: this clap has enable_fusion = {config.enable_fusion}; "
+                f"set {needs}, or use another checkpoint"
+            )
+        frames = extractor.nb_max_samples // extractor.hop_length + 1
+        if frames > _most_frames(config):
+            raise ParamsError(
+                f"model.config: the extractor makes {frames} frames of {config.num_mel_bins} mel bins, and an image of "
+                f"spec_size = {config.spec_size} holds {_most_frames(config)}; raise spec_size"
+            )
+
+
+def _most_frames(config: PreTrainedConfig) -> int:
+    """Return how many frames the square image holds that they are folded into."""
+    return int(config.spec_size * (config.spec_size // config.num_mel_bins))

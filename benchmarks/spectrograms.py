@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""How much quicker batched front ends make spectrograms than the families' own extractors, and how close they come.
+
+    python benchmarks/spectrograms.py [--clips 16] [--seconds 5] [--device cpu]
+
+Of noise, in the settings of the extractors' defaults: Whisper's window is 30 seconds, CLAP's 10 seconds at 48 kHz,
+which is filled with repeats. The extractors run on one core, as do the front ends unless --device is cuda, which their
+times include the way to. Prints a JSON line: milliseconds per clip of both, by the best of some rounds, their ratio,
+and the largest absolute difference in the model's inputs. On the CPU it is the processor's time, which does not count
+what other programs took of the core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+
+os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+import numpy as np
+import torch
+from transformers import ASTFeatureExtractor, ClapFeatureExtractor, SeamlessM4TFeatureExtractor, WhisperFeatureExtractor
+
+from audiocls.models.inputs import build_front_end, extractor_inputs
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Batched front ends against the families' own extractors.")
+    parser.add_argument("--clips", type=int, default=16, help="in a batch")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of a clip, at most 10")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    extractors = {
+        "audio-spectrogram-transformer": ASTFeatureExtractor(),
+        "wav2vec2-bert": SeamlessM4TFeatureExtractor(),
+        "whisper": WhisperFeatureExtractor(),
+        "clap": ClapFeatureExtractor(truncation="rand_trunc"),
+    }
+    measured = {family: measure(extractor, arguments) for family, extractor in extractors.items()}
+    settings = {"clips": arguments.clips, "seconds": arguments.seconds, "device": arguments.device}
+    print(json.dumps({"benchmark": "spectrograms", **settings, "families": measured}))
+    return 0
+
+
+def measure(extractor: object, arguments: argparse.Namespace) -> dict[str, float]:
+    samples = round(arguments.seconds * extractor.sampling_rate)
+    waveforms = np.random.default_rng(0).normal(0, 0.1, (arguments.clips, samples)).astype(np.float32)
+    lengths = torch.full((arguments.clips,), samples)
+    front_end = build_front_end(extractor, samples)
+
+    def batched() -> dict[str, torch.Tensor]:
+        inputs = front_end(torch.from_numpy(waveforms).to(arguments.device), lengths.to(arguments.device))
+        if arguments.device == "cuda":
+            torch.cuda.synchronize()
+        return inputs
+
+    expected, found = extractor_inputs(list(waveforms), extractor, samples), batched()
+    error = max(float((found[name].cpu().double() - expected[name].double()).abs().max()) for name in expected)
+    clock = time.perf_counter if arguments.device == "cuda" else time.process_time
+    seconds = best(lambda: extractor_inputs(list(waveforms), extractor, samples), arguments.rounds, clock)
+    batched_seconds = best(batched, arguments.rounds, clock)
+    return {
+        "extractor_ms_per_clip": round(seconds * 1e3 / arguments.clips, 3),
+        "batched_ms_per_clip": round(batched_seconds * 1e3 / arguments.clips, 3),
+        "ratio": round(seconds / batched_seconds, 2),
+        "largest_error": float(f"{error:.2g}"),
+    }
+
+
+def best(run: Callable[[], object], rounds: int, clock: Callable[[], float]) -> float:
+    times = []
+    for _ in range(rounds):
+        start = clock()
+        run()
+        times.append(clock() - start)
+    return min(times)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
