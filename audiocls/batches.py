@@ -88,6 +88,7 @@ class ClipDataset(Dataset[Example]):
         For the whole epoch at once, and from no generator that batches share: a training that goes on in the middle of
         an epoch, or reads ahead, or in another process, finds the same cuts.
         """
+        self._epoch = epoch
         if self._truncate == "random":
             self._places = np.random.default_rng([self._seed, epoch]).random(len(self), np.float32)
 
@@ -95,23 +96,28 @@ class ClipDataset(Dataset[Example]):
         return len(self.targets)
 
     def __getitem__(self, index: int) -> Example:
-        """Return the features of one clip where they are kept, else its waveform, and its class index."""
-        if self._features is not None and self._features.has(index):
-            return self._features.read(index), int(self.targets[index])
-        return self.waveform(index), int(self.targets[index])
+        """Return the features of one clip where they are kept, else its waveform, and its class index.
+
+        `index + copy * len(self)` is the same clip as `index`, a copy that may be cut at another place.
+        """
+        row = index % len(self)
+        if self._features is not None and self._features.has(row):
+            return self._features.read(row), int(self.targets[row])
+        return self.waveform(index), int(self.targets[row])
 
     def __getitems__(self, indices: Sequence[int]) -> list[Example] | WaveformBatch:
         """Return several clips: the way in which torch's data loader asks for a batch."""
         if self._features is not None:
             return [self[index] for index in indices]
-        natural = np.minimum(self._waveforms.num_samples[indices], self._samples)
+        rows = np.asarray(indices) % len(self)
+        natural = np.minimum(self._waveforms.num_samples[rows], self._samples)
         lengths = np.array([_filled_length(int(length), self._samples, self._pad) for length in natural])
         waveforms = np.zeros((len(indices), lengths.max()), np.float32)
-        for row, index, read, length in zip(waveforms, indices, natural, lengths, strict=True):
-            self._waveforms.read_into(row[:read], index, self._start(index))
+        for clip, index, row, read, length in zip(waveforms, indices, rows, natural, lengths, strict=True):
+            self._waveforms.read_into(clip[:read], row, self._start(index))
             if length > read:
-                row[:length] = np.resize(row[:read], length)
-        return WaveformBatch(waveforms, lengths, self.targets[indices])
+                clip[:length] = np.resize(clip[:read], length)
+        return WaveformBatch(waveforms, lengths, self.targets[rows])
 
     def lengths(self) -> list[int]:
         """Return how long each clip is, cut and filled, in samples."""
@@ -121,16 +127,18 @@ class ClipDataset(Dataset[Example]):
     def waveform(self, index: int) -> NDArray[np.float32]:
         """Return one clip as the extractor takes it, at most `input_samples` long."""
         start = self._start(index)
-        waveform = self._waveforms.read(index, start, start + self._samples)
+        waveform = self._waveforms.read(index % len(self), start, start + self._samples)
         return fill(waveform, self._samples, self._pad)
 
     def _start(self, index: int) -> int:
-        surplus = int(self._waveforms.num_samples[index]) - self._samples
+        copy, row = divmod(int(index), len(self))
+        surplus = int(self._waveforms.num_samples[row]) - self._samples
         if surplus <= 0 or self._truncate == "head":
             return 0
         if self._truncate == "center":
             return surplus // 2
-        return min(int(float(self._places[index]) * (surplus + 1)), surplus)
+        place = np.random.default_rng([self._seed, self._epoch, copy, row]).random() if copy else self._places[row]
+        return min(int(float(place) * (surplus + 1)), surplus)
 
 
 def input_samples(audio: AudioParams) -> int:

@@ -30,6 +30,7 @@ from audiocls.batches import ClipDataset, Collator
 from audiocls.features import map_features
 from audiocls.loss_watch import LossWatch
 from audiocls.losses import build_loss
+from audiocls.machines import machines, num_processes
 from audiocls.mapped import MappedWaveforms
 from audiocls.metrics import summary_metrics
 from audiocls.models.embeddings import head_layers
@@ -99,7 +100,8 @@ def fit(
         "split_clips": split_clips, "balanced": balanced, "store": store, "params": params, "folder": folder,
         "features": features, "checkpoint": checkpoint,
     }  # fmt: skip
-    if params.training.processes == 1 or isinstance(params.balance, EmbeddingBalance):
+    alone = params.training.processes == 1 and machines().count == 1
+    if alone or isinstance(params.balance, EmbeddingBalance):
         return fit_here(log=log, **job)
     from audiocls.distributed import fit_in_processes  # it imports this module
 
@@ -233,7 +235,7 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         tf32=params.tf32 or None,
         torch_compile=params.compile,
         use_cpu=choose_device(params) == "cpu",
-        ddp_backend="gloo" if params.processes > 1 and choose_device(params) == "cpu" else None,
+        ddp_backend="gloo" if num_processes() > 1 and choose_device(params) == "cpu" else None,
         dataloader_pin_memory=choose_device(params) == "cuda",
         # Batches hold what the family's forward takes and nothing else; pruning would drop waveforms by their names.
         remove_unused_columns=False,
@@ -280,7 +282,7 @@ def _sampler(labels: NDArray[np.object_], params: RunParams) -> EpochSampler | N
     if not isinstance(params.balance, Resampled):
         return None
     training = params.training
-    clips_per_step = training.batch_size * training.gradient_accumulation_steps
+    clips_per_step = training.batch_size * training.gradient_accumulation_steps * num_processes()
     max_clips = None if training.max_steps is None else training.max_steps * clips_per_step
     return EpochSampler(labels, params.balance, params.seed, epochs=training.epochs, max_clips=max_clips)
 
