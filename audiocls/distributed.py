@@ -193,7 +193,9 @@ def _without_processes(params: RunParams) -> dict[str, Any]:
 
 def _end_with_the_parent() -> None:
     """End at once where the parent was killed: left alone, it would write over the run that goes on from here."""
-    sys.stdin.buffer.read()
+    # Not by sys.stdin: Python cannot shut down while a thread waits in it.
+    while os.read(0, 1):
+        pass
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -171,7 +171,8 @@ from audiocls.params import RunParams
 assert find_conflicts(RunParams.model_validate({"data": {"source": "sample"}})) == []
 assert not {"torch", "transformers"} & set(sys.modules)
 """
-    subprocess.run([sys.executable, "-c", script], check=True)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_field_that_the_family_has_is_accepted():

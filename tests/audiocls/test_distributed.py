@@ -147,7 +147,6 @@ def test_a_process_ends_when_the_one_that_began_it_is_killed(tmp_path):
     def train_until_the_parent_is_gone():
         os.close(writing)
         os.dup2(reading, 0)
-        sys.stdin = open(0)  # noqa: SIM115
         _end_with_the_parent()
 
     process = begin(train_until_the_parent_is_gone, {})
