@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from audiocls.errors import ParamsError
 from audiocls.mapped import MappedWaveforms
 from audiocls.mapped_features import MappedFeatures
 from audiocls.models.inputs import model_inputs
@@ -174,12 +175,36 @@ def _filled_length(length: int, samples: int, pad: Literal["zero", "repeat", "re
 class Collator:
     """Gathers examples into the model's inputs with `labels`."""
 
-    def __init__(self, extractor: Any, audio: AudioParams) -> None:
+    def __init__(self, extractor: Any, audio: AudioParams, least_length: int | None = None) -> None:
+        """Gather for one model.
+
+        Args:
+            extractor: Its feature extractor.
+            audio: The length of its inputs.
+            least_length: Make batches as long as their longest clip, and no shorter than this, in steps of the mask:
+                for families that ignore padding. None: all as long as the extractor makes them.
+
+        Raises:
+            ParamsError: The batches are to differ in length, and the extractor makes no masks.
+        """
+        if least_length is not None and not getattr(extractor, "return_attention_mask", True):
+            raise ParamsError(
+                "training.group_by_length: the feature extractor of model.pretrained makes no attention masks "
+                "(return_attention_mask: false), so that all clips are padded to one length; leave it out"
+            )
         self._extractor = extractor
         self._samples = input_samples(audio)
+        self._least_length = least_length
 
     def __call__(self, examples: Sequence[Example] | WaveformBatch) -> dict[str, torch.Tensor]:
         """Return the inputs of the family, each (batch, ...), and `labels` (batch,) int64."""
+        batch = self._whole(examples)
+        if self._least_length is None:
+            return batch
+        longest = max(int(batch["attention_mask"].sum(1).max()), self._least_length)
+        return {name: tensor[:, :longest] if tensor.ndim > 1 else tensor for name, tensor in batch.items()}
+
+    def _whole(self, examples: Sequence[Example] | WaveformBatch) -> dict[str, torch.Tensor]:
         if isinstance(examples, WaveformBatch):
             return self._inputs(examples) | {"labels": torch.from_numpy(examples.targets)}
         waveforms = [clip for clip, _ in examples if isinstance(clip, np.ndarray)]

@@ -33,6 +33,7 @@ from audiocls.losses import build_loss
 from audiocls.machines import machines, num_processes
 from audiocls.mapped import MappedWaveforms
 from audiocls.metrics import summary_metrics
+from audiocls.models.adapters import ADAPTERS
 from audiocls.models.embeddings import head_layers
 from audiocls.models.families import build_model, no_progress_bars, save_model
 from audiocls.models.lora import merge_lora
@@ -141,11 +142,15 @@ def fit_here(
     arguments = training_arguments(params.training, params.seed, folder / "checkpoints")
     training_clips = TrainingClips(dataset(table.iloc[rows], training=True), params.seed)
     augmenter = build_augmenter(params, len(labels))
+    grouped = params.training.group_by_length
+    least_length = ADAPTERS[params.model.family].least_length(model.config) if grouped else None
     on_device = isinstance(extractor, WaveformFeatureExtractor) and arguments.device.type != "cpu"
     trainer = ClassifierTrainer(
         model=model,
         args=arguments,
-        data_collator=TrainingCollator(Collator(extractor, params.audio), augmenter, leave_to_device=on_device),
+        data_collator=TrainingCollator(
+            Collator(extractor, params.audio, least_length), augmenter, leave_to_device=on_device
+        ),
         train_dataset=training_clips,
         eval_dataset=dataset(windows, training=False),
         compute_metrics=partial(_validation_metrics, windows[CLIP].to_numpy(np.int64)),
@@ -158,7 +163,7 @@ def fit_here(
         sampler=_sampler(table["label"].to_numpy()[rows], params),
         watch=LossWatch(table["clip_id"].iloc[rows].tolist(), arguments),
         augmenter=augmenter if on_device else None,
-        group_by_length=params.training.group_by_length,
+        group_by_length=grouped,
     )
     _train(trainer, checkpoint)
     trained = _describe(trainer, model, folder / "model")

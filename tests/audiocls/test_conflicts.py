@@ -247,8 +247,21 @@ def test_clips_are_mixed_where_a_batch_has_two():
 def test_clips_are_grouped_by_length_where_batches_differ_in_length():
     grouped = {"group_by_length": True}
     assert conflicts(training=grouped) == []
-    for sections in ({"audio": {"pad": "repeat"}}, {"model": {"family": "wav2vec2"}}):
-        assert [key for key, _ in conflicts(training=grouped, **sections)] == ["training.group_by_length"]
+    assert [key for key, _ in conflicts(training=grouped, audio={"pad": "repeat"})] == ["training.group_by_length"]
+    layer = {"config": {"feat_extract_norm": "layer"}}
+    for family, fields, is_possible in (
+        ("wav2vec2", {}, False),
+        ("wav2vec2", layer, True),
+        ("wavlm", {"pretrained": "a/checkpoint"}, True),  # of which training will see
+        ("wav2vec2-bert", {}, True),
+        ("sew", layer, False),
+        ("data2vec-audio", {"pretrained": "a/checkpoint"}, False),
+        ("whisper", {}, False),
+        ("audio-spectrogram-transformer", {}, False),
+    ):
+        found = conflicts(training=grouped, model={"family": family, **fields})
+        assert [key for key, _ in found] == ([] if is_possible else ["training.group_by_length"]), family
+        assert all("padded to one length" in message for _, message in found)
 
 
 @pytest.mark.parametrize(
