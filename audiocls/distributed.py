@@ -152,7 +152,9 @@ def main() -> int:
         logging.getLogger("audiocls").addHandler(_Teller())
         logging.getLogger("audiocls").setLevel(logging.INFO)
     try:
-        model = fit_here(log=lambda metrics, step: _tell("metrics", metrics=metrics, step=step), **_take_job(sys.argv[1]))
+        model = fit_here(
+            log=lambda metrics, step: _tell("metrics", metrics=metrics, step=step), **_take_job(sys.argv[1])
+        )
     except errors.AudioclsError as error:
         _tell("error", error={"type": type(error).__name__, "message": str(error)})
         return 1
@@ -169,7 +171,7 @@ def _take_job(argument: str) -> dict[str, Any]:
     """
     if machines().count == 1:
         return read_job(Path(argument).read_text())
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch does not list it
 
     store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
     if machines().rank == 0:

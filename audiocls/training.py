@@ -25,7 +25,7 @@ from transformers import (
 from audiocls.balance import Balanced
 from audiocls.balance.draws import EpochSampler
 from audiocls.balance.selection import check_training_only
-from audiocls.balance_params import EmbeddingBalance, Resampled
+from audiocls.balance_params import EmbeddingBalance, HeadOnly, Resampled
 from audiocls.batches import ClipDataset, Collator
 from audiocls.features import map_features
 from audiocls.loss_watch import LossWatch
@@ -36,6 +36,7 @@ from audiocls.metrics import summary_metrics
 from audiocls.models.adapters import ADAPTERS
 from audiocls.models.embeddings import head_layers
 from audiocls.models.families import build_model, no_progress_bars, save_model
+from audiocls.models.layers import check_layer
 from audiocls.models.lora import merge_lora
 from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 from audiocls.optimizers import TRAINER_NAMES
@@ -126,6 +127,8 @@ def fit_here(
     table = pd.read_parquet(split_clips)
     labels = class_names(table)
     model, extractor = build_model(params.model, params.audio, labels)
+    if isinstance(params.balance, HeadOnly):
+        check_layer(model, params.balance.layer)
     if isinstance(params.balance, EmbeddingBalance):
         return _keep_encoder(model, extractor, params, folder / "model")
     rows = pd.read_parquet(balanced.rows)["row"].to_numpy()

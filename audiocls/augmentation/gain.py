@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from audiocls.augmentation import params
 from audiocls.augmentation.draws import Draws
 from audiocls.augmentation.sounds import Drawn, Sounds, gain_of

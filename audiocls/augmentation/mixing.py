@@ -7,7 +7,6 @@ weighs the part of each class by that class's weight.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from audiocls.augmentation import params
 from audiocls.augmentation.draws import Draws

@@ -57,7 +57,9 @@ def augmented_panels(split_clips: Path, store: Path, params: RunParams) -> dict[
     def augmented(steps: Sequence[AnyAugmentation]) -> list[Panel]:
         rate_hz, samples = params.audio.sample_rate_hz, input_samples(params.audio)
         augmenter = Augmenter(steps, sample_rate_hz=rate_hz, max_samples=samples, num_classes=len(labels))
-        return _panels(augmenter(waveforms, lengths, targets, clip_seeds(params.seed, range(len(read)))), labels, rate_hz)
+        return _panels(
+            augmenter(waveforms, lengths, targets, clip_seeds(params.seed, range(len(read)))), labels, rate_hz
+        )
 
     rows = {"as it is": augmented([])}
     for number, step in enumerate(params.augmentation, start=1):

@@ -42,7 +42,9 @@ from audiocls.balance_params import (
 )
 from audiocls.embeddings import embed_clips
 from audiocls.errors import BalanceError, name_some
+from audiocls.models.depth import num_layers
 from audiocls.models.families import load_model, save_model
+from audiocls.models.layers import choose_layer, learn_weights, weigh_layers
 from audiocls.params import RunParams
 from audiocls.plots import draw_embeddings
 from audiocls.training import choose_device
@@ -101,14 +103,15 @@ def balance_head(
     rows = pd.read_parquet(balanced.rows)["row"].to_numpy()
     check_training_only(clips, rows)
 
-    def embed(chosen: pd.DataFrame) -> NDArray[np.float32]:
-        return embed_clips(model, extractor, chosen, store, params, features)
+    def embed(chosen: pd.DataFrame, *, all_layers: bool = False) -> NDArray[np.float32]:
+        return embed_clips(model, extractor, chosen, store, params, features, all_layers=all_layers)
 
     training, validation = clips.iloc[rows], clips[clips["split"] == "validation"]
     counts = _counts(balanced, labels)
     if isinstance(params.balance, HeadOnly):
-        standing = embed(training)
         names, device = training["label"].to_numpy(str), choose_device(params.training)
+        _take_layer(model, training, params.balance, device, embed)
+        standing = embed(training)
         made = _head_on_embeddings(standing, names, labels, params.balance, params.seed, device)
         changed = _report_rows(made, standing, training, clips, balanced, folder / "balance")
     else:
@@ -126,6 +129,18 @@ def balance_head(
         part.write_text(json.dumps({"method": params.balance.method} | made.said, indent=2, ensure_ascii=False) + "\n")
     numbers = {f"balance/{name}": value for name, value in made.said.items() if isinstance(value, float)}
     return HeadBalance(changed, folder / "balance", numbers)
+
+
+def _take_layer(
+    model: PreTrainedModel, training: pd.DataFrame, balance: HeadOnly, device: str, embed: Callable[..., Any]
+) -> None:
+    """Put the head on the layer that is asked for, in place; weights of layers are learnt of the training clips."""
+    if balance.layer == "weighted":
+        every = embed(training, all_layers=True).reshape(len(training), num_layers(model) + 1, -1)
+        targets = training["label"].map(model.config.label2id).to_numpy(np.int64)
+        weigh_layers(model, learn_weights(every, targets, model.config.num_labels, balance.penalty, device))
+    elif balance.layer != "last":
+        choose_layer(model, balance.layer)
 
 
 def _counts(balanced: Balanced, labels: Sequence[str]) -> NDArray[np.int64]:
@@ -180,7 +195,8 @@ def _head_on_embeddings(
     index = {name: i for i, name in enumerate(labels)}
     targets = np.array([index[name] for name in blends.labels.tolist()])
     head = train_head(blends.embeddings(standard), targets, len(labels), balance.penalty, device).unscaled(scaling)
-    return _Head(head, {"resampling": resampling, "blended_as_smote": list(blends.blended_as_smote)}, blends)
+    said = {"layer": balance.layer, "resampling": resampling, "blended_as_smote": list(blends.blended_as_smote)}
+    return _Head(head, said, blends)
 
 
 def _report_rows(

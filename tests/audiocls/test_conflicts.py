@@ -309,7 +309,11 @@ def test_lora_is_for_the_families_that_say_where_it_goes(family):
         ("weighted_loss", {"augmentation": [{"kind": "mixup"}]}, []),
         ("smote", {"augmentation": [{"kind": "gain"}], "model": {"pretrained": "a/folder"}}, ["augmentation"]),
         ("oversample", {"training": {"group_by_length": True}}, ["training.group_by_length"]),
+        ({"method": "decoupled", "layer": 1}, {}, ["balance.layer"]),  # of logmel-resnet
+        ({"method": "decoupled", "layer": "weighted"}, {"model": {"family": "whisper"}}, []),
+        ({"method": "decoupled", "layer": 2}, {"model": {"family": "audio-spectrogram-transformer"}}, []),
     ],
 )
 def test_balance_goes_with_how_clips_come(method, sections, keys):
-    assert [key for key, _ in conflicts(balance={"method": method}, **sections)] == keys
+    section = method if isinstance(method, dict) else {"method": method}
+    assert [key for key, _ in conflicts(balance=section, **sections)] == keys

@@ -70,7 +70,7 @@ def test_the_same_seed_makes_the_same_sound_and_another_seed_another(kind, build
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("mixup", "cutmix", "pitch")])
 def test_a_clip_is_changed_in_the_same_way_whatever_else_is_in_its_batch(kind, build_augmenter):
     augmenter = build_augmenter(kind, probability=0.8)
-    rows = torch.tensor([3, 5, 0])  # with the longest, which sets the sizes of Fourier transforms; pitch has more of them
+    rows = torch.tensor([3, 5, 0])  # with the longest: it sets the sizes of Fourier transforms, of which pitch has more
     whole = augmenter(clips(), LENGTHS, TARGETS, SEEDS)
     part = augmenter(clips()[rows], LENGTHS[rows], TARGETS[rows], SEEDS[rows])
     assert torch.equal(part.lengths, whole.lengths[rows])
