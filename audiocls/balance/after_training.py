@@ -122,7 +122,11 @@ def balance_head(
         def score(head: LinearHead) -> NDArray[np.float32]:
             return average_windows(head.logits(embeddings), clip)
 
-        made = _changed_head(params.balance, head_of(model), counts, score, targets, labels)
+        head = head_of(model)
+        if isinstance(params.balance, ClassThresholds):
+            made = _with_thresholds(head, fit_offsets(head.logits(embeddings), targets, clip), labels)
+        else:
+            made = _changed_head(params.balance, head, counts, score, targets)
         changed = balanced
     _write(model, extractor, made.head, model_folder)
     with replacing(folder / "balance" / "head.json") as part:
@@ -154,12 +158,11 @@ def _counts(balanced: Balanced, labels: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _changed_head(
-    params: AfterTraining,
+    params: TauNorm | PostHocLogitAdjustment,
     head: LinearHead,
     counts: NDArray[np.int64],
     score: Callable[[LinearHead], NDArray[np.float32]],
     targets: NDArray[np.int64],
-    labels: Sequence[str],
 ) -> _Head:
     """Change a head by what does best on validation, of whose clips `score` gives a head's logits."""
     match params:
@@ -167,12 +170,13 @@ def _changed_head(
             heads = {float(t): adjusted(head, counts, float(t)) for t in _taus(params.tau, ADJUSTMENT_TAUS)}
         case TauNorm():
             heads = {float(t): tau_normalised(head, float(t)) for t in _taus(params.tau, NORM_TAUS)}
-        case ClassThresholds():
-            offsets = fit_offsets(score(head), targets)
-            said = {"offsets": dict(zip(labels, offsets.tolist(), strict=True))}
-            return _Head(LinearHead(head.weight, head.bias + offsets), said)
     tau = best_by_macro_f1({tau: score(changed) for tau, changed in heads.items()}, targets)
     return _Head(heads[tau], {"tau": tau, "chosen_on": "validation" if params.tau is None else "params"})
+
+
+def _with_thresholds(head: LinearHead, offsets: NDArray[np.float64], labels: Sequence[str]) -> _Head:
+    said = {"offsets": dict(zip(labels, offsets.tolist(), strict=True))}
+    return _Head(LinearHead(head.weight, head.bias + offsets), said)
 
 
 def _taus(tau: float | None, grid: NDArray[np.float64]) -> NDArray[np.float64]:
