@@ -91,6 +91,11 @@ def train_until(prepared, folder: Path, stop_step: int, number: signal.Signals) 
 )
 def test_the_weights_are_those_of_an_undisturbed_training(number, exit_code, saved, prepared, undisturbed, tmp_path):
     assert train_until(prepared, tmp_path, 40, number) == exit_code
+    folder = tmp_path / "checkpoints" / f"checkpoint-{saved}"
+    written = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    # A checkpoint without it is none: nothing that training goes on from may be written after it.
+    assert written["trainer_state.json"] == max(written.values())
+    assert {"model.safetensors", "averaged_weights.safetensors", "optimizer.pt", "rng_state.pth"} <= set(written)
     checkpoints = [path.name for path in (tmp_path / "checkpoints").glob("checkpoint-*")]
     assert f"checkpoint-{saved}" in checkpoints  # the end of a pass of 17 steps, or the step after the signal's
     assert len(checkpoints) <= 2
