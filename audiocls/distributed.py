@@ -15,10 +15,8 @@ import dataclasses
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -27,6 +25,7 @@ from audiocls.balance import Balanced
 from audiocls.balance_params import EmbeddingBalance
 from audiocls.machines import machines
 from audiocls.params import RunParams
+from audiocls.torchrun import end_with_the_parent
 from audiocls.trainer import MetricLog
 from audiocls.training import TrainedModel, fit_here
 
@@ -69,15 +68,14 @@ def join_training(params: RunParams) -> dict[str, Any]:
 def launch_command(processes: int, argument: str) -> list[str]:
     """Return the torchrun command that gives each process an argument; its variables say where machines meet."""
     meeting = ["--standalone"] if machines().count == 1 else ["--rdzv-conf", f"timeout={_MEETING_SECONDS}"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", *meeting, "--nproc-per-node", str(processes)]
+    launcher = [sys.executable, "-m", "audiocls.torchrun", *meeting, "--nproc-per-node", str(processes)]
     return [*launcher, "-m", "audiocls.distributed", argument]
 
 
 def _run(command: list[str], log: MetricLog) -> dict[str, Any]:
     """Run the processes to their end, and return what rank 0 has made, if it is here."""
     made: dict[str, Any] = {}
-    # A session of its own: Ctrl-C ends the parent, which ends the processes; their last checkpoint stays. They hold
-    # the other end of stdin, which is closed when the parent is gone, however it went.
+    # A session of its own: Ctrl-C ends the parent, which ends the processes; their last checkpoint stays.
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -146,7 +144,7 @@ class _Teller(logging.Handler):
 
 def main() -> int:
     """Train as one of several processes."""
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    end_with_the_parent()
     is_first = os.environ["RANK"] == "0"
     if is_first:
         logging.getLogger("audiocls").addHandler(_Teller())
@@ -191,14 +189,6 @@ def _take_job(argument: str) -> dict[str, Any]:
 
 def _without_processes(params: RunParams) -> dict[str, Any]:
     return params.model_dump() | {"training": params.training.model_dump(exclude={"processes"})}
-
-
-def _end_with_the_parent() -> None:
-    """End at once where the parent was killed: left alone, it would write over the run that goes on from here."""
-    # Not by sys.stdin: Python cannot shut down while a thread waits in it.
-    while os.read(0, 1):
-        pass
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

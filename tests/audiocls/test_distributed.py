@@ -16,13 +16,14 @@ from safetensors.torch import load_file
 
 from audiocls.balance import balance
 from audiocls.corpus import collect_corpus
-from audiocls.distributed import _end_with_the_parent, _error_of, _hand_on, join_training, read_job, write_job
+from audiocls.distributed import _error_of, _hand_on, join_training, read_job, write_job
 from audiocls.errors import ParamsError
 from audiocls.machines import Machines, machines
 from audiocls.manifest import list_clips
 from audiocls.params import RunParams
 from audiocls.resumption import last_checkpoint
 from audiocls.splits import assign_splits
+from audiocls.torchrun import end_with_the_parent
 from audiocls.training import fit, fit_here
 
 sys.path.append(str(Path(__file__).parent / "models"))
@@ -147,7 +148,8 @@ def test_a_process_ends_when_the_one_that_began_it_is_killed(tmp_path):
     def train_until_the_parent_is_gone():
         os.close(writing)
         os.dup2(reading, 0)
-        _end_with_the_parent()
+        end_with_the_parent()
+        signal.pause()
 
     process = begin(train_until_the_parent_is_gone, {})
     assert process.is_alive()
