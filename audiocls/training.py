@@ -127,8 +127,7 @@ def fit_here(
     table = pd.read_parquet(split_clips)
     labels = class_names(table)
     model, extractor = build_model(params.model, params.audio, labels)
-    if isinstance(params.balance, HeadOnly):
-        check_layer(model, params.balance.layer)
+    _check_layer(model, params)
     if isinstance(params.balance, EmbeddingBalance):
         return _keep_encoder(model, extractor, params, folder / "model")
     rows = pd.read_parquet(balanced.rows)["row"].to_numpy()
@@ -145,15 +144,11 @@ def fit_here(
     arguments = training_arguments(params.training, params.seed, folder / "checkpoints")
     training_clips = TrainingClips(dataset(table.iloc[rows], training=True), params.seed)
     augmenter = build_augmenter(params, len(labels))
-    grouped = params.training.group_by_length
-    least_length = ADAPTERS[params.model.family].least_length(model.config) if grouped else None
     on_device = isinstance(extractor, WaveformFeatureExtractor) and arguments.device.type != "cpu"
     trainer = ClassifierTrainer(
         model=model,
         args=arguments,
-        data_collator=TrainingCollator(
-            Collator(extractor, params.audio, least_length), augmenter, leave_to_device=on_device
-        ),
+        data_collator=TrainingCollator(_collator(model, extractor, params), augmenter, leave_to_device=on_device),
         train_dataset=training_clips,
         eval_dataset=dataset(windows, training=False),
         compute_metrics=partial(_validation_metrics, windows[CLIP].to_numpy(np.int64)),
@@ -166,7 +161,7 @@ def fit_here(
         sampler=_sampler(table["label"].to_numpy()[rows], params),
         watch=LossWatch(table["clip_id"].iloc[rows].tolist(), arguments),
         augmenter=augmenter if on_device else None,
-        group_by_length=grouped,
+        group_by_length=params.training.group_by_length,
     )
     _train(trainer, checkpoint)
     trained = _describe(trainer, model, folder / "model")
@@ -175,6 +170,17 @@ def fit_here(
     if trainer.is_world_process_zero():
         save_model(model, extractor, folder / "model")
     return trained
+
+
+def _check_layer(model: PreTrainedModel, params: RunParams) -> None:
+    if isinstance(params.balance, HeadOnly):
+        check_layer(model, params.balance.layer)
+
+
+def _collator(model: PreTrainedModel, extractor: Any, params: RunParams) -> Collator:
+    grouped = params.training.group_by_length
+    least_length = ADAPTERS[params.model.family].least_length(model.config) if grouped else None
+    return Collator(extractor, params.audio, least_length)
 
 
 def _train(trainer: ClassifierTrainer, checkpoint: Path | None) -> None:

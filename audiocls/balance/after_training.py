@@ -117,16 +117,8 @@ def balance_head(
     else:
         targets = validation["label"].map(model.config.label2id).to_numpy(np.int64)
         windows = cut_into_windows(validation, params.audio)
-        embeddings, clip = embed(windows), windows[CLIP].to_numpy(np.int64)
-
-        def score(head: LinearHead) -> NDArray[np.float32]:
-            return average_windows(head.logits(embeddings), clip)
-
-        head = head_of(model)
-        if isinstance(params.balance, ClassThresholds):
-            made = _with_thresholds(head, fit_offsets(head.logits(embeddings), targets, clip), labels)
-        else:
-            made = _changed_head(params.balance, head, counts, score, targets)
+        clip = windows[CLIP].to_numpy(np.int64)
+        made = _changed_head(params.balance, head_of(model), counts, embed(windows), clip, targets, labels)
         changed = balanced
     _write(model, extractor, made.head, model_folder)
     with replacing(folder / "balance" / "head.json") as part:
@@ -158,25 +150,27 @@ def _counts(balanced: Balanced, labels: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _changed_head(
-    params: TauNorm | PostHocLogitAdjustment,
+    params: AfterTraining,
     head: LinearHead,
     counts: NDArray[np.int64],
-    score: Callable[[LinearHead], NDArray[np.float32]],
+    embeddings: NDArray[np.float32],
+    clip: NDArray[np.int64],
     targets: NDArray[np.int64],
+    labels: Sequence[str],
 ) -> _Head:
-    """Change a head by what does best on validation, of whose clips `score` gives a head's logits."""
+    """Change a head by what does best on validation: on embeddings of windows, of which `clip` says whose they are."""
     match params:
+        case ClassThresholds():
+            offsets = fit_offsets(head.logits(embeddings), targets, clip)
+            said = {"offsets": dict(zip(labels, offsets.tolist(), strict=True))}
+            return _Head(LinearHead(head.weight, head.bias + offsets), said)
         case PostHocLogitAdjustment():
             heads = {float(t): adjusted(head, counts, float(t)) for t in _taus(params.tau, ADJUSTMENT_TAUS)}
         case TauNorm():
             heads = {float(t): tau_normalised(head, float(t)) for t in _taus(params.tau, NORM_TAUS)}
-    tau = best_by_macro_f1({tau: score(changed) for tau, changed in heads.items()}, targets)
+    scored = {tau: average_windows(changed.logits(embeddings), clip) for tau, changed in heads.items()}
+    tau = best_by_macro_f1(scored, targets)
     return _Head(heads[tau], {"tau": tau, "chosen_on": "validation" if params.tau is None else "params"})
-
-
-def _with_thresholds(head: LinearHead, offsets: NDArray[np.float64], labels: Sequence[str]) -> _Head:
-    said = {"offsets": dict(zip(labels, offsets.tolist(), strict=True))}
-    return _Head(LinearHead(head.weight, head.bias + offsets), said)
 
 
 def _taus(tau: float | None, grid: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,7 +50,7 @@ def tau_normalised(head: LinearHead, tau: float) -> LinearHead:
     return LinearHead(head.weight * (scaled / norms * norms.mean() / scaled.mean())[:, None], np.zeros_like(head.bias))
 
 
-def best_by_macro_f1(logits: dict[float, Logits], targets: NDArray[np.int64]) -> float:
+def best_by_macro_f1(logits: Mapping[float, Logits], targets: NDArray[np.int64]) -> float:
     """Return the key of the logits, (num_clips, num_classes), with the best macro-F1; among equals the smallest."""
     scores = {key: _macro_f1(targets, found.argmax(axis=1), found.shape[1]) for key, found in logits.items()}
     return min(key for key, score in scores.items() if score >= max(scores.values()) - 1e-12)
