@@ -30,7 +30,7 @@ from audiocls.features import map_features
 from audiocls.mapped import MappedWaveforms
 from audiocls.mapped_features import CLIP_KEY
 from audiocls.models.embeddings import head_layers, pooled_embeddings
-from audiocls.models.layers import pooled_layers
+from audiocls.models.encoder_layers import pooled_layers
 from audiocls.params import AudioParams, RunParams
 
 ALGORITHM: Final = 2

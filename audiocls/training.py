@@ -35,8 +35,8 @@ from audiocls.mapped import MappedWaveforms
 from audiocls.metrics import summary_metrics
 from audiocls.models.adapters import ADAPTERS
 from audiocls.models.embeddings import head_layers
+from audiocls.models.encoder_layers import check_layer
 from audiocls.models.families import build_model, no_progress_bars, save_model
-from audiocls.models.layers import check_layer
 from audiocls.models.lora import merge_lora
 from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 from audiocls.optimizers import TRAINER_NAMES

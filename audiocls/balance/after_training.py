@@ -43,8 +43,8 @@ from audiocls.balance_params import (
 from audiocls.embeddings import embed_clips
 from audiocls.errors import BalanceError, name_some
 from audiocls.models.depth import num_layers
+from audiocls.models.encoder_layers import choose_layer, learn_weights, weigh_layers
 from audiocls.models.families import load_model, save_model
-from audiocls.models.layers import choose_layer, learn_weights, weigh_layers
 from audiocls.params import RunParams
 from audiocls.plots import draw_embeddings
 from audiocls.training import choose_device

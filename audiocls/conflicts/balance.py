@@ -74,7 +74,7 @@ def _family_has_the_layer(params: RunParams) -> Iterator[Conflict]:
     balance = params.balance
     if isinstance(balance, EmbeddingBalance | Decoupled) and balance.layer != "last":
         # Imported late: it loads torch, which takes seconds.
-        from audiocls.models.layers import layer_mistake
+        from audiocls.models.encoder_layers import layer_mistake
 
         mistake = layer_mistake(params.model.family, balance.layer)
         if mistake is not None:

@@ -13,8 +13,15 @@ from audiocls.errors import ParamsError
 from audiocls.model_params import FAMILIES, ModelParams
 from audiocls.models.depth import encoder_of
 from audiocls.models.embeddings import apply_head, pooled_embeddings
+from audiocls.models.encoder_layers import (
+    check_layer,
+    choose_layer,
+    layer_mistake,
+    learn_weights,
+    pooled_layers,
+    weigh_layers,
+)
 from audiocls.models.families import build_model, load_model, model_inputs, save_model
-from audiocls.models.layers import check_layer, choose_layer, layer_mistake, learn_weights, pooled_layers, weigh_layers
 from audiocls.params import AudioParams
 
 sys.path.append(str(Path(__file__).parent))
