@@ -39,13 +39,10 @@ class WeightAverage(TrainerCallback):  # type: ignore[misc]  # transformers has 
         """Move the average towards the weights."""
         self._average.update_parameters(self._model)
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Write the average into the checkpoint, which holds the weights themselves for training to go on from."""
-        if not state.is_world_process_zero:
-            return
-        folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+    def save(self, checkpoint: Path) -> None:
+        """Write the average into a checkpoint, which holds the weights themselves for training to go on from."""
         # Copied, as tensors that share memory, tied weights, are refused.
-        save_file({name: tensor.clone() for name, tensor in self._tensors().items()}, folder / FILE)
+        save_file({name: tensor.clone() for name, tensor in self._tensors().items()}, checkpoint / FILE)
 
     def restore(self, checkpoint: Path) -> None:
         """Read the average of a checkpoint."""

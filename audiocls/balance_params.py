@@ -5,7 +5,7 @@ One method a run: copies of rare clips and a loss that weighs them too would cou
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -125,6 +125,11 @@ class BlendParams(Params):
 class HeadParams(Params):
     """How a head is trained on embeddings: multinomial logistic regression on standardised ones."""
 
+    layer: Annotated[int, Field(ge=0)] | Literal["last", "weighted"] = Field(
+        "last",
+        description="Of the encoder, whose output the head is trained on: the last, the number of one (0: what goes "
+        "into the first), or all of them, with weights that are learnt.",
+    )
     penalty: float = Field(1.0, gt=0, description="Half the squared weights' part in the loss, over the clips.")
 
 

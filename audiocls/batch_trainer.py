@@ -57,14 +57,14 @@ class BatchTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
         prepared: dict[str, Any] = super()._prepare_inputs(inputs)
         self._origin = prepared.pop(ORIGIN, None)
         if self._augmenter and self._origin:
-            prepared = augment_inputs(self._augmenter, prepared, self._origin.seed)
+            prepared = augment_inputs(self._augmenter, prepared, self._origin.seeds)
         return self._finish(prepared)
 
     def _get_train_sampler(self, train_dataset: TrainingClips | None = None) -> Any:
         clips = train_dataset or self.train_dataset
         if not self._group_by_length:
             return super()._get_train_sampler(clips)
-        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         return LengthGroups(clips.lengths(), clips, batch_size, self.args.seed)
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from audiocls.errors import ParamsError
 from audiocls.mapped import MappedWaveforms
 from audiocls.mapped_features import MappedFeatures
 from audiocls.models.inputs import build_front_end, model_inputs
@@ -96,6 +97,7 @@ class ClipDataset(Dataset[Example]):
         For the whole epoch at once, and from no generator that batches share: a training that goes on in the middle of
         an epoch, or reads ahead, or in another process, finds the same cuts.
         """
+        self._epoch = epoch
         rng = np.random.default_rng([self._seed, epoch])
         if self._truncate == "random":
             self._places = rng.random(len(self), np.float32)
@@ -107,24 +109,29 @@ class ClipDataset(Dataset[Example]):
         return len(self.targets)
 
     def __getitem__(self, index: int) -> Example:
-        """Return the features of one clip where they are kept, else its waveform, and its class index."""
-        if self._features is not None and self._features.has(index):
-            return self._features.read(index), int(self.targets[index])
-        return self.waveform(index), int(self.targets[index])
+        """Return the features of one clip where they are kept, else its waveform, and its class index.
+
+        `index + copy * len(self)` is the same clip as `index`, a copy that may be cut at another place.
+        """
+        row = index % len(self)
+        if self._features is not None and self._features.has(row):
+            return self._features.read(row), int(self.targets[row])
+        return self.waveform(index), int(self.targets[row])
 
     def __getitems__(self, indices: Sequence[int]) -> list[Example] | WaveformBatch:
         """Return several clips: the way in which torch's data loader asks for a batch."""
         if self._features is not None:
             return [self[index] for index in indices]
-        natural = self._natural_lengths()[indices]
+        rows = np.asarray(indices) % len(self)
+        natural = self._natural_lengths()[rows]
         lengths = np.array([_filled_length(int(length), self._samples, self._pad) for length in natural])
         waveforms = np.zeros((len(indices), lengths.max()), np.float32)
-        for row, index, read, length in zip(waveforms, indices, natural, lengths, strict=True):
-            self._waveforms.read_into(row[:read], index, self._start(index))
+        for clip, index, row, read, length in zip(waveforms, indices, rows, natural, lengths, strict=True):
+            self._waveforms.read_into(clip[:read], row, self._start(index))
             if length > read:
-                row[:length] = np.resize(row[:read], length)
-        places = self._places[indices] if self._truncate == "fusion" else None
-        return WaveformBatch(waveforms, lengths, self.targets[indices], places)
+                clip[:length] = np.resize(clip[:read], length)
+        places = np.stack([self._place(index) for index in indices]) if self._truncate == "fusion" else None
+        return WaveformBatch(waveforms, lengths, self.targets[rows], places)
 
     def lengths(self) -> list[int]:
         """Return how long each clip is, cut and filled, in samples."""
@@ -138,16 +145,24 @@ class ClipDataset(Dataset[Example]):
         """Return one clip as the extractor takes it, at most `input_samples` long unless long ones are fused."""
         start = self._start(index)
         stop = None if self._truncate == "fusion" else start + self._samples
-        waveform = self._waveforms.read(index, start, stop)
+        waveform = self._waveforms.read(index % len(self), start, stop)
         return fill(waveform, self._samples, self._pad)
 
     def _start(self, index: int) -> int:
-        surplus = int(self._waveforms.num_samples[index]) - self._samples
+        surplus = int(self._waveforms.num_samples[index % len(self)]) - self._samples
         if surplus <= 0 or self._truncate in ("head", "fusion"):
             return 0
         if self._truncate == "center":
             return surplus // 2
-        return min(int(float(self._places[index]) * (surplus + 1)), surplus)
+        return min(int(float(self._place(index)) * (surplus + 1)), surplus)
+
+    def _place(self, index: int) -> NDArray[np.float32]:
+        """Return where a clip is cut, (), or cropped to be fused, (3,), as shares of what there is to choose from."""
+        copy, row = divmod(int(index), len(self))
+        places: NDArray[np.float32] = self._places[row]
+        if copy:
+            places = np.random.default_rng([self._seed, self._epoch, copy, row]).random(places.shape, np.float32)
+        return places
 
 
 def input_samples(audio: AudioParams) -> int:
@@ -188,17 +203,30 @@ def _filled_length(length: int, samples: int, pad: Literal["zero", "repeat", "re
 class Collator:
     """Gathers examples into the model's inputs with `labels`."""
 
-    def __init__(self, extractor: Any, audio: AudioParams, *, leave_to_device: bool = False) -> None:
-        """Make the inputs of a model with this extractor.
+    def __init__(
+        self, extractor: Any, audio: AudioParams, least_length: int | None = None, *, leave_to_device: bool = False
+    ) -> None:
+        """Gather for one model.
 
         Args:
-            extractor: The family's.
-            audio: Length of the input.
+            extractor: Its feature extractor.
+            audio: The length of its inputs.
+            least_length: Make batches as long as their longest clip, and no shorter than this, in steps of the mask:
+                for families that ignore padding. None: all as long as the extractor makes them.
             leave_to_device: Where spectrograms can be computed in batches, return the waveforms, for `finish` to do it
                 on the model's device.
+
+        Raises:
+            ParamsError: The batches are to differ in length, and the extractor makes no masks.
         """
+        if least_length is not None and not getattr(extractor, "return_attention_mask", True):
+            raise ParamsError(
+                "training.group_by_length: the feature extractor of model.pretrained makes no attention masks "
+                "(return_attention_mask: false), so that all clips are padded to one length; leave it out"
+            )
         self._extractor = extractor
         self._samples = input_samples(audio)
+        self._least_length = least_length
         self._front_end = build_front_end(extractor, self._samples)
         self._leaves = leave_to_device and self._front_end is not None
 
@@ -213,10 +241,19 @@ class Collator:
         if WAVEFORMS not in batch or self._front_end is None:
             return batch
         others = {name: value for name, value in batch.items() if name not in (WAVEFORMS, LENGTHS, PLACES)}
-        return others | self._front_end(batch[WAVEFORMS], batch[LENGTHS], batch.get(PLACES))
+        return self._shortened(others | self._front_end(batch[WAVEFORMS], batch[LENGTHS], batch.get(PLACES)))
 
     def __call__(self, examples: Sequence[Example] | WaveformBatch) -> dict[str, torch.Tensor]:
         """Return the inputs of the family, each (batch, ...), and `labels` (batch,) int64."""
+        return self._shortened(self._whole(examples))
+
+    def _shortened(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if self._least_length is None or "attention_mask" not in batch:
+            return batch
+        longest = max(int(batch["attention_mask"].sum(1).max()), self._least_length)
+        return {name: tensor[:, :longest] if tensor.ndim > 1 else tensor for name, tensor in batch.items()}
+
+    def _whole(self, examples: Sequence[Example] | WaveformBatch) -> dict[str, torch.Tensor]:
         if isinstance(examples, WaveformBatch):
             return self._inputs(examples) | {"labels": torch.from_numpy(examples.targets)}
         waveforms = [clip for clip, _ in examples if isinstance(clip, np.ndarray)]

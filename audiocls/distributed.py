@@ -1,8 +1,12 @@
 """Training in several processes, one a GPU, by torchrun: `python -m audiocls.distributed JOB.json` is what it starts.
 
 The process with rank 0 says what it measures, logs and makes on its stdout, a JSON line each; the parent hands that on.
-More machines than one take part by torchrun's own variables (PET_NNODES, PET_NODE_RANK, PET_RDZV_BACKEND,
-PET_RDZV_ENDPOINT), set for the flow and, on every other machine, for this module with the run's job file.
+Where machines train together (`audiocls.machines`), those that join have no job file: rank 0 gives them the job by the
+store at which they meet, and they find its files at the same paths.
+
+What two processes see is what one sees with the doubled batch, with three differences: mixup and cutmix take partners
+from a process's own share of the batch; batch norms see that share alone; and the last batch of a pass, where it is not
+full, is filled from the pass's beginning, so that all processes have as many clips.
 """
 
 from __future__ import annotations
@@ -18,7 +22,10 @@ from typing import IO, Any, Final
 
 from audiocls import errors
 from audiocls.balance import Balanced
+from audiocls.balance_params import EmbeddingBalance
+from audiocls.machines import machines
 from audiocls.params import RunParams
+from audiocls.torchrun import end_with_the_parent
 from audiocls.trainer import MetricLog
 from audiocls.training import TrainedModel, fit_here
 
@@ -26,37 +33,61 @@ logger = logging.getLogger(__name__)
 
 _MARK: Final = "audiocls-event "
 _PATHS: Final = ("split_clips", "store", "folder", "features", "checkpoint")
+_JOB_KEY: Final = "audiocls/job"
+# For machine 0 to come to its training: it may have hours of recordings to decode first.
+_MEETING_SECONDS: Final = 7 * 24 * 3600
 
 
 def fit_in_processes(log: MetricLog, **job: Any) -> TrainedModel:
-    """Run `training.fit_here` with these arguments in `training.processes` processes.
+    """Run `training.fit_here` with these arguments in `training.processes` processes, on all machines.
 
     Raises:
         AudioclsError: What a process raised; a TrainingError, where one ended without a word.
     """
-    job_file = write_job(**job)
+    made = _run(launch_command(job["params"].training.processes, str(write_job(**job))), log)
+    return TrainedModel(**made["model"] | {"folder": Path(made["model"]["folder"])})
+
+
+def join_training(params: RunParams) -> dict[str, Any]:
+    """Train along in the run of machine 0, which has the same params; return what to say of it.
+
+    Raises:
+        AudioclsError: As `fit_in_processes`; a ParamsError, where there is no training to join.
+    """
+    here = machines()
+    if isinstance(params.balance, EmbeddingBalance):
+        raise errors.ParamsError(
+            f"balance.method = {params.balance.method}: trains a head alone, on machine 0; nothing is left for machine "
+            f"{here.rank} to do"
+        )
+    logger.info("Machine %d of %d: waits for machine 0 at %s.", here.rank, here.count, here.meeting)
+    _run(launch_command(params.training.processes, params.model_dump_json()), lambda metrics, step: None)
+    return {"machine": here.rank, "joined": here.meeting}
+
+
+def launch_command(processes: int, argument: str) -> list[str]:
+    """Return the torchrun command that gives each process an argument; its variables say where machines meet."""
+    meeting = ["--standalone"] if machines().count == 1 else ["--rdzv-conf", f"timeout={_MEETING_SECONDS}"]
+    launcher = [sys.executable, "-m", "audiocls.torchrun", *meeting, "--nproc-per-node", str(processes)]
+    return [*launcher, "-m", "audiocls.distributed", argument]
+
+
+def _run(command: list[str], log: MetricLog) -> dict[str, Any]:
+    """Run the processes to their end, and return what rank 0 has made, if it is here."""
     made: dict[str, Any] = {}
     # A session of its own: Ctrl-C ends the parent, which ends the processes; their last checkpoint stays.
     with subprocess.Popen(
-        launch_command(job_file, job["params"].training.processes), stdout=subprocess.PIPE, text=True,
-        start_new_session=True,
-    ) as process:  # fmt: skip
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         assert process.stdout is not None  # for mypy: PIPE was asked for
         try:
             _hand_on(process.stdout, log, made)
         except BaseException:
             process.terminate()
             raise
-    if "model" not in made:
+    if process.returncode or "error" in made:
         raise _error_of(made, process.returncode)
-    return TrainedModel(**made["model"] | {"folder": Path(made["model"]["folder"])})
-
-
-def launch_command(job_file: Path, processes: int) -> list[str]:
-    """Return the torchrun command; where its variables name other machines, it is left to them how to meet."""
-    meeting = [] if "PET_NNODES" in os.environ else ["--standalone"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", *meeting, "--nproc-per-node", str(processes)]
-    return [*launcher, "-m", "audiocls.distributed", str(job_file)]
+    return made
 
 
 def write_job(**job: Any) -> Path:
@@ -69,9 +100,9 @@ def write_job(**job: Any) -> Path:
     return job_file
 
 
-def read_job(job_file: Path) -> dict[str, Any]:
+def read_job(text: str) -> dict[str, Any]:
     """Read what `write_job` wrote: the arguments of `training.fit_here`."""
-    job = json.loads(job_file.read_text())
+    job = json.loads(text)
     balanced = Balanced(**job["balanced"] | {"rows": Path(job["balanced"]["rows"])})
     paths = {name: None if job[name] is None else Path(job[name]) for name in _PATHS}
     return paths | {"balanced": balanced, "params": RunParams.model_validate_json(json.dumps(job["params"]))}
@@ -112,23 +143,52 @@ class _Teller(logging.Handler):
 
 
 def main() -> int:
-    """Train as one of several processes, or start those of this machine."""
-    job_file = Path(sys.argv[1])
-    job = read_job(job_file)
-    if "RANK" not in os.environ:
-        return subprocess.run(launch_command(job_file, job["params"].training.processes), check=False).returncode
+    """Train as one of several processes."""
+    end_with_the_parent()
     is_first = os.environ["RANK"] == "0"
     if is_first:
         logging.getLogger("audiocls").addHandler(_Teller())
         logging.getLogger("audiocls").setLevel(logging.INFO)
     try:
-        model = fit_here(log=lambda metrics, step: _tell("metrics", metrics=metrics, step=step), **job)
+        model = fit_here(
+            log=lambda metrics, step: _tell("metrics", metrics=metrics, step=step), **_take_job(sys.argv[1])
+        )
     except errors.AudioclsError as error:
         _tell("error", error={"type": type(error).__name__, "message": str(error)})
         return 1
     if is_first:
         _tell("model", model=dataclasses.asdict(model))
     return 0
+
+
+def _take_job(argument: str) -> dict[str, Any]:
+    """Read the job from its file, or, with the params of a machine that joins, from the first process.
+
+    Raises:
+        ParamsError: The params, or the paths, are not those of machine 0.
+    """
+    if machines().count == 1:
+        return read_job(Path(argument).read_text())
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch does not list it
+
+    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    if machines().rank == 0:
+        store.set(_JOB_KEY, Path(argument).read_text())
+        return read_job(Path(argument).read_text())
+    job = read_job(store.get(_JOB_KEY).decode())
+    own = RunParams.model_validate_json(argument)
+    if _without_processes(own) != _without_processes(job["params"]):
+        raise errors.ParamsError("machine 0 trains with other params; give all machines the same file and overrides")
+    if not job["split_clips"].exists():
+        raise errors.ParamsError(
+            f"workspace = {own.workspace}: {job['split_clips']} of machine 0 is not here; the workspace must be on a "
+            "disk that all machines share, at one path"
+        )
+    return job
+
+
+def _without_processes(params: RunParams) -> dict[str, Any]:
+    return params.model_dump() | {"training": params.training.model_dump(exclude={"processes"})}
 
 
 if __name__ == "__main__":

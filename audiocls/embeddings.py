@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,9 +30,10 @@ from audiocls.features import map_features
 from audiocls.mapped import MappedWaveforms
 from audiocls.mapped_features import CLIP_KEY
 from audiocls.models.embeddings import head_layers, pooled_embeddings
+from audiocls.models.encoder_layers import pooled_layers
 from audiocls.params import AudioParams, RunParams
 
-ALGORITHM: Final = 1
+ALGORITHM: Final = 2
 """Part of every store's key. Raise it when the same weights and samples would become other embeddings."""
 
 SHARD_CLIPS: Final = 4_096
@@ -45,6 +46,8 @@ def embed_clips(
     waveforms: Path,
     params: RunParams,
     features: Path | None = None,
+    *,
+    all_layers: bool = False,
 ) -> NDArray[np.float32]:
     """Return the pooled embeddings of clips, shape (num_clips, dim), and keep those that are new.
 
@@ -56,8 +59,10 @@ def embed_clips(
         waveforms: The waveform store.
         params: The whole run's.
         features: The feature store, where there is one.
+        all_layers: Return those of each layer, end to end, shape (num_clips, (layers + 1) * dim), by `pooled_layers`.
     """
-    store = _open_store(model, extractor, params)
+    store = _open_store(model, extractor, params, all_layers)
+    pool = _all_layers if all_layers else pooled_embeddings
     have = _stored(store)
     keys = list(clips[CLIP_KEY].itertuples(index=False, name=None))
     missing = clips[[key not in have for key in keys]].drop_duplicates(CLIP_KEY)
@@ -65,7 +70,7 @@ def embed_clips(
     missing = missing.sort_values(["num_samples", *CLIP_KEY], ascending=False)
     for start in range(0, len(missing), SHARD_CLIPS):
         rows = missing.iloc[start : start + SHARD_CLIPS]
-        vectors = np.concatenate(list(_compute(model, extractor, rows, waveforms, params, features)))
+        vectors = np.concatenate(list(_compute(model, extractor, rows, waveforms, params, features, pool)))
         _write(rows, vectors, store)
         have |= dict(zip(rows[CLIP_KEY].itertuples(index=False, name=None), vectors, strict=True))
     return np.stack([have[key] for key in keys])
@@ -78,6 +83,7 @@ def _compute(
     waveforms: Path,
     params: RunParams,
     features: Path | None,
+    pool: Callable[[PreTrainedModel, dict[str, torch.Tensor]], torch.Tensor],
 ) -> Iterator[NDArray[np.float32]]:
     kept = None if features is None else map_features(features, clips, extractor, params.audio)
     labels = sorted(clips["label"].unique())
@@ -86,18 +92,22 @@ def _compute(
     collator = Collator(extractor, params.audio, leave_to_device=model.device.type != "cpu")
     for batch in DataLoader(dataset, batch_size=params.training.eval_batch_size, collate_fn=collator):
         inputs = collator.finish({name: tensor.to(model.device) for name, tensor in batch.items()})
-        yield pooled_embeddings(model, inputs).float().cpu().numpy()
+        yield pool(model, inputs).float().cpu().numpy()
 
 
-def _open_store(model: PreTrainedModel, extractor: Any, params: RunParams) -> Path:
-    text = _describe(model, extractor, params.audio)
+def _all_layers(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    return pooled_layers(model, batch).flatten(1)
+
+
+def _open_store(model: PreTrainedModel, extractor: Any, params: RunParams, all_layers: bool) -> Path:
+    text = _describe(model, extractor, params.audio, all_layers)
     store = params.workspace / "embeddings" / hashlib.sha256(text.encode()).hexdigest()[:12]
     with replacing(store / "settings.json") as part:
         part.write_text(text + "\n")
     return store
 
 
-def _describe(model: PreTrainedModel, extractor: Any, audio: AudioParams) -> str:
+def _describe(model: PreTrainedModel, extractor: Any, audio: AudioParams, all_layers: bool) -> str:
     """Return, as JSON, everything besides the samples that embeddings depend on."""
     settings = {
         "algorithm": ALGORITHM,
@@ -108,6 +118,8 @@ def _describe(model: PreTrainedModel, extractor: Any, audio: AudioParams) -> str
         "input_samples": input_samples(audio),
         "cut": cut_of(audio, training=False),
         "pad": audio.pad,
+        # Weights of layers are among the weights.
+        "layers": "all" if all_layers else "the head's",
     }
     return json.dumps(settings, indent=2, sort_keys=True)
 

@@ -76,6 +76,13 @@ class ClassifierTrainer(BatchTrainer):
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(self.model, folder / SAFE_WEIGHTS_NAME)
+        if self._average:
+            self._average.save(folder)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        if self.args.world_size > 1:
+            torch.distributed.barrier()  # the trainer's state, written next, says that all of the checkpoint is there
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: PreTrainedModel | None = None) -> None:
         load_weights(self.model, Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME)

@@ -25,14 +25,17 @@ from transformers import (
 from audiocls.balance import Balanced
 from audiocls.balance.draws import EpochSampler
 from audiocls.balance.selection import check_training_only
-from audiocls.balance_params import EmbeddingBalance, Resampled
+from audiocls.balance_params import EmbeddingBalance, HeadOnly, Resampled
 from audiocls.batches import ClipDataset, Collator
 from audiocls.features import map_features
 from audiocls.loss_watch import LossWatch
 from audiocls.losses import build_loss
+from audiocls.machines import machines, num_processes
 from audiocls.mapped import MappedWaveforms
 from audiocls.metrics import summary_metrics
+from audiocls.models.adapters import ADAPTERS
 from audiocls.models.embeddings import head_layers
+from audiocls.models.encoder_layers import check_layer
 from audiocls.models.families import build_model, no_progress_bars, save_model
 from audiocls.models.lora import merge_lora
 from audiocls.normalisation import normalise_by_training
@@ -99,7 +102,8 @@ def fit(
         "split_clips": split_clips, "balanced": balanced, "store": store, "params": params, "folder": folder,
         "features": features, "checkpoint": checkpoint,
     }  # fmt: skip
-    if params.training.processes == 1 or isinstance(params.balance, EmbeddingBalance):
+    alone = params.training.processes == 1 and machines().count == 1
+    if alone or isinstance(params.balance, EmbeddingBalance):
         return fit_here(log=log, **job)
     from audiocls.distributed import fit_in_processes  # it imports this module
 
@@ -123,6 +127,7 @@ def fit_here(
     table = pd.read_parquet(split_clips)
     labels = class_names(table)
     model, extractor = build_model(params.model, params.audio, labels)
+    _check_layer(model, params)
     if isinstance(params.balance, EmbeddingBalance):
         return _keep_encoder(model, extractor, params, folder / "model")
     statistics = normalise_by_training(extractor, table, store, params)
@@ -140,7 +145,7 @@ def fit_here(
     arguments = training_arguments(params.training, params.seed, folder / "checkpoints")
     training_clips = TrainingClips(dataset(table.iloc[rows], training=True), params.seed)
     augmenter = build_augmenter(params, len(labels))
-    collator = Collator(extractor, params.audio, leave_to_device=arguments.device.type != "cpu")
+    collator = _collator(model, extractor, params, arguments)
     on_device = collator.keeps_waveforms and arguments.device.type != "cpu"
     trainer = ClassifierTrainer(
         model=model,
@@ -170,6 +175,17 @@ def fit_here(
     if trainer.is_world_process_zero():
         save_model(model, extractor, folder / "model")
     return trained
+
+
+def _check_layer(model: PreTrainedModel, params: RunParams) -> None:
+    if isinstance(params.balance, HeadOnly):
+        check_layer(model, params.balance.layer)
+
+
+def _collator(model: PreTrainedModel, extractor: Any, params: RunParams, arguments: TrainingArguments) -> Collator:
+    grouped = params.training.group_by_length
+    least_length = ADAPTERS[params.model.family].least_length(model.config) if grouped else None
+    return Collator(extractor, params.audio, least_length, leave_to_device=arguments.device.type != "cpu")
 
 
 def _train(trainer: ClassifierTrainer, checkpoint: Path | None) -> None:
@@ -238,7 +254,7 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         tf32=params.tf32 or None,
         torch_compile=params.compile,
         use_cpu=choose_device(params) == "cpu",
-        ddp_backend="gloo" if params.processes > 1 and choose_device(params) == "cpu" else None,
+        ddp_backend="gloo" if num_processes() > 1 and choose_device(params) == "cpu" else None,
         dataloader_pin_memory=choose_device(params) == "cuda",
         # Batches hold what the family's forward takes and nothing else; pruning would drop waveforms by their names.
         remove_unused_columns=False,
@@ -285,7 +301,7 @@ def _sampler(labels: NDArray[np.object_], params: RunParams) -> EpochSampler | N
     if not isinstance(params.balance, Resampled):
         return None
     training = params.training
-    clips_per_step = training.batch_size * training.gradient_accumulation_steps
+    clips_per_step = training.batch_size * training.gradient_accumulation_steps * num_processes()
     max_clips = None if training.max_steps is None else training.max_steps * clips_per_step
     return EpochSampler(labels, params.balance, params.seed, epochs=training.epochs, max_clips=max_clips)
 

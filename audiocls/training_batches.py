@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from audiocls.augmentation.draws import clip_seeds
 from audiocls.augmentation.pipeline import Augmenter
 from audiocls.augmentation.sounds import valid_samples
 from audiocls.batches import LENGTHS, WAVEFORMS, ClipDataset, Collator, Example, WaveformBatch, longest_samples
@@ -30,7 +31,7 @@ class Origin:
     """What a batch of training clips is made of."""
 
     rows: tuple[int, ...]  # positions in the training clips
-    seed: int  # of its augmentation
+    seeds: tuple[int, ...]  # of each one's augmentation
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,11 @@ class TrainingClips(Dataset[Example]):
 
     def __getitems__(self, indices: Sequence[int]) -> TrainingBatch:
         """Return several clips: the way in which torch's data loader asks for a batch."""
-        # From what is in the batch, and nothing that is counted on the way: a training that is resumed, or reads ahead,
-        # comes to the same seeds.
-        rows = tuple(map(int, indices))
-        seed = stream_seed(self._seed, AUGMENTATION_STREAM, self.epoch, *rows)
-        return TrainingBatch(self._clips.__getitems__(indices), Origin(rows, seed))
+        # Of each clip and copy, and of nothing that is counted on the way or else is in the batch: a training that is
+        # resumed, reads ahead, or is shared by processes, comes to the same seeds.
+        seeds = clip_seeds(stream_seed(self._seed, AUGMENTATION_STREAM, self.epoch), indices).tolist()
+        rows = tuple(int(index) % len(self) for index in indices)
+        return TrainingBatch(self._clips.__getitems__(indices), Origin(rows, tuple(seeds)))
 
 
 def stream_seed(*numbers: int) -> int:
@@ -113,37 +114,37 @@ class TrainingCollator:
             return dict(self._collator(batch))
         if self._augmenter is None or not isinstance(batch.examples, WaveformBatch):
             return self._collator(batch.examples) | {ORIGIN: batch.origin}
-        changed, targets = augment_batch(self._augmenter, batch.examples, batch.origin.seed)
+        changed, targets = augment_batch(self._augmenter, batch.examples, batch.origin.seeds)
         return self._collator(changed) | {"labels": targets, ORIGIN: batch.origin}
 
 
-def augment_batch(augmenter: Augmenter, batch: WaveformBatch, seed: int) -> tuple[WaveformBatch, Tensor]:
+def augment_batch(augmenter: Augmenter, batch: WaveformBatch, seeds: Sequence[int]) -> tuple[WaveformBatch, Tensor]:
     """Augment on the CPU; return the clips, and their targets as `augment_inputs` does."""
     targets = torch.from_numpy(batch.targets)
-    sounds = augmenter(torch.from_numpy(batch.waveforms), torch.from_numpy(batch.lengths), targets, seed)
+    sounds = augmenter(torch.from_numpy(batch.waveforms), torch.from_numpy(batch.lengths), targets, torch.tensor(seeds))
     longest = int(sounds.lengths.max())
     changed = replace(batch, waveforms=sounds.waveforms[:, :longest].numpy(), lengths=sounds.lengths.numpy())
     return changed, sounds.targets if augmenter.mixes else targets
 
 
-def augment_inputs(augmenter: Augmenter, inputs: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+def augment_inputs(augmenter: Augmenter, inputs: dict[str, Tensor], seeds: Sequence[int]) -> dict[str, Tensor]:
     """Augment waveforms on the device that they are on.
 
     Args:
         augmenter: The transforms.
         inputs: `waveforms` (batch, samples) and their `lengths`, of which the inputs are still to be made; or
             `input_values` and `attention_mask`, both (batch, samples); and `labels`, class indices (batch,).
-        seed: The batch's.
+        seeds: Of the clips.
 
     Returns:
         The same; with a transform that mixes clips, `labels` are probabilities, (batch, classes).
     """
     if WAVEFORMS in inputs:
-        sounds = augmenter(inputs[WAVEFORMS], inputs[LENGTHS], inputs["labels"], seed)
+        sounds = augmenter(inputs[WAVEFORMS], inputs[LENGTHS], inputs["labels"], torch.tensor(seeds))
         labels = sounds.targets if augmenter.mixes else inputs["labels"]
         return inputs | {WAVEFORMS: sounds.waveforms, LENGTHS: sounds.lengths, "labels": labels}
     lengths = inputs["attention_mask"].sum(1).long()
-    sounds = augmenter(inputs["input_values"], lengths, inputs["labels"], seed)
+    sounds = augmenter(inputs["input_values"], lengths, inputs["labels"], torch.tensor(seeds))
     mask = valid_samples(sounds.lengths, sounds.waveforms.shape[1]).to(inputs["attention_mask"].dtype)
     labels = sounds.targets if augmenter.mixes else inputs["labels"]
     return inputs | {"input_values": sounds.waveforms, "attention_mask": mask, "labels": labels}

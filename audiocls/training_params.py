@@ -35,7 +35,7 @@ class TrainingParams(Params):
     batch_size: int = Field(16, ge=1, description="Clips per step and device.")
     eval_batch_size: int = Field(64, ge=1, description="Clips per step and device in evaluation.")
     group_by_length: bool = Field(
-        False, description="Gather clips of like length in a batch, where batches are as long as their longest clip."
+        False, description="Gather clips of like length in a batch, and make it as long as its longest clip."
     )
     gradient_accumulation_steps: int = Field(1, ge=1, description="Batches per optimizer step.")
     max_grad_norm: float = Field(1.0, ge=0, description="Gradients are clipped to this norm; 0 does not clip.")

@@ -20,24 +20,35 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from audiocls.errors import AudioclsError, StoreError, UserMistake
+from audiocls.machines import machines
 from audiocls.masking import masked
+from audiocls.params import RunParams
 from audiocls.params_file import load_params
 
 
-def run_flow(flow: Flow[..., Any], describe: Callable[[Any], dict[str, Any]], argv: Sequence[str] | None = None) -> int:
+def run_flow(
+    flow: Flow[..., Any],
+    describe: Callable[[Any], dict[str, Any]],
+    argv: Sequence[str] | None = None,
+    join: Callable[[RunParams], dict[str, Any]] | None = None,
+) -> int:
     """Run a flow on a params file and overrides; return the exit status.
 
     Args:
         flow: Takes `params_file` and `overrides`.
         describe: Makes of the flow's result what is printed as JSON; `summary`, Markdown, goes to stderr instead.
         argv: The arguments; None takes the process's own.
+        join: What machines other than the first do instead, where torchrun's variables name several.
     """
     arguments = _parse(flow, argv)
     _hide_tracebacks_of_mistakes()
     try:
         # Once here, so that a mistake is told at once and not after a server has been started.
-        load_params(arguments.params_file, arguments.overrides)
-        result = flow(params_file=arguments.params_file, overrides=tuple(arguments.overrides))
+        params = load_params(arguments.params_file, arguments.overrides)
+        if join is not None and machines().rank > 0:
+            described = join(params)
+        else:
+            described = describe(flow(params_file=arguments.params_file, overrides=tuple(arguments.overrides)))
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except UserMistake as error:
@@ -46,7 +57,7 @@ def run_flow(flow: Flow[..., Any], describe: Callable[[Any], dict[str, Any]], ar
         return _fail(str(error), 1)
     except Exception as error:  # the flow engine has printed the traceback
         return _fail(f"{type(error).__name__}: {error}", 1)
-    _print_result(describe(result))
+    _print_result(described)
     return 0
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from prefect import flow
 
+from audiocls.distributed import join_training
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
 from flows.command_line import run_flow
@@ -73,4 +74,4 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
 
 
 if __name__ == "__main__":
-    sys.exit(run_flow(train_flow, asdict))
+    sys.exit(run_flow(train_flow, asdict, join=join_training))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from audiocls.augmentation import params
+from audiocls.augmentation.draws import Draws
 from audiocls.augmentation.filters import from_spectra, low_pass, spectra_of
 from audiocls.augmentation.sounds import Drawn, Sounds
 
@@ -22,13 +23,11 @@ class Codec:
         self._settings = settings
         self._rate_hz = sample_rate_hz
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+    def draw(self, draws: Draws) -> Drawn:
         """Draw `bits`."""
-        return {
-            "bits": torch.randint(self._settings.min_bits, self._settings.max_bits + 1, (clips,), generator=generator)
-        }
+        return {"bits": draws.whole(self._settings.min_bits, self._settings.max_bits + 1)}
 
-    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+    def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
         """Degrade."""
         if self._settings.bandwidth_hz is not None:
             hz, spectra = spectra_of(sounds, self._rate_hz)

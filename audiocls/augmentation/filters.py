@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from audiocls.augmentation import params
+from audiocls.augmentation.draws import Draws
 from audiocls.augmentation.sounds import Drawn, Sounds
 
 # Behind the clip, so that what a filter lets ring at one end does not come in at the other.
@@ -19,11 +20,11 @@ class LowPass:
         self._settings = settings
         self._rate_hz = sample_rate_hz
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+    def draw(self, draws: Draws) -> Drawn:
         """Draw `cutoff_hz`, evenly over the octaves."""
-        return {"cutoff_hz": _octaves(clips, self._settings.min_cutoff_hz, self._settings.max_cutoff_hz, generator)}
+        return {"cutoff_hz": _octaves(self._settings.min_cutoff_hz, self._settings.max_cutoff_hz, draws)}
 
-    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+    def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
         """Filter."""
         hz, spectra = spectra_of(sounds, self._rate_hz)
         return from_spectra(sounds, spectra * low_pass(hz, drawn["cutoff_hz"], self._settings.order), self._rate_hz)
@@ -36,11 +37,11 @@ class HighPass:
         self._settings = settings
         self._rate_hz = sample_rate_hz
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+    def draw(self, draws: Draws) -> Drawn:
         """Draw `cutoff_hz`, evenly over the octaves."""
-        return {"cutoff_hz": _octaves(clips, self._settings.min_cutoff_hz, self._settings.max_cutoff_hz, generator)}
+        return {"cutoff_hz": _octaves(self._settings.min_cutoff_hz, self._settings.max_cutoff_hz, draws)}
 
-    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+    def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
         """Filter."""
         hz, spectra = spectra_of(sounds, self._rate_hz)
         return from_spectra(sounds, spectra * high_pass(hz, drawn["cutoff_hz"], self._settings.order), self._rate_hz)
@@ -53,11 +54,11 @@ class BandPass:
         self._settings = settings
         self._rate_hz = sample_rate_hz
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+    def draw(self, draws: Draws) -> Drawn:
         """Draw `center_hz`, evenly over the octaves."""
-        return {"center_hz": _octaves(clips, self._settings.min_center_hz, self._settings.max_center_hz, generator)}
+        return {"center_hz": _octaves(self._settings.min_center_hz, self._settings.max_center_hz, draws)}
 
-    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+    def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
         """Filter."""
         hz, spectra = spectra_of(sounds, self._rate_hz)
         half, order = 2 ** (self._settings.width_octaves / 2), self._settings.order
@@ -93,5 +94,5 @@ def _size(sounds: Sounds, sample_rate_hz: int) -> int:
     return size + -size % 256  # sizes with large prime factors take several times as long
 
 
-def _octaves(clips: int, lowest_hz: float, highest_hz: float, generator: torch.Generator) -> Tensor:
-    return lowest_hz * (highest_hz / lowest_hz) ** torch.rand(clips, generator=generator)
+def _octaves(lowest_hz: float, highest_hz: float, draws: Draws) -> Tensor:
+    return lowest_hz * (highest_hz / lowest_hz) ** draws.uniform()

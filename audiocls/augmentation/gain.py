@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-
 from audiocls.augmentation import params
-from audiocls.augmentation.sounds import Drawn, Sounds, gain_of, uniform
+from audiocls.augmentation.draws import Draws
+from audiocls.augmentation.sounds import Drawn, Sounds, gain_of
 
 
 class Gain:
@@ -14,10 +13,10 @@ class Gain:
     def __init__(self, settings: params.Gain) -> None:
         self._settings = settings
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+    def draw(self, draws: Draws) -> Drawn:
         """Draw `gain_db`."""
-        return {"gain_db": uniform(clips, self._settings.min_db, self._settings.max_db, generator)}
+        return {"gain_db": draws.uniform(self._settings.min_db, self._settings.max_db)}
 
-    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+    def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
         """Multiply."""
         return sounds.sounding(sounds.waveforms * gain_of(drawn["gain_db"]))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from audiocls.augmentation import params
+from audiocls.augmentation.draws import Draws
 from audiocls.augmentation.filters import from_spectra, spectra_of
 from audiocls.augmentation.sounds import Drawn, Sounds
 
@@ -23,13 +24,12 @@ class TimeMask:
         self._settings = settings
         self._rate_hz = sample_rate_hz
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+    def draw(self, draws: Draws) -> Drawn:
         """Draw `seconds`, and `place`, a share of where the span may begin, both (clips, spans)."""
-        shape = (clips, self._settings.count)
-        seconds = torch.rand(shape, generator=generator) * self._settings.max_seconds
-        return {"seconds": seconds, "place": torch.rand(shape, generator=generator)}
+        count, longest = self._settings.count, self._settings.max_seconds
+        return {"seconds": draws.uniform(0, longest, each=count), "place": draws.uniform(each=count)}
 
-    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+    def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
         """Silence."""
         spans = (drawn["seconds"] * self._rate_hz).round().minimum(sounds.lengths[:, None])
         starts = ((sounds.lengths[:, None] - spans) * drawn["place"]).floor()
@@ -44,13 +44,12 @@ class FrequencyMask:
         self._settings = settings
         self._rate_hz = sample_rate_hz
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+    def draw(self, draws: Draws) -> Drawn:
         """Draw `width`, a share of the mel scale, and `place`, a share of where it may begin, both (clips, bands)."""
-        shape = (clips, self._settings.count)
-        width = torch.rand(shape, generator=generator) * self._settings.max_fraction
-        return {"width": width, "place": torch.rand(shape, generator=generator)}
+        count, widest = self._settings.count, self._settings.max_fraction
+        return {"width": draws.uniform(0, widest, each=count), "place": draws.uniform(each=count)}
 
-    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+    def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
         """Silence."""
         hz, spectra = spectra_of(sounds, self._rate_hz)
         mels = torch.log1p(hz / 700) / math.log1p(self._rate_hz / 2 / 700)

@@ -7,9 +7,9 @@ weighs the part of each class by that class's weight.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from audiocls.augmentation import params
+from audiocls.augmentation.draws import Draws
 from audiocls.augmentation.sounds import Drawn, Sounds, valid_samples
 
 
@@ -23,9 +23,9 @@ class Mixup:
     def __init__(self, settings: params.Mixup) -> None:
         self._settings = settings
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+    def draw(self, draws: Draws) -> Drawn:
         """Draw `share`, of the partner, at most a half."""
-        share = _beta(clips, self._settings.alpha, generator)
+        share = draws.beta(self._settings.alpha)
         return {"share": torch.minimum(share, 1 - share)}
 
     def mix(self, sounds: Sounds, partners: Sounds, drawn: Drawn) -> Sounds:
@@ -46,9 +46,9 @@ class Cutmix:
     def __init__(self, settings: params.Cutmix) -> None:
         self._settings = settings
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+    def draw(self, draws: Draws) -> Drawn:
         """Draw `share`, the span's of the clip, and `place`, a share of where it may begin."""
-        return {"share": _beta(clips, self._settings.alpha, generator), "place": torch.rand(clips, generator=generator)}
+        return {"share": draws.beta(self._settings.alpha), "place": draws.uniform()}
 
     def mix(self, sounds: Sounds, partners: Sounds, drawn: Drawn) -> Sounds:
         """Put in; the span is no longer than the partner, and the label says what was put in."""
@@ -60,10 +60,3 @@ class Cutmix:
         share = (spans / sounds.lengths.clamp(min=1))[:, None]
         targets = (1 - share) * sounds.targets + share * partners.targets
         return Sounds(torch.where(inside, partners.waveforms, sounds.waveforms), sounds.lengths, targets)
-
-
-def _beta(clips: int, alpha: float, generator: torch.Generator) -> Tensor:
-    """Draw from Beta(alpha, alpha), shape (clips,)."""
-    # torch.distributions takes no generator, and this is what it calls.
-    both = torch._standard_gamma(torch.full((2, clips), alpha, dtype=torch.float64), generator=generator)
-    return (both[0] / both.sum(0).clamp(min=1e-300)).float()

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from audiocls.augmentation import params
-from audiocls.augmentation.sounds import Drawn, Sounds, gain_of, uniform
+from audiocls.augmentation.draws import Draws
+from audiocls.augmentation.sounds import Drawn, Sounds, gain_of
 
 
 class Noise:
@@ -17,13 +18,13 @@ class Noise:
     def __init__(self, settings: params.Noise) -> None:
         self._settings = settings
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+    def draw(self, draws: Draws) -> Drawn:
         """Draw `snr_db`."""
-        return {"snr_db": uniform(clips, self._settings.min_snr_db, self._settings.max_snr_db, generator)}
+        return {"snr_db": draws.uniform(self._settings.min_snr_db, self._settings.max_snr_db)}
 
-    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+    def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
         """Add noise of the clips' own lengths."""
-        noise = torch.randn(sounds.waveforms.shape, generator=generator, device=sounds.waveforms.device)
+        noise = draws.normal(sounds.waveforms.shape[1])
         if self._settings.colour == "pink":
             noise = _pink(noise)
         return add_noise(sounds, noise, drawn["snr_db"])
@@ -37,15 +38,15 @@ class Background:
         self._settings = settings
         self._recordings = recordings
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+    def draw(self, draws: Draws) -> Drawn:
         """Draw `recording`, its number; `start`, a share of where its part may begin; and `snr_db`."""
         return {
-            "recording": torch.randint(len(self._recordings), (clips,), generator=generator),
-            "start": torch.rand(clips, generator=generator),
-            "snr_db": uniform(clips, self._settings.min_snr_db, self._settings.max_snr_db, generator),
+            "recording": draws.whole(0, len(self._recordings)),
+            "start": draws.uniform(),
+            "snr_db": draws.uniform(self._settings.min_snr_db, self._settings.max_snr_db),
         }
 
-    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+    def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
         """Add the parts."""
         samples = sounds.waveforms.shape[1]
         chosen = zip(drawn["recording"].tolist(), drawn["start"].tolist(), strict=True)

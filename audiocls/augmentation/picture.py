@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
+from audiocls.augmentation.draws import clip_seeds
 from audiocls.augmentation.params import AnyAugmentation
 from audiocls.augmentation.pipeline import Augmenter
 from audiocls.augmentation.sounds import Sounds
@@ -56,7 +57,9 @@ def augmented_panels(split_clips: Path, store: Path, params: RunParams) -> dict[
     def augmented(steps: Sequence[AnyAugmentation]) -> list[Panel]:
         rate_hz, samples = params.audio.sample_rate_hz, longest_samples(params.audio)
         augmenter = Augmenter(steps, sample_rate_hz=rate_hz, max_samples=samples, num_classes=len(labels))
-        return _panels(augmenter(waveforms, lengths, targets, params.seed), labels, rate_hz)
+        return _panels(
+            augmenter(waveforms, lengths, targets, clip_seeds(params.seed, range(len(read)))), labels, rate_hz
+        )
 
     rows = {"as it is": augmented([])}
     for number, step in enumerate(params.augmentation, start=1):

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from audiocls.augmentation import params
 from audiocls.augmentation.codec import Codec
+from audiocls.augmentation.draws import Draws
 from audiocls.augmentation.filters import BandPass, HighPass, LowPass
 from audiocls.augmentation.gain import Gain
 from audiocls.augmentation.masks import FrequencyMask, TimeMask
@@ -43,20 +44,23 @@ class Augmenter:
         self._num_classes = num_classes
         self.mixes = any(isinstance(transform, Mix) for _, transform in self._steps)
 
-    def __call__(self, waveforms: Tensor, lengths: Tensor, targets: Tensor, seed: int) -> Sounds:
-        """Change clips as the seed says, the same every time on the same kind of device.
+    def __call__(self, waveforms: Tensor, lengths: Tensor, targets: Tensor, seeds: Tensor) -> Sounds:
+        """Change clips as their seeds say: the same every time, whatever else is in the batch.
+
+        But that a mixture depends on its partner, which is a clip of the batch; and that filters, pink noise and what
+        else takes a Fourier transform may differ a little beside a longer clip, which all are padded to.
 
         Args:
             waveforms: Shape (clips, samples), float32, zeros behind each clip.
             lengths: Shape (clips,), in samples.
             targets: Class indices, shape (clips,).
-            seed: Draws everything.
+            seeds: Of the clips, (clips,) int64 on the CPU, by `clip_seeds`; they draw everything.
         """
         sounds = Sounds(waveforms, lengths, F.one_hot(targets, self._num_classes).float())
-        drawing = torch.Generator().manual_seed(seed)
-        dense = torch.Generator(waveforms.device).manual_seed(seed)
-        for probability, transform in self._steps:
-            sounds = _step(sounds, probability, transform, drawing, dense)
+        draws = Draws(seeds)
+        for number, (probability, transform) in enumerate(self._steps):
+            # Each by itself, so that what one transform leaves out does not change what the next one draws.
+            sounds = _step(sounds, probability, transform, draws.step(number))
         return sounds
 
 
@@ -97,19 +101,17 @@ def build(settings: params.AnyAugmentation, sample_rate_hz: int, max_samples: in
             return Cutmix(settings)
 
 
-def _step(
-    sounds: Sounds, probability: float, transform: Transform | Mix, drawing: torch.Generator, dense: torch.Generator
-) -> Sounds:
+def _step(sounds: Sounds, probability: float, transform: Transform | Mix, draws: Draws) -> Sounds:
     """Apply one transform to the clips that it is drawn for."""
-    clips, device = len(sounds.lengths), sounds.waveforms.device
-    rows = (torch.rand(clips, generator=drawing) < probability).nonzero()[:, 0]
-    partner = torch.randperm(clips, generator=drawing)
-    # For all clips, so that what one transform leaves out does not change what the next one draws.
-    drawn = {name: values[rows].to(device) for name, values in transform.draw(clips, drawing).items()}
+    device = sounds.waveforms.device
+    rows = (draws.uniform() < probability).nonzero()[:, 0]
+    order = draws.uniform().argsort()
+    partner = torch.empty_like(order).scatter(0, order, order.roll(1))  # in one circle, so that none is its own
+    drawn = {name: values[rows].to(device) for name, values in transform.draw(draws).items()}
     if not len(rows):
         return sounds
     rows_there = rows.to(device)
     chosen = sounds.take(rows_there)
     if isinstance(transform, Mix):
         return sounds.put(rows_there, transform.mix(chosen, sounds.take(partner[rows].to(device)), drawn))
-    return sounds.put(rows_there, transform.apply(chosen, drawn, dense))
+    return sounds.put(rows_there, transform.apply(chosen, drawn, draws.take(rows, device)))

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from audiocls.augmentation import params
-from audiocls.augmentation.sounds import Drawn, Sounds, at_levels_of, fit_samples, uniform
+from audiocls.augmentation.draws import Draws
+from audiocls.augmentation.sounds import Drawn, Sounds, at_levels_of, fit_samples
 
 # What comes later is far below what is heard, and costs time in every batch.
 _LONGEST_SECONDS = 4.0
@@ -26,22 +27,22 @@ class Reverb:
         self._settings = settings
         self._rate_hz = sample_rate_hz
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+    def draw(self, draws: Draws) -> Drawn:
         """Draw `rt60_seconds`."""
         least, most = self._settings.min_rt60_seconds, self._settings.max_rt60_seconds
-        return {"rt60_seconds": uniform(clips, least, most, generator)}
+        return {"rt60_seconds": draws.uniform(least, most)}
 
-    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+    def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
         """Convolve."""
-        responses = self.responses(drawn["rt60_seconds"], generator)
+        responses = self.responses(drawn["rt60_seconds"], draws)
         return convolve(sounds, responses)
 
-    def responses(self, rt60_seconds: Tensor, generator: torch.Generator) -> Tensor:
+    def responses(self, rt60_seconds: Tensor, draws: Draws) -> Tensor:
         """Make impulse responses, shape (clips, samples), whose first sample is the direct sound."""
         samples = math.ceil(min(_LONGEST_SECONDS, float(rt60_seconds.max())) * self._rate_hz) + 1
         seconds = torch.arange(samples, device=rt60_seconds.device) / self._rate_hz
-        noise = torch.randn(len(rt60_seconds), samples, generator=generator, device=rt60_seconds.device)
-        tail = noise * torch.pow(10.0, -3 * seconds / rt60_seconds[:, None])
+        tail = draws.normal(samples) * torch.pow(10.0, -3 * seconds / rt60_seconds[:, None])
+        tail = tail * (seconds <= rt60_seconds[:, None])  # so that it is the same beside a longer one
         tail[:, 0] = 0
         level = 10 ** (-self._settings.direct_to_reverberant_db / 20)
         tail = tail * (level / tail.norm(dim=1, keepdim=True))
@@ -58,11 +59,11 @@ class ImpulseResponse:
         longest = min(max(map(len, direct)), round(_LONGEST_SECONDS * sample_rate_hz))
         self._responses = torch.stack([fit_samples(response, longest) for response in direct])
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+    def draw(self, draws: Draws) -> Drawn:
         """Draw `response`, its number."""
-        return {"response": torch.randint(len(self._responses), (clips,), generator=generator)}
+        return {"response": draws.whole(0, len(self._responses))}
 
-    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+    def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
         """Convolve."""
         self._responses = self._responses.to(sounds.waveforms.device)
         return convolve(sounds, self._responses[drawn["response"]])

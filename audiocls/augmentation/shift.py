@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from audiocls.augmentation import params
-from audiocls.augmentation.sounds import Drawn, Sounds, uniform
+from audiocls.augmentation.draws import Draws
+from audiocls.augmentation.sounds import Drawn, Sounds
 
 
 class Shift:
@@ -15,12 +16,12 @@ class Shift:
         self._settings = settings
         self._rate_hz = sample_rate_hz
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+    def draw(self, draws: Draws) -> Drawn:
         """Draw `samples`; above 0 is later."""
         most = self._settings.max_seconds * self._rate_hz
-        return {"samples": uniform(clips, -most, most, generator).round().long()}
+        return {"samples": draws.uniform(-most, most).round().long()}
 
-    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+    def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
         """Move."""
         length = sounds.lengths[:, None]
         origin = torch.arange(sounds.waveforms.shape[1], device=length.device) - drawn["samples"][:, None]

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from audiocls.augmentation.draws import Draws
+
 Drawn = dict[str, Tensor]
 """The random numbers of a transform by name, each (clips, ...)."""
 
@@ -54,27 +56,22 @@ def at_levels_of(sounds: Sounds, changed: Sounds) -> Sounds:
 class Transform(Protocol):
     """Changes clips: all that is random comes from `draw`, but for dense noise."""
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
-        """Draw the random numbers of `clips` clips, on the CPU."""
+    def draw(self, draws: Draws) -> Drawn:
+        """Draw each clip's random numbers, on the CPU."""
 
-    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
-        """Change all clips; `generator` is of their device, for noise of their size alone."""
+    def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
+        """Change all clips; `draws` is on their device, for noise of their size alone."""
 
 
 @runtime_checkable
 class Mix(Protocol):
     """Changes clips by others of their batch."""
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
-        """Draw the random numbers of `clips` clips, on the CPU."""
+    def draw(self, draws: Draws) -> Drawn:
+        """Draw each clip's random numbers, on the CPU."""
 
     def mix(self, sounds: Sounds, partners: Sounds, drawn: Drawn) -> Sounds:
         """Mix each clip with its partner."""
-
-
-def uniform(clips: int, lowest: float, highest: float, generator: torch.Generator) -> Tensor:
-    """Draw numbers evenly between two bounds, shape (clips,)."""
-    return lowest + (highest - lowest) * torch.rand(clips, generator=generator)
 
 
 def valid_samples(lengths: Tensor, samples: int) -> Tensor:

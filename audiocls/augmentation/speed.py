@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from audiocls.augmentation import params
-from audiocls.augmentation.sounds import Drawn, Sounds, at_levels_of, fit_samples, uniform, valid_samples
+from audiocls.augmentation.draws import Draws
+from audiocls.augmentation.sounds import Drawn, Sounds, at_levels_of, fit_samples, valid_samples
 
 # Longer windows tell low pitches apart, shorter ones keep onsets; 32 to 64 ms are usual for speech and music.
 _WINDOW_SECONDS = 0.04
@@ -27,11 +28,11 @@ class Speed:
         self._settings = settings
         self._max_samples = max_samples
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+    def draw(self, draws: Draws) -> Drawn:
         """Draw `factor`."""
-        return {"factor": uniform(clips, self._settings.min_factor, self._settings.max_factor, generator)}
+        return {"factor": draws.uniform(self._settings.min_factor, self._settings.max_factor)}
 
-    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+    def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
         """Resample."""
         lengths = (sounds.lengths / drawn["factor"]).round().long().clamp(min=1, max=self._max_samples)
         waveforms = resample(sounds.waveforms, drawn["factor"], int(lengths.max()))
@@ -45,11 +46,11 @@ class Pitch:
         self._settings = settings
         self._fft_size = 2 ** round(math.log2(_WINDOW_SECONDS * sample_rate_hz))
 
-    def draw(self, clips: int, generator: torch.Generator) -> Drawn:
+    def draw(self, draws: Draws) -> Drawn:
         """Draw `semitones`."""
-        return {"semitones": uniform(clips, self._settings.min_semitones, self._settings.max_semitones, generator)}
+        return {"semitones": draws.uniform(self._settings.min_semitones, self._settings.max_semitones)}
 
-    def apply(self, sounds: Sounds, drawn: Drawn, generator: torch.Generator) -> Sounds:
+    def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
         """Shift the pitch."""
         ratio = torch.pow(2.0, drawn["semitones"] / 12)
         stretched = stretch(sounds.waveforms, 1 / ratio, self._fft_size)

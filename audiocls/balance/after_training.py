@@ -42,6 +42,8 @@ from audiocls.balance_params import (
 )
 from audiocls.embeddings import embed_clips
 from audiocls.errors import BalanceError, name_some
+from audiocls.models.depth import num_layers
+from audiocls.models.encoder_layers import choose_layer, learn_weights, weigh_layers
 from audiocls.models.families import load_model, save_model
 from audiocls.params import RunParams
 from audiocls.plots import draw_embeddings
@@ -101,31 +103,40 @@ def balance_head(
     rows = pd.read_parquet(balanced.rows)["row"].to_numpy()
     check_training_only(clips, rows)
 
-    def embed(chosen: pd.DataFrame) -> NDArray[np.float32]:
-        return embed_clips(model, extractor, chosen, store, params, features)
+    def embed(chosen: pd.DataFrame, *, all_layers: bool = False) -> NDArray[np.float32]:
+        return embed_clips(model, extractor, chosen, store, params, features, all_layers=all_layers)
 
     training, validation = clips.iloc[rows], clips[clips["split"] == "validation"]
     counts = _counts(balanced, labels)
     if isinstance(params.balance, HeadOnly):
-        standing = embed(training)
         names, device = training["label"].to_numpy(str), choose_device(params.training)
+        _take_layer(model, training, params.balance, device, embed)
+        standing = embed(training)
         made = _head_on_embeddings(standing, names, labels, params.balance, params.seed, device)
         changed = _report_rows(made, standing, training, clips, balanced, folder / "balance")
     else:
         targets = validation["label"].map(model.config.label2id).to_numpy(np.int64)
         windows = cut_into_windows(validation, params.audio)
-        embeddings, clip = embed(windows), windows[CLIP].to_numpy(np.int64)
-
-        def score(head: LinearHead) -> NDArray[np.float32]:
-            return average_windows(head.logits(embeddings), clip)
-
-        made = _changed_head(params.balance, head_of(model), counts, score, targets, labels)
+        clip = windows[CLIP].to_numpy(np.int64)
+        made = _changed_head(params.balance, head_of(model), counts, embed(windows), clip, targets, labels)
         changed = balanced
     _write(model, extractor, made.head, model_folder)
     with replacing(folder / "balance" / "head.json") as part:
         part.write_text(json.dumps({"method": params.balance.method} | made.said, indent=2, ensure_ascii=False) + "\n")
     numbers = {f"balance/{name}": value for name, value in made.said.items() if isinstance(value, float)}
     return HeadBalance(changed, folder / "balance", numbers)
+
+
+def _take_layer(
+    model: PreTrainedModel, training: pd.DataFrame, balance: HeadOnly, device: str, embed: Callable[..., Any]
+) -> None:
+    """Put the head on the layer that is asked for, in place; weights of layers are learnt of the training clips."""
+    if balance.layer == "weighted":
+        every = embed(training, all_layers=True).reshape(len(training), num_layers(model) + 1, -1)
+        targets = training["label"].map(model.config.label2id).to_numpy(np.int64)
+        weigh_layers(model, learn_weights(every, targets, model.config.num_labels, balance.penalty, device))
+    elif balance.layer != "last":
+        choose_layer(model, balance.layer)
 
 
 def _counts(balanced: Balanced, labels: Sequence[str]) -> NDArray[np.int64]:
@@ -142,21 +153,23 @@ def _changed_head(
     params: AfterTraining,
     head: LinearHead,
     counts: NDArray[np.int64],
-    score: Callable[[LinearHead], NDArray[np.float32]],
+    embeddings: NDArray[np.float32],
+    clip: NDArray[np.int64],
     targets: NDArray[np.int64],
     labels: Sequence[str],
 ) -> _Head:
-    """Change a head by what does best on validation, of whose clips `score` gives a head's logits."""
+    """Change a head by what does best on validation: on embeddings of windows, of which `clip` says whose they are."""
     match params:
+        case ClassThresholds():
+            offsets = fit_offsets(head.logits(embeddings), targets, clip)
+            said = {"offsets": dict(zip(labels, offsets.tolist(), strict=True))}
+            return _Head(LinearHead(head.weight, head.bias + offsets), said)
         case PostHocLogitAdjustment():
             heads = {float(t): adjusted(head, counts, float(t)) for t in _taus(params.tau, ADJUSTMENT_TAUS)}
         case TauNorm():
             heads = {float(t): tau_normalised(head, float(t)) for t in _taus(params.tau, NORM_TAUS)}
-        case ClassThresholds():
-            offsets = fit_offsets(score(head), targets)
-            said = {"offsets": dict(zip(labels, offsets.tolist(), strict=True))}
-            return _Head(LinearHead(head.weight, head.bias + offsets), said)
-    tau = best_by_macro_f1({tau: score(changed) for tau, changed in heads.items()}, targets)
+    scored = {tau: average_windows(changed.logits(embeddings), clip) for tau, changed in heads.items()}
+    tau = best_by_macro_f1(scored, targets)
     return _Head(heads[tau], {"tau": tau, "chosen_on": "validation" if params.tau is None else "params"})
 
 
@@ -180,7 +193,8 @@ def _head_on_embeddings(
     index = {name: i for i, name in enumerate(labels)}
     targets = np.array([index[name] for name in blends.labels.tolist()])
     head = train_head(blends.embeddings(standard), targets, len(labels), balance.penalty, device).unscaled(scaling)
-    return _Head(head, {"resampling": resampling, "blended_as_smote": list(blends.blended_as_smote)}, blends)
+    said = {"layer": balance.layer, "resampling": resampling, "blended_as_smote": list(blends.blended_as_smote)}
+    return _Head(head, said, blends)
 
 
 def _report_rows(

@@ -173,8 +173,17 @@ class EpochSampler(Sampler[int]):
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        """Yield positions of clips."""
+        """Yield `position + copy * number of clips`, so that copies of a clip can be told apart; the first is 0."""
         rng = np.random.default_rng([self._seed, self._epoch])
         progress = min(1.0, self._epoch / max(1, self._last))
         drawn = draw(self._labels, wanted_counts(self._counts, self._params, progress), rng)
-        return iter(rng.permutation(drawn).tolist())
+        return iter(rng.permutation(drawn + _copies(drawn) * len(self._labels)).tolist())
+
+
+def _copies(drawn: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how often each clip has been drawn before, same shape."""
+    order = np.argsort(drawn, kind="stable")
+    _, first, counts = np.unique(drawn[order], return_index=True, return_counts=True)
+    before = np.empty_like(drawn)
+    before[order] = np.arange(len(drawn)) - np.repeat(first, counts)
+    return before

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.balance.heads import LinearHead
+from audiocls.windows import average_windows
 
 # Menon et al. search 0 to 2 or more, Kang et al. 0 to 1.
 ADJUSTMENT_TAUS = np.linspace(0, 2, 21)
 NORM_TAUS = np.linspace(0, 1, 11)
 _MOST_ROUNDS = 20
+# Of clips with windows, where each offset that is tried takes all windows' probabilities anew.
+_MOST_WINDOWED_ROUNDS = 5
+_MOST_TRIED = 64
+_WIDEST, _CLOSE = 60.0, 1e-5  # in logits
 
 Logits = NDArray[np.float64] | NDArray[np.float32]
 
@@ -43,31 +50,39 @@ def tau_normalised(head: LinearHead, tau: float) -> LinearHead:
     return LinearHead(head.weight * (scaled / norms * norms.mean() / scaled.mean())[:, None], np.zeros_like(head.bias))
 
 
-def best_by_macro_f1(logits: dict[float, Logits], targets: NDArray[np.int64]) -> float:
+def best_by_macro_f1(logits: Mapping[float, Logits], targets: NDArray[np.int64]) -> float:
     """Return the key of the logits, (num_clips, num_classes), with the best macro-F1; among equals the smallest."""
     scores = {key: _macro_f1(targets, found.argmax(axis=1), found.shape[1]) for key, found in logits.items()}
     return min(key for key, score in scores.items() if score >= max(scores.values()) - 1e-12)
 
 
-def fit_offsets(logits: Logits, targets: NDArray[np.int64]) -> NDArray[np.float64]:
+def fit_offsets(
+    logits: Logits, targets: NDArray[np.int64], clip: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
     """Find what to add to each class's logit for the best macro-F1, a class at a time until none gains any more.
 
     It equals thresholds of the classes' probabilities relative to each other, and the prediction stays one class.
     Classes without clips among `targets` are left as they are.
 
     Args:
-        logits: Of validation clips, shape (num_clips, num_classes).
-        targets: Their class indices, shape (num_clips,).
+        logits: Of validation clips, shape (num_clips, num_classes); with `clip` of their windows.
+        targets: The clips' class indices, shape (num_clips,).
+        clip: Of which clip each window is, ascending from 0, shape (num_windows,): the offsets are then added to the
+            windows' logits, and their probabilities averaged, as in evaluation. None: each clip is one window.
 
     Returns:
         Shape (num_classes,). The macro-F1 with them is never below that without.
     """
     offsets = np.zeros(logits.shape[1])
-    best = _macro_f1(targets, logits.argmax(axis=1), logits.shape[1])
-    for _ in range(_MOST_ROUNDS):
+    windowed = clip is not None and len(clip) > len(targets)
+    best = _score_windows(logits, clip, targets) if clip is not None and windowed else _score(logits, targets)
+    for _ in range(_MOST_WINDOWED_ROUNDS if windowed else _MOST_ROUNDS):
         before = best
         for index in np.unique(targets):
-            offset, score = _best_offset(logits + offsets, targets, int(index))
+            if clip is not None and windowed:
+                offset, score = _best_windowed_offset(logits + offsets, clip, targets, int(index))
+            else:
+                offset, score = _best_offset(logits + offsets, targets, int(index))
             if score > best + 1e-12:
                 offsets[index] += offset
                 best = score
@@ -101,6 +116,48 @@ def _best_offset(logits: Logits, targets: NDArray[np.int64], index: int) -> tupl
     candidates = np.flatnonzero(scores >= scores.max() - 1e-12)
     chosen = candidates[np.abs(edges[candidates]).argmin()]
     return float(edges[chosen]), float(scores[chosen])
+
+
+def _best_windowed_offset(
+    logits: Logits, clip: NDArray[np.int64], targets: NDArray[np.int64], index: int
+) -> tuple[float, float]:
+    """Return what to add to one class's logit in all windows, and the macro-F1 of the clips that it makes.
+
+    Which other class a clip is taken for may change with the offset too, so that each is scored in full; of more
+    clips than `_MOST_TRIED`, not every place between two is tried.
+    """
+    flips = np.unique(_flips(logits, clip, index))
+    between = np.concatenate([[flips[0] - 1], (flips[1:] + flips[:-1]) / 2, [flips[-1] + 1]])
+    chosen = np.unique(np.linspace(0, len(between) - 1, min(len(between), _MOST_TRIED)).round().astype(int))
+    scores = [_score_windows(_shifted(logits, index, offset), clip, targets) for offset in between[chosen]]
+    best = np.flatnonzero(np.array(scores) >= max(scores) - 1e-12)
+    nearest = best[np.abs(between[chosen][best]).argmin()]
+    return float(between[chosen][nearest]), float(scores[nearest])
+
+
+def _flips(logits: Logits, clip: NDArray[np.int64], index: int) -> NDArray[np.float64]:
+    """Return the offset from which each clip is taken for a class, shape (num_clips,): by halving, as each has one."""
+    below = np.full(clip[-1] + 1, -_WIDEST)
+    above = -below
+    while (above - below).max() > _CLOSE:
+        middle = (below + above) / 2
+        taken = average_windows(_shifted(logits, index, middle[clip]), clip).argmax(axis=1) == index
+        above, below = np.where(taken, middle, above), np.where(taken, below, middle)
+    return above
+
+
+def _shifted(logits: Logits, index: int, offset: NDArray[np.float64] | float) -> Logits:
+    shifted = logits.astype(np.float64)
+    shifted[:, index] += offset
+    return shifted
+
+
+def _score(logits: Logits, targets: NDArray[np.int64]) -> float:
+    return _macro_f1(targets, logits.argmax(axis=1), logits.shape[1])
+
+
+def _score_windows(logits: Logits, clip: NDArray[np.int64], targets: NDArray[np.int64]) -> float:
+    return _score(average_windows(logits, clip), targets)
 
 
 def _running(flags: NDArray[np.bool_]) -> NDArray[np.int64]:

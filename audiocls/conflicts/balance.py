@@ -70,10 +70,22 @@ def _balance_goes_with_how_clips_come(params: RunParams) -> Iterator[Conflict]:
         )
 
 
+def _family_has_the_layer(params: RunParams) -> Iterator[Conflict]:
+    balance = params.balance
+    if isinstance(balance, EmbeddingBalance | Decoupled) and balance.layer != "last":
+        # Imported late: it loads torch, which takes seconds.
+        from audiocls.models.encoder_layers import layer_mistake
+
+        mistake = layer_mistake(params.model.family, balance.layer)
+        if mistake is not None:
+            yield "balance.layer", f"= {balance.layer}: {mistake}"
+
+
 RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _beta_belongs_to_effective_number,
     _clips_of_a_class_are_said_once,
     _smoothing_has_a_meaning,
     _blends_have_a_trained_encoder,
     _balance_goes_with_how_clips_come,
+    _family_has_the_layer,
 )

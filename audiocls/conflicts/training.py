@@ -33,10 +33,10 @@ def _batches_of_one_length_need_no_groups(params: RunParams) -> Iterator[Conflic
     if not params.training.group_by_length:
         return
     if params.model.family != "logmel-resnet":
-        yield (
-            "training.group_by_length",
-            f"= True: batches of model.family={params.model.family} all have the same length; leave it out",
-        )
+        # Imported late: it loads transformers, which takes seconds.
+        from audiocls.models.families import length_mistakes
+
+        yield from length_mistakes(params.model)
     if params.audio.pad == "repeat":
         yield (
             "training.group_by_length",

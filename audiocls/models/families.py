@@ -43,8 +43,26 @@ def config_mistakes(family: Family, config: dict[str, Any]) -> Iterator[tuple[st
         yield "model.config", f"is refused by {config_class.__name__}: {' '.join(str(error).split())}"
 
 
+def length_mistakes(params: ModelParams) -> Iterator[tuple[str, str]]:
+    """Yield (key, message) where batches as long as their longest clip would change what the family makes of them.
+
+    What a checkpoint's front end is, is known once it is loaded; here only what no checkpoint of the family could do.
+    """
+    config_class, fields = _config_class(params.family), dict(params.config)
+    if params.pretrained is not None and "feat_extract_norm" in {f.name for f in dataclasses.fields(config_class)}:
+        fields["feat_extract_norm"] = "layer"
+    try:
+        ADAPTERS[params.family].least_length(config_class(**fields))
+    except ParamsError as error:
+        key, _, message = str(error).partition(": ")
+        yield key, f"= True: {message}"
+    except (StrictDataclassError, ValueError, TypeError):
+        return  # `config_mistakes` says it
+
+
 def _config_class(family: Family) -> type[PreTrainedConfig]:
-    return CONFIG_MAPPING[ADAPTERS[family].config_type or family]
+    found: type[PreTrainedConfig] = CONFIG_MAPPING[ADAPTERS[family].config_type or family]
+    return found
 
 
 def build_model(params: ModelParams, audio: AudioParams, labels: Sequence[str]) -> tuple[PreTrainedModel, Any]:

@@ -59,7 +59,7 @@ def test_the_model_is_given_back_as_it_was(model, arguments):
 def test_a_checkpoint_holds_the_average_and_training_goes_on_from_it(model, arguments, tmp_path):
     average = after_steps(model, 0.9, arguments)
     (tmp_path / "checkpoint-3").mkdir()
-    average.on_save(arguments, TrainerState(global_step=3), TrainerControl())
+    average.save(tmp_path / "checkpoint-3")
     saved = load_file(tmp_path / "checkpoint-3" / FILE)
     fresh = WeightAverage(model, 0.9)
     fresh.on_train_begin(arguments, TrainerState(global_step=3), TrainerControl())

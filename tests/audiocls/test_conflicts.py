@@ -179,7 +179,8 @@ from audiocls.params import RunParams
 assert find_conflicts(RunParams.model_validate({"data": {"source": "sample"}})) == []
 assert not {"torch", "transformers"} & set(sys.modules)
 """
-    subprocess.run([sys.executable, "-c", script], check=True)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_field_that_the_family_has_is_accepted():
@@ -254,8 +255,21 @@ def test_clips_are_mixed_where_a_batch_has_two():
 def test_clips_are_grouped_by_length_where_batches_differ_in_length():
     grouped = {"group_by_length": True}
     assert conflicts(training=grouped) == []
-    for sections in ({"audio": {"pad": "repeat"}}, {"model": {"family": "wav2vec2"}}):
-        assert [key for key, _ in conflicts(training=grouped, **sections)] == ["training.group_by_length"]
+    assert [key for key, _ in conflicts(training=grouped, audio={"pad": "repeat"})] == ["training.group_by_length"]
+    layer = {"config": {"feat_extract_norm": "layer"}}
+    for family, fields, is_possible in (
+        ("wav2vec2", {}, False),
+        ("wav2vec2", layer, True),
+        ("wavlm", {"pretrained": "a/checkpoint"}, True),  # of which training will see
+        ("wav2vec2-bert", {}, True),
+        ("sew", layer, False),
+        ("data2vec-audio", {"pretrained": "a/checkpoint"}, False),
+        ("whisper", {}, False),
+        ("audio-spectrogram-transformer", {}, False),
+    ):
+        found = conflicts(training=grouped, model={"family": family, **fields})
+        assert [key for key, _ in found] == ([] if is_possible else ["training.group_by_length"]), family
+        assert all("padded to one length" in message for _, message in found)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +331,11 @@ def test_lora_is_for_the_families_that_say_where_it_goes(family):
         ("weighted_loss", {"augmentation": [{"kind": "mixup"}]}, []),
         ("smote", {"augmentation": [{"kind": "gain"}], "model": {"pretrained": "a/folder"}}, ["augmentation"]),
         ("oversample", {"training": {"group_by_length": True}}, ["training.group_by_length"]),
+        ({"method": "decoupled", "layer": 1}, {}, ["balance.layer"]),  # of logmel-resnet
+        ({"method": "decoupled", "layer": "weighted"}, {"model": {"family": "whisper"}}, []),
+        ({"method": "decoupled", "layer": 2}, {"model": {"family": "audio-spectrogram-transformer"}}, []),
     ],
 )
 def test_balance_goes_with_how_clips_come(method, sections, keys):
-    assert [key for key, _ in conflicts(balance={"method": method}, **sections)] == keys
+    section = method if isinstance(method, dict) else {"method": method}
+    assert [key for key, _ in conflicts(balance=section, **sections)] == keys

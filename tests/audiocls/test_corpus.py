@@ -199,7 +199,10 @@ def test_the_limit_itself_is_allowed_and_one_clip_more_is_not(tmp_path_factory, 
 
 def test_a_limit_written_in_decimals_is_met_exactly(tmp_path):
     for percent in range(1, 100):
-        check_quarantine(quarantine_of(percent, 100, tmp_path), float(f"0.{percent:02}"))
+        corpus, limit = quarantine_of(percent, 100, tmp_path), float(f"0.{percent:02}")
+        assert check_quarantine(corpus, limit) is None
+        with pytest.raises(DataError, match=f"{percent} of 100 clips cannot be used"):
+            check_quarantine(corpus, limit - 1e-6)
 
 
 def test_no_good_clip_at_all_stops_the_run_whatever_the_limit(tmp_path):

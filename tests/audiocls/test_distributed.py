@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
+import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,18 +16,22 @@ from safetensors.torch import load_file
 
 from audiocls.balance import balance
 from audiocls.corpus import collect_corpus
-from audiocls.distributed import _error_of, _hand_on, read_job, write_job
+from audiocls.distributed import _error_of, _hand_on, join_training, read_job, write_job
 from audiocls.errors import ParamsError
+from audiocls.machines import Machines, machines
 from audiocls.manifest import list_clips
 from audiocls.params import RunParams
+from audiocls.resumption import last_checkpoint
 from audiocls.splits import assign_splits
-from audiocls.training import fit
+from audiocls.torchrun import end_with_the_parent
+from audiocls.training import fit, fit_here
 
 sys.path.append(str(Path(__file__).parent / "models"))
 from tiny_configs import TINY_CONFIGS
 
 FAMILY = "audio-spectrogram-transformer"  # layer norms: batch norms would see each process's clips alone
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+AUGMENTATION = [{"kind": "noise"}, {"kind": "gain", "probability": 0.5}, {"kind": "shift"}]
 
 
 def run_params(workspace: Path, tones: Path, **training) -> RunParams:
@@ -30,39 +39,140 @@ def run_params(workspace: Path, tones: Path, **training) -> RunParams:
         {
             "workspace": str(workspace),
             "data": {"source": "folder", "path": str(tones), "group_by": "file"},
-            "audio": {"max_seconds": 0.2, "truncate": "head"},
+            "audio": {"max_seconds": 0.2},
             "model": {"family": FAMILY, "config": TINY_CONFIGS[FAMILY] | NO_DROPOUT},
-            "training": {"learning_rate": 1.0e-3, **training},
+            "balance": {"method": "oversample", "counts": {"low": 18, "high": 14, "middle": 16}},
+            "augmentation": AUGMENTATION,
+            "training": {"learning_rate": 1.0e-3, "epochs": 2, "eval_batch_size": 3, **training},
         }
     )
 
 
-@pytest.fixture
-def prepared(tones, tmp_path, fill_store):
-    params = run_params(tmp_path, tones)
-    manifest = list_clips(params.data, tmp_path)
-    corpus = collect_corpus(manifest, fill_store(manifest, tmp_path), tmp_path)
-    splits = assign_splits(corpus.clips, params.split, params.seed, tmp_path)
-    return splits, balance(splits, params.balance, params.seed, tmp_path), corpus.store
+@pytest.fixture(scope="module")
+def prepared(tones, tmp_path_factory, fill_store):
+    """(split clips, balanced, waveform store): 48 clips a pass, some of them copies, cut at random and augmented."""
+    workspace = tmp_path_factory.mktemp("prepared")
+    params = run_params(workspace, tones)
+    manifest = list_clips(params.data, workspace)
+    corpus = collect_corpus(manifest, fill_store(manifest, workspace), workspace)
+    splits = assign_splits(corpus.clips, params.split, params.seed, workspace)
+    return splits, balance(splits, params.balance, params.seed, workspace), corpus.store
 
 
-def test_two_processes_train_as_one_with_the_doubled_batch(prepared, tones, tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    logs, weights = {}, {}
-    for processes in (1, 2):
-        params = run_params(tmp_path, tones, processes=processes, batch_size=8 // processes, max_steps=4)
-        log = logs.setdefault(processes, [])
-        folder = tmp_path / str(processes)
-        model = fit(*prepared, params, folder, lambda metrics, step, log=log: log.append((step, metrics)))
-        assert model.steps == 4  # of five an epoch: the fifth batch is not full, and two processes would fill theirs
-        assert model.folder == folder / "model"
-        weights[processes] = load_file(model.folder / "model.safetensors")
-    assert [step for step, _ in logs[1]] == [step for step, _ in logs[2]]
-    for (_, alone), (_, together) in zip(logs[1], logs[2], strict=True):
-        # The validation loss of uneven shares is a mean of means.
-        assert together == pytest.approx(alone, rel=1e-2 if "validation/loss" in alone else 1e-3, abs=1e-4)
-    for name, tensor in weights[1].items():
-        assert (tensor - weights[2][name]).abs().max() < 1e-3, name
+@pytest.fixture(scope="module")
+def alone(prepared, tones, tmp_path_factory):
+    """(metrics by step, weights) of one process with the doubled batch."""
+    folder, log = tmp_path_factory.mktemp("alone"), []
+    model = fit(*prepared, run_params(folder, tones, batch_size=8), folder, lambda *said: log.append(said))
+    return log, load_file(model.folder / "model.safetensors")
+
+
+def are_alike(alone, log, folder: Path) -> bool:
+    """Whether metrics by step, and the weights that were saved, are those of one process, but for rounding."""
+    metrics, weights = alone
+    assert len(metrics) == 4  # two lines of the log, and two of the validation
+    assert [step for _, step in log] == [step for _, step in metrics]
+    for (found, _), (expected, _) in zip(log, metrics, strict=True):
+        assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    found = load_file(folder / "model" / "model.safetensors")
+    return all((tensor - found[name]).abs().max() < 1e-3 for name, tensor in weights.items())
+
+
+def begin(train: Callable[[], object], variables: dict[str, str], status: int = 99) -> multiprocessing.Process:
+    """Run a function in a process with some environment variables; it ends with `status` when the function returns."""
+
+    def run() -> None:
+        os.environ |= {"OMP_NUM_THREADS": "1"} | variables
+        train()
+        os._exit(status)
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    return process
+
+
+def free_port() -> str:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return str(found.getsockname()[1])
+
+
+def test_two_machines_train_as_one_process_with_the_doubled_batch(prepared, alone, tones, tmp_path, monkeypatch):
+    params, log = run_params(tmp_path, tones, batch_size=4), []
+    meeting = {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": free_port()}
+    other = begin(lambda: join_training(params), meeting | {"PET_NODE_RANK": "1"})
+    for name, value in (meeting | {"PET_NODE_RANK": "0", "OMP_NUM_THREADS": "1"}).items():
+        monkeypatch.setenv(name, value)
+    model = fit(*prepared, params, tmp_path, lambda *said: log.append(said))
+    other.join(60)
+    assert other.exitcode == 99
+    assert model.folder == tmp_path / "model"
+    assert model.steps == 12
+    assert are_alike(alone, log, tmp_path)
+
+
+def begin_rank(rank: int, prepared, params: RunParams, folder: Path, port: str, stop_step: int | None = None):
+    """Train as one of two processes; rank 0 appends what it measures to a file, and may be killed at a step."""
+    splits, balanced, store = prepared
+
+    def log(metrics, step):
+        with (folder / "log").open("a") as file:
+            file.write(json.dumps([metrics, step]) + "\n")
+        if step == stop_step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    checkpoint = last_checkpoint(folder / "checkpoints", {"clips": splits})
+    job = {"split_clips": splits, "balanced": balanced, "store": store, "params": params, "folder": folder}
+    variables = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return begin(lambda: fit_here(**job, log=log, features=None, checkpoint=checkpoint), variables | meeting)
+
+
+def test_two_processes_killed_in_the_second_pass_go_on_to_the_same_weights(prepared, alone, tones, tmp_path):
+    params = run_params(tmp_path, tones, batch_size=4)
+    for stop_step, exit_codes in ((10, [-signal.SIGKILL, 1]), (None, [99, 99])):
+        port = free_port()
+        ranks = [begin_rank(rank, prepared, params, tmp_path, port, stop_step) for rank in range(2)]
+        for process in ranks:
+            process.join(60)
+        assert [process.exitcode for process in ranks] == exit_codes
+    said = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [step for _, step in said] == [1, 6, 10, 10, 12]
+    # After it goes on, the first line of the log is the mean of fewer steps.
+    assert are_alike(alone, said[:3] + said[4:], tmp_path)
+
+
+def test_a_process_ends_when_the_one_that_began_it_is_killed(tmp_path):
+    reading, writing = os.pipe()
+
+    def train_until_the_parent_is_gone():
+        os.close(writing)
+        os.dup2(reading, 0)
+        end_with_the_parent()
+        signal.pause()
+
+    process = begin(train_until_the_parent_is_gone, {})
+    assert process.is_alive()
+    os.close(writing)
+    process.join(30)
+    assert process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"PET_NNODES": "1:4"}, "PET_NNODES = 1:4"),
+        ({"PET_NNODES": "2", "PET_NODE_RANK": "2"}, "this one's, from 0"),
+        ({"PET_NNODES": "2", "PET_MASTER_ADDR": "a", "PET_RDZV_BACKEND": "c10d"}, "PET_RDZV_BACKEND = c10d"),
+        ({"PET_NNODES": "2", "PET_NODE_RANK": "1"}, "set PET_MASTER_ADDR too"),
+    ],
+)
+def test_machines_that_cannot_find_each_other_are_told_so(variables, message, monkeypatch):
+    assert machines() == Machines(1, 0, "")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ParamsError, match=message):
+        machines()
 
 
 def test_a_job_file_holds_all_that_a_process_needs(prepared, tones, tmp_path):
@@ -71,7 +181,7 @@ def test_a_job_file_holds_all_that_a_process_needs(prepared, tones, tmp_path):
         "split_clips": splits, "balanced": balanced, "store": store, "params": run_params(tmp_path, tones, processes=2),
         "folder": tmp_path / "run", "features": None, "checkpoint": tmp_path / "checkpoint-7",
     }  # fmt: skip
-    assert read_job(write_job(**job)) == job
+    assert read_job(write_job(**job).read_text()) == job
 
 
 def test_what_the_first_process_says_is_handed_on(capsys, caplog):

@@ -48,8 +48,10 @@ def test_a_copy_across_splits_stops_the_run_and_is_named():
         check_copies(CHAIN)
 
 
-def test_copies_within_a_split_are_no_leak():
-    check_copies(CHAIN.assign(split="train"))
+def test_copies_are_a_leak_across_splits_and_none_within_one():
+    assert check_copies(CHAIN.assign(split="train")) is None
+    with pytest.raises(LeakageError):
+        check_copies(CHAIN.assign(split=["train", "test", *["train"] * 3]))
 
 
 def test_moving_takes_all_that_is_linked_into_training_and_leaves_no_leak(caplog):

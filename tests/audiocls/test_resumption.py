@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ from audiocls.shards import write_shard
 from audiocls.splits import assign_splits
 from audiocls.training import fit
 from audiocls.waveforms import plan_store
+
+sys.path.append(str(Path(__file__).parent / "models"))
+from tiny_configs import TINY_CONFIGS
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +92,11 @@ def train_until(prepared, folder: Path, stop_step: int, number: signal.Signals) 
 )
 def test_the_weights_are_those_of_an_undisturbed_training(number, exit_code, saved, prepared, undisturbed, tmp_path):
     assert train_until(prepared, tmp_path, 40, number) == exit_code
+    folder = tmp_path / "checkpoints" / f"checkpoint-{saved}"
+    written = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    # A checkpoint without it is none: nothing that training goes on from may be written after it.
+    assert written["trainer_state.json"] == max(written.values())
+    assert {"model.safetensors", "averaged_weights.safetensors", "optimizer.pt", "rng_state.pth"} <= set(written)
     checkpoints = [path.name for path in (tmp_path / "checkpoints").glob("checkpoint-*")]
     assert f"checkpoint-{saved}" in checkpoints  # the end of a pass of 17 steps, or the step after the signal's
     assert len(checkpoints) <= 2
@@ -97,15 +106,38 @@ def test_the_weights_are_those_of_an_undisturbed_training(number, exit_code, sav
     assert all(torch.equal(tensor, found[name]) for name, tensor in undisturbed.items())
 
 
-@pytest.mark.parametrize("method", ["progressive", "ldam"])
-def test_draws_and_losses_go_on_where_they_were(method, prepared, tmp_path):
+# LoRA's own dropout, and the average of frozen weights beside trained ones.
+LORA = {
+    "model": {
+        "family": "hubert",
+        "config": TINY_CONFIGS["hubert"] | {"mask_time_length": 2},
+        "lora": {"rank": 2, "dropout": 0.3, "target_modules": ["q_proj", "v_proj"]},
+    },
+    "training": {"epochs": 2, "batch_size": 2, "learning_rate": 5.0e-3, "ema_decay": 0.7},
+}
+
+
+@pytest.mark.parametrize(
+    ("sections", "stop_step", "number"),
+    [
+        ({"balance": {"method": "progressive"}}, 50, signal.SIGINT),
+        ({"balance": {"method": "ldam"}}, 50, signal.SIGINT),
+        (LORA, 30, signal.SIGKILL),
+    ],
+    ids=["progressive", "ldam", "LoRA and the average of the weights"],
+)
+def test_draws_losses_adapters_and_averages_go_on_where_they_were(sections, stop_step, number, prepared, tmp_path):
+    if "lora" in sections.get("model", {}):
+        pytest.importorskip("peft", reason="the extra lora is not installed")
     splits, _, store, params = prepared
-    params = RunParams.model_validate(params.model_dump() | {"balance": {"method": method}, "augmentation": []})
+    params = RunParams.model_validate(params.model_dump() | {"augmentation": []} | sections)
     balanced = balance(splits, params.balance, params.seed, tmp_path)
     one = (splits, balanced, store, params)
     undisturbed = weights_of(train(one, tmp_path / "undisturbed").folder)
-    assert train_until(one, tmp_path / "killed", 50, signal.SIGINT) == 130
+    exit_code = 130 if number == signal.SIGINT else -number
+    assert train_until(one, tmp_path / "killed", stop_step, number) == exit_code
     found = weights_of(train(one, tmp_path / "killed").folder)
+    assert not any("lora" in name for name in found)  # merged: an ordinary model
     assert all(torch.equal(tensor, found[name]) for name, tensor in undisturbed.items())
 
 

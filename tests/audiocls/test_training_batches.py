@@ -25,7 +25,7 @@ from audiocls.losses import CrossEntropy
 from audiocls.manifest import list_clips
 from audiocls.mapped import MappedWaveforms
 from audiocls.models.families import build_extractor, build_model
-from audiocls.params import RunParams
+from audiocls.params import AudioParams, RunParams
 from audiocls.shards import write_shard
 from audiocls.splits import assign_splits
 from audiocls.training import ClassifierTrainer, fit, training_arguments
@@ -119,6 +119,22 @@ def test_every_pass_augments_anew_and_the_same_pass_the_same(read, tmp_path):
     assert not torch.equal(heard[0], heard[3])
 
 
+def test_copies_of_a_clip_are_cut_and_augmented_each_by_itself(read, tmp_path):
+    params = run_params(tmp_path, [{"kind": "shift"}]).model_copy(update={"audio": AudioParams(max_seconds=0.1)})
+    clips = TrainingClips(read(params), 17)
+    copies = [3 + copy * len(clips) for copy in range(3)]
+    batch = clips.__getitems__(copies)
+    assert batch.origin.rows == (3, 3, 3)
+    assert len(set(batch.origin.seeds)) == 3
+    assert batch.examples.targets.tolist() == [clips[3][1]] * 3
+    cut = batch.examples.waveforms
+    assert len({waveform.tobytes() for waveform in cut}) == 3
+    whole = read(run_params(tmp_path)).waveform(3)
+    assert all(any(np.array_equal(whole[i : i + 1_600], part) for i in range(len(whole))) for part in cut)
+    np.testing.assert_array_equal(clips[copies[1]][0], cut[1])
+    assert torch.equal(*(collator(params)(clips.__getitems__(copies))["input_values"] for _ in range(2)))
+
+
 def test_what_is_left_to_the_device_comes_out_the_same(read, tmp_path):
     params = run_params(tmp_path, [{"kind": "speed"}, {"kind": "shift"}, {"kind": "cutmix"}])
     batch = TrainingClips(read(params), 17).__getitems__([3, 1, 7, 2])
@@ -128,7 +144,7 @@ def test_what_is_left_to_the_device_comes_out_the_same(read, tmp_path):
     origin = inputs.pop(ORIGIN)
     augmenter = build_augmenter(params, 3)
     assert isinstance(augmenter, Augmenter)
-    there = augment_inputs(augmenter, inputs, origin.seed)
+    there = augment_inputs(augmenter, inputs, origin.seeds)
     samples = here["input_values"].shape[1]
     assert torch.equal(there["labels"], here["labels"])
     assert torch.equal(there["input_values"][:, :samples], here["input_values"])
@@ -145,7 +161,7 @@ def test_spectrograms_that_are_left_to_the_device_are_of_augmented_clips(read, t
     here = TrainingCollator(plain, augmenter, leave_to_device=False)(batch)
     inputs = TrainingCollator(plain, augmenter, leave_to_device=True)(batch)
     assert "input_features" not in inputs
-    there = plain.finish(augment_inputs(augmenter, inputs, inputs.pop(ORIGIN).seed))
+    there = plain.finish(augment_inputs(augmenter, inputs, inputs.pop(ORIGIN).seeds))
     assert torch.equal(there["labels"], here["labels"])
     torch.testing.assert_close(there["input_features"], plain.finish(here)["input_features"], atol=1e-5, rtol=0)
     untouched = plain.finish(plain(batch.examples))

@@ -59,6 +59,21 @@ class Adapter:
         """
         return False
 
+    def least_length(self, config: PreTrainedConfig) -> int:
+        """Return how short a batch may be that is as long as its longest clip, in steps of the attention mask.
+
+        Raises:
+            ParamsError: The family pads all clips to one length, as padding changes its logits.
+        """
+        if not self.ignores_padding(config):
+            norm = getattr(config, "feat_extract_norm", None)
+            which = f"this {config.model_type}" + (f" (feat_extract_norm: {norm})" if norm else "")
+            raise ParamsError(
+                f"training.group_by_length: {which} has no mask that keeps padding from changing its logits, so that "
+                "all clips are padded to one length, and scored at the length trained on; leave it out"
+            )
+        return 1
+
     def check_lengths(self, config: PreTrainedConfig, extractor: Any, audio: AudioParams) -> None:
         """Refuse inputs that the model would cut, and shorten SpecAugment's spans to fit into what it takes.
 

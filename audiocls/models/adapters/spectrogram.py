@@ -128,3 +128,7 @@ class Wav2Vec2Bert(Adapter):
     def ignores_padding(self, config: PreTrainedConfig) -> bool:
         """Padding comes behind the normalisation, and every layer's convolution is causal and masked."""
         return True
+
+    def least_length(self, config: PreTrainedConfig) -> int:
+        """Return one pair of frames, or one more than SpecAugment's spans have."""
+        return config.mask_time_length + 1 if config.mask_time_prob else 1

@@ -55,6 +55,15 @@ class Wav2Vec2(Adapter):
         """By layer, padding meets the mask before anything mixes it in."""
         return _normalises_by_layer(config)
 
+    def least_length(self, config: PreTrainedConfig) -> int:
+        """Return the samples of one frame, or of one more than SpecAugment's spans have."""
+        super().least_length(config)
+        span = config.mask_time_length if getattr(config, "mask_time_prob", 0) else 0
+        samples = 1
+        while self.num_frames(config, samples) <= span:
+            samples += 1
+        return samples
+
 
 class WavLM(Wav2Vec2):
     """Attention by torch's own function, which takes the weights of its projections and passes LoRA by."""

@@ -8,6 +8,7 @@ import soundfile
 import torch
 from pydantic import TypeAdapter
 
+from audiocls.augmentation.draws import Draws, clip_seeds
 from audiocls.augmentation.params import AugmentationParams
 from audiocls.augmentation.pipeline import Augmenter, build
 from audiocls.augmentation.reverb import Reverb
@@ -31,7 +32,7 @@ def changed(waveforms: torch.Tensor, kind: str, seed: int = 3, lengths=None, **f
     augmenter = Augmenter([settings(kind, **fields)], sample_rate_hz=RATE_HZ, max_samples=SAMPLES * 2, num_classes=2)
     clips = len(waveforms)
     lengths = torch.full((clips,), waveforms.shape[1]) if lengths is None else torch.tensor(lengths)
-    return augmenter(waveforms, lengths, torch.arange(clips) % 2, seed)
+    return augmenter(waveforms, lengths, torch.arange(clips) % 2, clip_seeds(seed, range(clips)))
 
 
 def decibels(power: torch.Tensor) -> torch.Tensor:
@@ -142,7 +143,7 @@ def test_a_pitch_shift_shifts_the_spectrum_by_that_ratio_and_keeps_length_and_le
 def test_a_room_falls_by_60_db_in_its_time(rt60_seconds):
     reverb = build(settings("reverb", direct_to_reverberant_db=3.0), RATE_HZ, SAMPLES)
     assert isinstance(reverb, Reverb)
-    responses = reverb.responses(torch.tensor([rt60_seconds] * 8), torch.Generator().manual_seed(1))
+    responses = reverb.responses(torch.tensor([rt60_seconds] * 8), Draws(clip_seeds(1, range(8))))
     tail = responses[:, 1:].square()
     assert torch.allclose(decibels(1 / tail.sum(1)), torch.tensor(3.0), atol=0.01)
     left = decibels(tail.flip(1).cumsum(1).flip(1) / tail.sum(1, keepdim=True))  # Schroeder's integral

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,17 +16,22 @@ from safetensors.torch import load_file
 
 from audiocls.balance import balance
 from audiocls.balance.after_training import balance_head
+from audiocls.balance.heads import head_of
 from audiocls.corpus import collect_corpus
 from audiocls.embeddings import embed_clips
 from audiocls.errors import LeakageError
 from audiocls.evaluation import evaluate, predict
 from audiocls.manifest import list_clips
-from audiocls.models.families import load_model
+from audiocls.model_params import ModelParams
+from audiocls.models.families import build_model, load_model, save_model
 from audiocls.params import RunParams
 from audiocls.shards import write_shard
 from audiocls.splits import assign_splits
 from audiocls.training import fit
 from audiocls.waveforms import plan_store
+
+sys.path.append(str(Path(__file__).parents[1] / "models"))
+from tiny_configs import TINY_CONFIGS
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +114,43 @@ def test_decoupled_keeps_the_trained_encoder_and_changes_the_head(prepared, trai
     assert json.loads((done.files / "head.json").read_text())["resampling"] == "smote"
 
 
+@pytest.mark.parametrize(
+    ("family", "section"),
+    [
+        ("hubert", {"method": "smote", "layer": "weighted"}),
+        ("hubert", {"method": "decoupled", "layer": 1}),
+        ("audio-spectrogram-transformer", {"method": "smote", "layer": 1}),
+    ],
+    ids=["weighted", "one layer", "one layer of AST"],
+)
+def test_a_head_on_another_layer_is_the_saved_models_head(family, section, prepared, tmp_path):
+    splits, store, params = prepared
+    config = {"family": family, "config": TINY_CONFIGS[family] | {"num_hidden_layers": 3}}
+    if section["method"] == "smote":
+        model = build_model(ModelParams.model_validate(config), params.audio, ["high", "low", "middle"])
+        save_model(*model, tmp_path / "encoder")
+        config = {"family": family, "pretrained": str(tmp_path / "encoder")}
+    section |= {"neighbours": 3}
+    short = {"training": {"batch_size": 8, "max_steps": 1, "device": "cpu"}, "workspace": str(tmp_path)}
+    folder, done, params = run(prepared, section, tmp_path / "run", model=config, **short)
+    model, extractor = load_model(folder)
+    if family == "hubert":
+        weights = torch.softmax(model.layer_weights, 0)
+        assert (weights.max() < 1) == (section["layer"] == "weighted")
+        assert weights.sum().item() == pytest.approx(1)
+    else:
+        assert len(model.audio_spectrogram_transformer.layers) == 1
+    clips = pd.read_parquet(splits).query("split == 'train'")
+    assert json.loads((done.files / "head.json").read_text())["layer"] == section["layer"]
+    stores = len(list(tmp_path.glob("embeddings/*")))
+    assert stores == (2 if section["layer"] == "weighted" else 1)
+    embeddings = embed_clips(model, extractor, clips, store, params)
+    assert len(list(tmp_path.glob("embeddings/*"))) == stores, "those that the head was trained on are others"
+    expected = head_of(model).logits(embeddings)
+    np.testing.assert_allclose(logits_of(folder, prepared), expected, atol=1e-4 * np.abs(expected).max())
+    assert done.balanced.rows_of_kind["synthetic" if section["method"] == "smote" else "copy"] > 0
+
+
 def test_adjustment_after_training_is_a_shift_of_the_saved_models_logits(prepared, trained, tmp_path):
     folder, done, _ = run(prepared, {"method": "post_hoc_logit_adjustment"}, tmp_path, trained)
     counts = np.array([done.balanced.counts_before[name] for name in ("high", "low", "middle")])
@@ -117,11 +160,19 @@ def test_adjustment_after_training_is_a_shift_of_the_saved_models_logits(prepare
 
 
 @pytest.mark.parametrize(
-    "section", [{"method": "class_thresholds"}, {"method": "post_hoc_logit_adjustment", "tau": None}]
+    ("section", "max_seconds"),
+    [
+        ({"method": "class_thresholds"}, 0.4),
+        ({"method": "class_thresholds"}, 0.05),  # every clip is scored by windows
+        ({"method": "post_hoc_logit_adjustment", "tau": None}, 0.4),
+    ],
 )
-def test_what_validation_chooses_is_in_the_saved_model_and_no_worse_there(section, prepared, trained, tmp_path):
-    plain = evaluate(trained, prepared[0], prepared[1], prepared[2], tmp_path / "plain").metrics
-    folder, done, params = run(prepared, section, tmp_path, trained)
+def test_what_validation_chooses_is_in_the_saved_model_and_no_worse_there(
+    section, max_seconds, prepared, trained, tmp_path
+):
+    audio = {"max_seconds": max_seconds}
+    folder, done, params = run(prepared, section, tmp_path, trained, audio=audio)
+    plain = evaluate(trained, prepared[0], prepared[1], params, tmp_path / "plain").metrics
     found = evaluate(folder, prepared[0], prepared[1], params, tmp_path / "evaluation").metrics
     assert found["validation/f1_macro"] >= plain["validation/f1_macro"]
     shift = logits_of(folder, prepared) - logits_of(trained, prepared)

@@ -22,8 +22,13 @@ def sampler(params, seed=1, epochs=5.0, max_clips=None):
 
 
 def epoch(drawing, number):
+    """The clips of an epoch; which of its copies each is, is checked, and left out."""
     drawing.set_epoch(number)
-    return list(drawing)
+    drawn = list(drawing)
+    assert len(set(drawn)) == len(drawn)
+    clips = [index % len(LABELS) for index in drawn]
+    assert Counter(clips) == Counter({i: n for i, n in Counter(clips).items() if i + (n - 1) * len(LABELS) in drawn})
+    return clips
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from audiocls.balance.heads import LinearHead
 from audiocls.balance.offsets import adjusted, best_by_macro_f1, fit_offsets, tau_normalised
 from audiocls.metrics import summary_metrics
+from audiocls.windows import average_windows
 
 
 def macro_f1(logits, targets):
@@ -77,6 +78,26 @@ def test_offsets_never_lower_macro_f1_whatever_the_logits_and_ties(seed, num_cla
     assert macro_f1(logits + offsets, targets) >= macro_f1(logits, targets) - 1e-9
     absent = np.setdiff1d(np.arange(num_classes), targets)
     assert (offsets[absent] == 0).all()
+
+
+def test_offsets_of_windows_are_fitted_to_the_mean_of_their_probabilities():
+    rng = np.random.default_rng(3)
+    counts = np.array([24, 8, 4])
+    targets = np.repeat(np.arange(3), counts)
+    clip = np.repeat(np.arange(36), rng.integers(1, 5, 36))
+    logits = 3 * rng.normal(size=(len(clip), 3)) + 1.5 * np.eye(3)[targets[clip]] + np.log(counts / 36)
+
+    def scored(offsets):
+        return macro_f1(average_windows(logits + offsets, clip), targets)
+
+    offsets = fit_offsets(logits, targets, clip)
+    of_clips = fit_offsets(average_windows(logits, clip), targets)  # right only where a clip is one window
+    assert scored(offsets) > max(scored(0), scored(of_clips)) + 0.01
+    one_class = max(scored(np.eye(3)[i] * shift) for i in range(3) for shift in np.linspace(-5, 5, 21))
+    assert scored(offsets) >= one_class - 1e-9
+    np.testing.assert_array_equal(
+        fit_offsets(logits[:9], targets[:9], np.arange(9)), fit_offsets(logits[:9], targets[:9])
+    )
 
 
 def test_one_class_at_a_time_finds_what_a_search_of_all_offsets_finds():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from audiocls.batches import Collator
 from audiocls.errors import ParamsError
 from audiocls.model_params import FAMILIES, RAW_WAVEFORM_FAMILIES, ModelParams
 from audiocls.models.adapters import ADAPTERS
@@ -69,6 +70,30 @@ def test_padding_changes_logits_only_where_the_adapter_says_so(family, norm):
     largest = found[0].abs().max()
     changes = max(float((found[0] - other).abs().max() / largest) for other in found[1:])
     assert (changes < 1e-5) == ADAPTERS[family].ignores_padding(model.config), changes
+
+
+@pytest.mark.parametrize(("family", "norm"), ANY_LENGTH)
+def test_batches_as_long_as_their_longest_clip_keep_the_logits_where_the_adapter_allows_them(family, norm):
+    spans = {} if family == "logmel-resnet" else {"mask_time_prob": 0.5, "mask_time_length": 4}
+    model, extractor = build(family, spans if norm is None else spans | {"feat_extract_norm": norm})
+    adapter = ADAPTERS[family]
+    if not adapter.ignores_padding(model.config):
+        with pytest.raises(ParamsError, match=r"training\.group_by_length: .* scored at the length trained on"):
+            adapter.least_length(model.config)
+        return
+    collate = Collator(extractor, AUDIO, adapter.least_length(model.config))
+    found = []
+    for samples in (1_000, 400):  # of the shorter, SpecAugment's spans would not fit into the frames
+        examples = [(WAVEFORMS[1][:samples], 0), (WAVEFORMS[1][: samples - 200], 1)]
+        batch = collate(examples)
+        whole = Collator(extractor, AUDIO)(examples)
+        found.append(max(tensor.shape[1] for tensor in batch.values() if tensor.ndim > 1))
+        assert found[-1] < max(tensor.shape[1] for tensor in whole.values() if tensor.ndim > 1) or not spans
+        with torch.inference_mode():
+            expected = model.eval()(**whole).logits
+            torch.testing.assert_close(model(**batch).logits, expected, atol=1e-5, rtol=1e-4)
+            assert torch.isfinite(model.train()(**batch).logits).all()
+    assert found[1] <= found[0]
 
 
 def test_families_of_one_length_are_the_others():
