@@ -55,7 +55,7 @@ class LogmelResnetEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.log_mel = _build_log_mel(config)
-        self.input_norm = nn.BatchNorm1d(config.num_mel_bins)
+        self.input_norm = nn.BatchNorm1d(config.num_mel_bins, affine=config.input_affine)
         self.stem = ConvNorm(1, config.stem_channels, 5, 2)
         self.blocks = nn.ModuleList()
         for width_in, width in pairwise([config.stem_channels, *config.channels]):
@@ -70,9 +70,7 @@ class LogmelResnetEncoder(nn.Module):
         """
         frames, frame_mask = self.log_mel(waveforms, mask)
         frames = self._normalise(frames, frame_mask)
-        # These strides are channels last, in which the convolutions then stay: a quarter quicker on a CPU than those
-        # of `unsqueeze(1)`, which `contiguous` would not change, there being one channel.
-        x = frames.unsqueeze(3).movedim(3, 1)
+        x = self._as_image(frames)
         valid = frame_mask[:, None, ::2, None].to(x.dtype)
         x = F.relu(self.stem(x)) * valid
         hidden_states = []
@@ -85,9 +83,14 @@ class LogmelResnetEncoder(nn.Module):
         """Stay in evaluation mode once frozen: batch norms would go on learning their statistics otherwise."""
         return super().train(mode and any(weight.requires_grad for weight in self.parameters()))
 
+    def _as_image(self, frames: Tensor) -> Tensor:
+        # These strides are channels last, in which the convolutions then stay: a quarter quicker on a CPU than those
+        # of `unsqueeze(1)`, which `contiguous` would not change, there being one channel.
+        return frames.unsqueeze(3).movedim(3, 1)
+
     def _normalise(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
         """Give each mel bin mean zero over the valid frames, and hide spans in training."""
-        normal = torch.zeros_like(frames, dtype=self.input_norm.weight.dtype)
+        normal = torch.zeros_like(frames, dtype=next(self.stem.parameters()).dtype)
         normal[frame_mask] = self.input_norm(frames[frame_mask].to(normal.dtype))
         if self.training and self.config.mask_time_prob > 0:
             normal = mask_spans(normal, 1, self.config.mask_time_prob, self.config.mask_time_length)

@@ -16,17 +16,22 @@ class LogmelResnetConfig(PreTrainedConfig):  # type: ignore[misc]  # transformer
 
     `mask_time_prob` and `mask_feature_prob` are the expected shares of frames and of mel bins that training hides,
     in spans of `mask_time_length` frames and `mask_feature_length` bins; 0 hides nothing.
+
+    Windows are short and mel bins few: of all that makes a step cheaper, this lost least on validation clips. Fewer
+    frames lost most. `input_affine` gives each mel bin a learnt scale and offset; for their sake alone the first
+    convolution computes the gradient of its input, a tenth of a step of training.
     """
 
     model_type = "logmel-resnet"
 
     sampling_rate: int = 16_000
-    num_mel_bins: int = 64
-    window_ms: float = 25.0
+    num_mel_bins: int = 32
+    window_ms: float = 16.0
     hop_ms: float = 10.0
     fft_size: int | None = None  # None: the least power of two that holds a window
     min_frequency_hz: float = 20.0
     max_frequency_hz: float | None = None  # None: half the sampling rate
+    input_affine: bool = False
     stem_channels: int = 16
     channels: Sequence[int] = (32, 64, 128)  # of each stage
     blocks_per_stage: int = 1
@@ -44,6 +49,11 @@ class LogmelResnetConfig(PreTrainedConfig):  # type: ignore[misc]  # transformer
         mistakes = _find_mistakes(self)
         if mistakes:
             raise ParamsError("no logmel-resnet can be built: " + "; ".join(mistakes) + ".")
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Read a saved config, which has every field; one that lacks `input_affine` was saved when all had it on."""
+        return super().from_dict({"input_affine": True} | config_dict, **kwargs)
 
     @property
     def window_samples(self) -> int:
@@ -80,6 +90,7 @@ _LEAST = {
     "mask_feature_length": 1,
 }
 _SHARES = ("dropout", "mask_time_prob", "mask_feature_prob")
+_FLAGS = ("input_affine",)
 _POSITIVE = ("window_ms", "hop_ms", "initializer_range")
 
 
@@ -100,6 +111,9 @@ def _find_single_mistakes(config: LogmelResnetConfig) -> dict[str, str]:
     for name in _POSITIVE:
         if not 0 < _number(getattr(config, name)) < math.inf:
             needs[name] = "a number above 0"
+    for name in _FLAGS:
+        if not isinstance(getattr(config, name), bool):
+            needs[name] = "true or false"
     widths = config.channels
     if not (isinstance(widths, list) and widths and all(_whole(width) >= 1 for width in widths)):
         needs["channels"] = "a list of whole numbers above 0, one a stage"

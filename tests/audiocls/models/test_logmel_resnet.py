@@ -82,6 +82,19 @@ def test_auto_classes_give_back_the_same_model(model, clips, tmp_path):
     assert isinstance(AutoFeatureExtractor.from_pretrained(folder), WaveformFeatureExtractor)
 
 
+def test_a_model_saved_before_there_was_a_choice_of_input_keeps_its_logits(clips, tmp_path):
+    before = make_warm_model(num_mel_bins=64, window_ms=25.0, input_affine=True)
+    torch.nn.init.normal_(before.encoder.input_norm.weight)
+    file = save(before, tmp_path) / "config.json"
+    fields = json.loads(file.read_text())
+    del fields["input_affine"]
+    file.write_text(json.dumps(fields))
+    loaded = AutoModelForAudioClassification.from_pretrained(tmp_path)
+    inputs = pad(clips, RATE_HZ)
+    assert torch.equal(logits_of(loaded, *inputs), logits_of(before, *inputs))
+    assert (loaded.config.num_mel_bins, loaded.config.window_ms) == (64, 25.0)
+
+
 def test_saved_folder_holds_safetensors_with_learnt_weights_only(model, tmp_path):
     from safetensors import safe_open
 
@@ -267,9 +280,10 @@ def test_a_batch_of_the_wrong_shape_is_named(model):
         ({"dropout": 1.0}, "dropout is 1.0, and must be a number from 0 to below 1"),
         ({"mask_time_prob": -0.1}, "mask_time_prob is -0.1"),
         ({"mask_feature_length": 0}, "mask_feature_length is 0"),
+        ({"input_affine": 1}, "input_affine is 1, and must be true or false"),
         ({"window_ms": 0}, "window_ms is 0"),
-        ({"hop_ms": 30}, "hop_ms is 30, .* window_ms, which is 25"),
-        ({"fft_size": 256}, "fft_size is 256, .* window's 400 samples"),
+        ({"hop_ms": 30}, "hop_ms is 30, .* window_ms, which is 16"),
+        ({"fft_size": 128}, "fft_size is 128, .* window's 256 samples"),
         ({"max_frequency_hz": 9_000}, "max_frequency_hz is 9000, .* at most 8000"),
         ({"min_frequency_hz": 8_000}, "min_frequency_hz is 8000, .* below the highest frequency, 8000"),
         ({"dropout": 2, "channels": None}, "dropout is 2.*channels is None"),
