@@ -62,7 +62,9 @@ class HeadBalance:
 
 
 @dataclass(frozen=True, slots=True)
-class _Head:
+class ChangedHead:
+    """A head, and what it was made of."""
+
     head: LinearHead
     said: dict[str, Any]  # what is written into head.json
     blends: Blends | None = None
@@ -109,7 +111,7 @@ def balance_head(
     if isinstance(params.balance, HeadOnly):
         standing = embed(training)
         names, device = training["label"].to_numpy(str), choose_device(params.training)
-        made = _head_on_embeddings(standing, names, labels, params.balance, params.seed, device)
+        made = head_on_embeddings(standing, names, labels, params.balance, params.seed, device)
         changed = _report_rows(made, standing, training, clips, balanced, folder / "balance")
     else:
         targets = validation["label"].map(model.config.label2id).to_numpy(np.int64)
@@ -119,7 +121,7 @@ def balance_head(
         def score(head: LinearHead) -> NDArray[np.float32]:
             return average_windows(head.logits(embeddings), clip)
 
-        made = _changed_head(params.balance, head_of(model), counts, score, targets, labels)
+        made = changed_head(params.balance, head_of(model), counts, score, targets, labels)
         changed = balanced
     _write(model, extractor, made.head, model_folder)
     with replacing(folder / "balance" / "head.json") as part:
@@ -138,14 +140,14 @@ def _counts(balanced: Balanced, labels: Sequence[str]) -> NDArray[np.int64]:
     return np.array([balanced.counts_before[name] for name in labels])
 
 
-def _changed_head(
+def changed_head(
     params: AfterTraining,
     head: LinearHead,
     counts: NDArray[np.int64],
     score: Callable[[LinearHead], NDArray[np.float32]],
     targets: NDArray[np.int64],
     labels: Sequence[str],
-) -> _Head:
+) -> ChangedHead:
     """Change a head by what does best on validation, of whose clips `score` gives a head's logits."""
     match params:
         case PostHocLogitAdjustment():
@@ -155,23 +157,23 @@ def _changed_head(
         case ClassThresholds():
             offsets = fit_offsets(score(head), targets)
             said = {"offsets": dict(zip(labels, offsets.tolist(), strict=True))}
-            return _Head(LinearHead(head.weight, head.bias + offsets), said)
+            return ChangedHead(LinearHead(head.weight, head.bias + offsets), said)
     tau = best_by_macro_f1({tau: score(changed) for tau, changed in heads.items()}, targets)
-    return _Head(heads[tau], {"tau": tau, "chosen_on": "validation" if params.tau is None else "params"})
+    return ChangedHead(heads[tau], {"tau": tau, "chosen_on": "validation" if params.tau is None else "params"})
 
 
 def _taus(tau: float | None, grid: NDArray[np.float64]) -> NDArray[np.float64]:
     return grid if tau is None else np.array([tau])
 
 
-def _head_on_embeddings(
+def head_on_embeddings(
     embeddings: NDArray[np.float32],
     names: NDArray[np.str_],
     labels: Sequence[str],
     balance: HeadOnly,
     seed: int,
     device: str,
-) -> _Head:
+) -> ChangedHead:
     """Balance the training clips' embeddings, (num_clips, dim), and train a head on them."""
     resampling = balance.resampling if isinstance(balance, Decoupled) else balance.method
     scaling = Scaling.of(embeddings)
@@ -180,11 +182,11 @@ def _head_on_embeddings(
     index = {name: i for i, name in enumerate(labels)}
     targets = np.array([index[name] for name in blends.labels.tolist()])
     head = train_head(blends.embeddings(standard), targets, len(labels), balance.penalty, device).unscaled(scaling)
-    return _Head(head, {"resampling": resampling, "blended_as_smote": list(blends.blended_as_smote)}, blends)
+    return ChangedHead(head, {"resampling": resampling, "blended_as_smote": list(blends.blended_as_smote)}, blends)
 
 
 def _report_rows(
-    made: _Head,
+    made: ChangedHead,
     embeddings: NDArray[np.float32],
     training: pd.DataFrame,
     clips: pd.DataFrame,
