@@ -19,6 +19,7 @@ from audiocls.params_file import dump_params
 from audiocls.plots import draw_gains
 
 _SHOWN_CLASSES = 10
+_PARTS = ("low", "high", "gain", "gain_low", "gain_high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ def choose(validation: pd.DataFrame) -> str:
 def judge(scores: pd.DataFrame) -> tuple[str, str]:
     """Return the method to take, and why, in one sentence.
 
-    Validation chooses one method, and test says of it alone whether it helps: the best of many on test would look better
-    than it is.
+    Validation chooses one method, and test says of it alone whether it helps: the best of many on test would look
+    better than it is.
 
     Args:
         scores: Of `compare_scores`, of validation and test, told apart by `split`.
@@ -53,7 +54,7 @@ def judge(scores: pd.DataFrame) -> tuple[str, str]:
     chosen, others = choose(validation), len(test) - 1
     if chosen == NONE:
         return NONE, f"Balancing did not help here: on validation none of {others} methods beats none, so take none."
-    row = test.set_index("method").loc[chosen]
+    row = test[test["method"] == chosen].iloc[0]
     if not row["f1_macro_gain_low"] > 0:
         return NONE, (
             f"Balancing did not help here: {chosen}, on validation the best of {others} methods, changes macro-F1 on "
@@ -116,9 +117,6 @@ def _metrics(scores: pd.DataFrame, method: str) -> dict[str, float]:
     return metrics
 
 
-_PARTS = ("low", "high", "gain", "gain_low", "gain_high")
-
-
 def _how(clips: pd.DataFrame, params: RunParams) -> list[str]:
     """Say what was compared on what, and what chose and what reports."""
     sizes = {split: (len(rows), rows["group"].nunique()) for split, rows in clips.groupby("split")}
@@ -169,7 +167,7 @@ def _level(row: Any, metric: str) -> str:
 
 
 def _gain(row: Any, metric: str) -> str:
-    if row["method"] == NONE if "method" in row else row.name == NONE:
+    if row["method"] == NONE:
         return ""
     return f"{row[f'{metric}_gain']:+.3f} [{row[f'{metric}_gain_low']:+.3f}, {row[f'{metric}_gain_high']:+.3f}]"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import TypeAdapter
 
@@ -64,7 +64,7 @@ def _head(method: HeadMethod, params: RunParams, trained: bool) -> Contender:
     if trained:
         section = {"method": "decoupled", "resampling": method, "no_border": "smote"}
         return Contender(f"decoupled, {method}", _section(section, params))
-    extra = {"no_border": "smote"} if method in Blending.__args__ else {}
+    extra = {"no_border": "smote"} if method in get_args(Blending) else {}
     return Contender(method, _section({"method": method} | extra, params))
 
 

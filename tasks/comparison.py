@@ -9,6 +9,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from audiocls import comparison
+from audiocls.comparison_report import Comparison
 from audiocls.params import RunParams
 from audiocls.stopwatch import timed
 from audiocls.tracking import TrackedRun
@@ -41,6 +42,6 @@ def compare(
     params: RunParams,
     run: TrackedRun,
     features: Path | None,
-) -> comparison.Comparison:
+) -> Comparison:
     """Score every method and seed, and say which to take."""
     return comparison.compare(trained, split_clips, store, params, run.folder, features)

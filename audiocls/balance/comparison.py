@@ -19,11 +19,14 @@ from audiocls.balance.weights import class_weights
 from audiocls.balance_params import (
     AfterTraining,
     BalanceParams,
+    ClassThresholds,
     Decoupled,
     EmbeddingBalance,
     HeadParams,
     NoBalance,
     Oversample,
+    PostHocLogitAdjustment,
+    TauNorm,
     Undersample,
     WeightedLoss,
 )
@@ -117,8 +120,10 @@ def _scored(clips: Embedded, method: BalanceParams, plain: LinearHead, seeds: Se
             heads = [plain] * len(seeds)
         case WeightedLoss():
             heads = [_plain_head(clips, method)] * len(seeds)
-        case _:
+        case TauNorm() | PostHocLogitAdjustment() | ClassThresholds():
             return _fitted(clips, method, plain, seeds)
+        case _:
+            raise ValueError(f"{method.method} trains a whole model, and no head")
     return [Scored(clips.validation.logits(head), clips.test.logits(head)) for head in heads]
 
 
