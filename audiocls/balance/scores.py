@@ -106,12 +106,13 @@ def _replicates(
 
 def _draws(num_groups: int, num_seeds: int, seed: int) -> Iterator[tuple[Floats, Floats]]:
     """Yield how often each group is drawn, (draws, num_groups), and the share of each seed, (draws, num_seeds)."""
-    rng = np.random.default_rng(seed)
+    # A generator each, so that the draws do not depend on how many are held at a time.
+    of_groups, of_seeds = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
     at_a_time = max(1, _MOST_DRAWN // num_groups)
     for start in range(0, _REPLICATES, at_a_time):
         size = min(at_a_time, _REPLICATES - start)
-        times = rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=size).astype(np.float64)
-        yield times, rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=size) / num_seeds
+        times = of_groups.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=size).astype(np.float64)
+        yield times, of_seeds.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=size) / num_seeds
 
 
 class _Tally:
