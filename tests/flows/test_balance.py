@@ -86,7 +86,9 @@ def test_the_verdict_is_on_both_pages_with_the_table_and_the_picture(compared):
     assert artifact(compared, "comparison/gains.png").stat().st_size > 10_000
     flow_run = ArtifactFilterFlowRunId(any_=[run.data.tags["prefect.flow_run_id"]])
     with get_client(sync_client=True) as client:
-        shown = {each.key: each.data for each in client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=flow_run))}
+        shown = {
+            each.key: each.data for each in client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=flow_run))
+        }
     assert all(f"| {name} |" in shown["balance-comparison"].replace("**", "") for name in METHODS)
     assert shown["balance-gains"].startswith("data:image/png;base64,")
 
