@@ -150,7 +150,7 @@ def draw_gains(scores: pd.DataFrame, title: str, target: Path) -> Path:
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_title(name, fontsize=10)
         axes.grid(axis="x", alpha=0.3)
-    axes.set_yticks(positions, [shortened(name) for name in scores["method"]], parse_math=False)
+    axes.set_yticks(positions, scores["method"])
     axes.invert_yaxis()
     figure.suptitle(f"{title}; green: better, red: worse, grey: may be chance", fontsize=10)
     return _save(figure, target)
