@@ -36,7 +36,7 @@ CORPORA = {
         "data": {"source": "sample", "clips": 8_000, "voices": 400, "imbalance_ratio": 100.0},
         "audio": {"max_seconds": 1.0},
         "split": {"test_fraction": 0.65, "validation_fraction": 0.2},
-        "comparison": {"seeds": 2, "end_to_end": ["weighted_loss", "logit_adjusted"]},
+        "comparison": {"seeds": 2, "end_to_end": ["weighted_loss"]},
         "training": TRAINING | {"epochs": 6},
     },
     "letters": {
