@@ -21,12 +21,12 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export AUDIOCLS_HOME := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help train ingest explain stores test lint format phrases letters mlflow deploy worker stop schema clean
+.PHONY: help train ingest balance explain stores test lint format phrases letters mlflow deploy worker stop schema clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo '  PARAMS=params/x.yaml and ARGS="training.epochs=3 seed=4" go with train and ingest.'
+	@echo '  PARAMS=params/x.yaml and ARGS="training.epochs=3 seed=4" go with train, ingest and balance.'
 
 # One stamp for what training needs and one for what developing needs on top; each is made anew when the project's
 # own files name other packages.
@@ -49,6 +49,10 @@ train: $(VENV)/.train ## Train on PARAMS (params/quickstart.yaml), with override
 
 ingest: $(VENV)/.train ## Read the recordings of PARAMS, and write a page on what is wrong with them
 	@$(BIN)/python -m flows.ingest $(PARAMS) $(ARGS)
+
+balance: $(VENV)/.train ## Compare balance methods on the corpus of PARAMS, and say which to take
+	@$(BIN)/python -m flows.balance $(PARAMS) $(ARGS)
+	@echo 'To see the runs: make mlflow, then http://127.0.0.1:$(MLFLOW_PORT)' >&2
 
 test: $(VENV)/.dev ## Run the tests
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from audiocls.augmentation.params import AugmentationParams
 from audiocls.balance_params import BalanceParams, NoBalance
+from audiocls.comparison_params import ComparisonParams
 from audiocls.data_params import DataSource
 from audiocls.model_params import ModelParams
 from audiocls.strict import Params
@@ -127,6 +128,7 @@ class RunParams(Params):
     split: SplitParams = SplitParams()
     model: ModelParams = ModelParams()
     balance: Annotated[BalanceParams, Field(discriminator="method")] = NoBalance()
+    comparison: ComparisonParams = ComparisonParams()
     augmentation: list[AugmentationParams] = Field(
         default_factory=list, description="How training clips are changed, in this order; see `kind`. Empty: not."
     )

@@ -17,6 +17,13 @@ _MOST_ANNOTATED = 30
 _LONGEST_NAME = 24
 _MOST_COLOURS = 10
 _DYNAMIC_RANGE_DB = 70.0
+_GAINS = {
+    "f1_macro": "macro-F1",
+    "f1_rarest_third": "F1, rarest third",
+    "f1_most_frequent_third": "F1, most frequent third",
+    "balanced_accuracy": "balanced accuracy",
+    "calibration_error": "calibration error (less is better)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,33 @@ def draw_embeddings(
     axes.set_title(f"{int((~synthetic).sum())} of clips (dots), {int(synthetic.sum())} synthetic (crosses)")
     for entry in axes.legend(loc="best", fontsize=8).get_texts():
         entry.set_parse_math(False)
+    return _save(figure, target)
+
+
+def draw_gains(scores: pd.DataFrame, title: str, target: Path) -> Path:
+    """Draw what each method gains over `none` as PNG: a panel a metric, a row a method, the best macro-F1 on top.
+
+    Args:
+        scores: A row a method: `method`, and `_gain`, `_gain_low` and `_gain_high` of each metric.
+        title: Stands above the picture.
+        target: Where to write.
+    """
+    scores = scores[scores["method"] != "none"]
+    figure = Figure(figsize=(13, 1.6 + 0.32 * len(scores)), layout="constrained")
+    positions = np.arange(len(scores))
+    for axes, (metric, name) in zip(figure.subplots(1, len(_GAINS), sharey=True), _GAINS.items(), strict=True):
+        gain, low, high = (scores[f"{metric}_gain{part}"].to_numpy(float) for part in ("", "_low", "_high"))
+        # A calibration error is the better the lower it is.
+        better, worse = (high < 0, low > 0) if metric == "calibration_error" else (low > 0, high < 0)
+        for chosen, colour in ((better, "#2ca02c"), (worse, "#d62728"), (~better & ~worse, "#7f7f7f")):
+            axes.hlines(positions[chosen], low[chosen], high[chosen], color=colour, linewidth=2)
+            axes.plot(gain[chosen], positions[chosen], "o", color=colour)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_title(name, fontsize=10)
+        axes.grid(axis="x", alpha=0.3)
+    axes.set_yticks(positions, scores["method"])
+    axes.invert_yaxis()
+    figure.suptitle(f"{title}; green: better, red: worse, grey: may be chance", fontsize=10)
     return _save(figure, target)
 
 

@@ -23,6 +23,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
     MLFLOW_GIT_COMMIT,
+    MLFLOW_PARENT_RUN_ID,
     MLFLOW_RUN_NAME,
     MLFLOW_RUN_NOTE,
     MLFLOW_SOURCE_NAME,
@@ -68,6 +69,15 @@ class TrackedRun:
     def url(self) -> str | None:
         """The run's page, where the store is a server; None where a server has to be started first."""
         return f"{without_user(self.uri)[0].rstrip('/')}/{self.page}" if self.uri.startswith("http") else None
+
+
+@dataclass(frozen=True, slots=True)
+class NestedRun:
+    """A run below another one, logged when all of it is known."""
+
+    name: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
 
 
 @contextmanager
@@ -248,6 +258,26 @@ def log_metrics(run: TrackedRun, metrics: Mapping[str, float], step: int = 0) ->
     with _client(run.uri) as client:
         for start in range(0, len(entries), 1_000):
             client.log_batch(run.run_id, metrics=entries[start : start + 1_000])
+
+
+def log_nested_runs(run: TrackedRun, nested: Iterable[NestedRun]) -> None:
+    """Log runs below a run, each in one batch.
+
+    Those of a name that is there already stay as they are: they were logged before the run was killed and gone on with.
+    """
+    now = int(time.time() * 1000)
+    with _client(run.uri) as client:
+        below = client.search_runs([run.experiment_id], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run.run_id}'")
+        there = {found.info.run_name for found in below if found.info.status == "FINISHED"}
+        for each in nested:
+            if each.name in there:
+                continue
+            tags = _tags(each.name) | {MLFLOW_PARENT_RUN_ID: run.run_id}
+            made = client.create_run(run.experiment_id, tags=tags, run_name=each.name).info.run_id
+            metrics = [Metric(fit, each.metrics[name], now, 0) for name, fit in _fit_names(each.metrics).items()]
+            params = [Param(_safe(name), text[:_LONGEST_PARAM]) for name, text in flatten(each.params).items()]
+            client.log_batch(made, metrics=metrics, params=params)
+            client.set_terminated(made, "FINISHED")
 
 
 def _fit_names(names: Iterable[str]) -> dict[str, str]:

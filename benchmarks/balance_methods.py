@@ -14,13 +14,17 @@ import json
 import time
 
 import numpy as np
+import pandas as pd
 import torch
 
-from audiocls.balance.comparison import METHODS, Clips, compare_methods, compare_scores, verdict
-from audiocls.balance_params import BlendParams
+from audiocls.balance.comparison import Clips, Embedded, compare_methods
+from audiocls.balance.scores import compare_scores
+from audiocls.comparison_report import judge
+from audiocls.contenders import list_contenders
+from audiocls.params import RunParams
 
 CLIPS, DIMS, CLASSES, RATIO, SEEDS = 5_000, 256, 20, 100, (1, 2, 3, 4, 5)
-VALIDATION_CLIPS_A_CLASS, SPEAKERS = 40, 50
+HELD_OUT_CLIPS_A_CLASS, SPEAKERS = 40, 50
 
 
 def clips(counts: np.ndarray, centres: np.ndarray, rng: np.random.Generator) -> Clips:
@@ -36,16 +40,23 @@ def main() -> None:
     centres = 0.25 * rng.normal(size=(CLASSES, DIMS))
     shares = np.geomspace(1, 1 / RATIO, CLASSES)
     counts = np.maximum(1, np.round(CLIPS * shares / shares.sum())).astype(int)
-    training = clips(counts, centres, rng)
-    validation = clips(np.full(CLASSES, VALIDATION_CLIPS_A_CLASS), centres, rng)
+    held_out = np.full(CLASSES, HELD_OUT_CLIPS_A_CLASS)
+    parts = [clips(each, centres, rng) for each in (counts, held_out, held_out)]
+    embedded = Embedded(*parts, tuple(f"class {i:02d}" for i in range(CLASSES)))
+    params = RunParams.model_validate({"data": {"source": "sample"}, "model": {"pretrained": "drawn"}})
+    methods = {each.name: each.balance for each in list_contenders(params)}
     start, start_cpu = time.perf_counter(), time.process_time()
-    logits = compare_methods(training, validation, CLASSES, BlendParams(no_border="smote"), penalty=1.0, seeds=SEEDS)
-    table = compare_scores(logits, validation, counts, seed=1)
+    found, _ = compare_methods(embedded, methods, SEEDS)
+    tables = []
+    for split, part in (("validation", embedded.validation), ("test", embedded.test)):
+        logits = {name: [getattr(each, split) for each in by_seed] for name, by_seed in found.items()}
+        tables.append(compare_scores(logits, part.targets, part.groups, embedded.counts, 1).assign(split=split))
+    table = pd.concat(tables)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
     facts = {
-        "clips": int(counts.sum()), "dims": DIMS, "classes": CLASSES, "methods": len(METHODS), "seeds": len(SEEDS),
+        "clips": int(counts.sum()), "dims": DIMS, "classes": CLASSES, "methods": len(methods), "seeds": len(SEEDS),
         "threads": torch.get_num_threads(), "seconds": round(seconds, 1),
-        "cpu_seconds": round(cpu_seconds, 1), "verdict": verdict(table),
+        "cpu_seconds": round(cpu_seconds, 1), "verdict": judge(table)[1],
     }  # fmt: skip
     print(json.dumps(facts | {"table": table.round(4).to_dict(orient="records")}))
 

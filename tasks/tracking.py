@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_UI_URL
@@ -17,6 +18,8 @@ from audiocls import tracking
 from audiocls.audit import AuditReport, audit_markdown
 from audiocls.augmentation.picture import draw_augmented
 from audiocls.balance import Balanced
+from audiocls.comparison import nested_runs
+from audiocls.comparison_report import Comparison
 from audiocls.corpus import Corpus
 from audiocls.evaluation import Evaluation
 from audiocls.params import RunParams
@@ -104,3 +107,22 @@ def publish_summary(
     tracking.describe_run(run, summary)
     create_markdown_artifact(key="train-summary", markdown=summary)
     return summary
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
+@timed
+def log_comparison(run: TrackedRun, compared: Comparison, params: RunParams) -> None:
+    """Log the table, the picture and the params of the best, and a nested run for each method and seed."""
+    tracking.log_nested_runs(run, nested_runs(compared, params))
+    tracking.log_metrics(run, compared.metrics)
+    tracking.log_tags(run, {"balance.verdict": compared.verdict, "balance.method_to_take": compared.method})
+    tracking.log_artifacts(run, compared.folder, "comparison")
+
+
+@task(cache_policy=NO_CACHE)
+def publish_comparison(run: TrackedRun, compared: Comparison) -> None:
+    """Show the table on the flow run's page and on the MLflow run's, and the picture on the former."""
+    tracking.describe_run(run, compared.summary)
+    create_markdown_artifact(key="balance-comparison", markdown=compared.summary)
+    picture = base64.b64encode((compared.folder / "gains.png").read_bytes()).decode()
+    create_image_artifact(key="balance-gains", image_url=f"data:image/png;base64,{picture}")

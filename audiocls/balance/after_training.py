@@ -64,7 +64,9 @@ class HeadBalance:
 
 
 @dataclass(frozen=True, slots=True)
-class _Head:
+class ChangedHead:
+    """A head, and what it was made of."""
+
     head: LinearHead
     said: dict[str, Any]  # what is written into head.json
     blends: Blends | None = None
@@ -112,13 +114,13 @@ def balance_head(
         names, device = training["label"].to_numpy(str), choose_device(params.training)
         _take_layer(model, training, params.balance, device, embed)
         standing = embed(training)
-        made = _head_on_embeddings(standing, names, labels, params.balance, params.seed, device)
+        made = head_on_embeddings(standing, names, labels, params.balance, params.seed, device)
         changed = _report_rows(made, standing, training, clips, balanced, folder / "balance")
     else:
         targets = validation["label"].map(model.config.label2id).to_numpy(np.int64)
         windows = cut_into_windows(validation, params.audio)
         clip = windows[CLIP].to_numpy(np.int64)
-        made = _changed_head(params.balance, head_of(model), counts, embed(windows), clip, targets, labels)
+        made = changed_head(params.balance, head_of(model), counts, embed(windows), clip, targets, labels)
         changed = balanced
     _write(model, extractor, made.head, model_folder)
     with replacing(folder / "balance" / "head.json") as part:
@@ -149,7 +151,7 @@ def _counts(balanced: Balanced, labels: Sequence[str]) -> NDArray[np.int64]:
     return np.array([balanced.counts_before[name] for name in labels])
 
 
-def _changed_head(
+def changed_head(
     params: AfterTraining,
     head: LinearHead,
     counts: NDArray[np.int64],
@@ -157,34 +159,34 @@ def _changed_head(
     clip: NDArray[np.int64],
     targets: NDArray[np.int64],
     labels: Sequence[str],
-) -> _Head:
+) -> ChangedHead:
     """Change a head by what does best on validation: on embeddings of windows, of which `clip` says whose they are."""
     match params:
         case ClassThresholds():
             offsets = fit_offsets(head.logits(embeddings), targets, clip)
             said = {"offsets": dict(zip(labels, offsets.tolist(), strict=True))}
-            return _Head(LinearHead(head.weight, head.bias + offsets), said)
+            return ChangedHead(LinearHead(head.weight, head.bias + offsets), said)
         case PostHocLogitAdjustment():
             heads = {float(t): adjusted(head, counts, float(t)) for t in _taus(params.tau, ADJUSTMENT_TAUS)}
         case TauNorm():
             heads = {float(t): tau_normalised(head, float(t)) for t in _taus(params.tau, NORM_TAUS)}
     scored = {tau: average_windows(changed.logits(embeddings), clip) for tau, changed in heads.items()}
     tau = best_by_macro_f1(scored, targets)
-    return _Head(heads[tau], {"tau": tau, "chosen_on": "validation" if params.tau is None else "params"})
+    return ChangedHead(heads[tau], {"tau": tau, "chosen_on": "validation" if params.tau is None else "params"})
 
 
 def _taus(tau: float | None, grid: NDArray[np.float64]) -> NDArray[np.float64]:
     return grid if tau is None else np.array([tau])
 
 
-def _head_on_embeddings(
+def head_on_embeddings(
     embeddings: NDArray[np.float32],
     names: NDArray[np.str_],
     labels: Sequence[str],
     balance: HeadOnly,
     seed: int,
     device: str,
-) -> _Head:
+) -> ChangedHead:
     """Balance the training clips' embeddings, (num_clips, dim), and train a head on them."""
     resampling = balance.resampling if isinstance(balance, Decoupled) else balance.method
     scaling = Scaling.of(embeddings)
@@ -194,11 +196,11 @@ def _head_on_embeddings(
     targets = np.array([index[name] for name in blends.labels.tolist()])
     head = train_head(blends.embeddings(standard), targets, len(labels), balance.penalty, device).unscaled(scaling)
     said = {"layer": balance.layer, "resampling": resampling, "blended_as_smote": list(blends.blended_as_smote)}
-    return _Head(head, said, blends)
+    return ChangedHead(head, said, blends)
 
 
 def _report_rows(
-    made: _Head,
+    made: ChangedHead,
     embeddings: NDArray[np.float32],
     training: pd.DataFrame,
     clips: pd.DataFrame,

@@ -1,13 +1,36 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from audiocls.balance.comparison import METHODS, Clips, compare_methods, compare_scores, verdict
-from audiocls.balance_params import BlendParams
+from audiocls.balance.comparison import Clips, Embedded, compare_methods
+from audiocls.balance.heads import LinearHead
+from audiocls.balance.scores import compare_scores
+from audiocls.balance_params import (
+    ClassThresholds,
+    Decoupled,
+    EmbeddingBalance,
+    Focal,
+    NoBalance,
+    Oversample,
+    PostHocLogitAdjustment,
+    TauNorm,
+    Undersample,
+    WeightedLoss,
+)
 
 COUNTS = np.array([160, 40, 8])
+METHODS = {
+    "none": NoBalance(),
+    "oversample": Oversample(method="oversample"),
+    "undersample": Undersample(method="undersample"),
+    "weighted_loss": WeightedLoss(method="weighted_loss"),
+    "smote": EmbeddingBalance(method="smote"),
+    "decoupled": Decoupled(method="decoupled", resampling="adasyn", no_border="smote"),
+    "tau_norm": TauNorm(method="tau_norm"),
+    "post_hoc_logit_adjustment": PostHocLogitAdjustment(method="post_hoc_logit_adjustment", tau=None),
+    "class_thresholds": ClassThresholds(method="class_thresholds"),
+}
 
 
 def clips(counts, spread, seed):
@@ -18,73 +41,92 @@ def clips(counts, spread, seed):
     return Clips(embeddings.astype(np.float32), targets, rng.integers(8, size=len(targets)).astype(str).astype(object))
 
 
-def compared(spread):
-    training, validation = clips(COUNTS, spread, 1), clips([60, 60, 60], spread, 2)
-    params = BlendParams(no_border="smote")
-    logits = compare_methods(training, validation, 3, params, penalty=1.0, seeds=(1, 2))
-    return logits, compare_scores(logits, validation, COUNTS, seed=1), validation
+def corpus(spread):
+    training, validation, test = (clips(n, spread, i) for i, n in enumerate((COUNTS, [60] * 3, [60] * 3)))
+    return Embedded(training, validation, test, ("a", "b", "c"))
 
 
 @pytest.fixture(scope="module")
 def overlapping():
-    return compared(2.0)
+    embedded = corpus(2.0)
+    return embedded, compare_methods(embedded, METHODS, (1, 2))[0]
 
 
-def test_every_method_gives_finite_logits_by_seed_and_a_row(overlapping):
-    logits, table, _ = overlapping
-    assert set(table["method"]) == set(logits) == set(METHODS)
-    for by_seed in logits.values():
-        assert [each.shape for each in by_seed] == [(180, 3)] * 2
-        assert np.isfinite(by_seed).all()
-    scores = table.set_index("method")
-    assert (scores["low"] < scores["f1_macro"]).all()
-    assert (scores["f1_macro"] < scores["high"]).all()
-    assert scores.loc["none", ["gain", "gain_low", "gain_high"]].tolist() == [0, 0, 0]
+def test_every_method_gives_finite_logits_of_both_splits_by_seed(overlapping):
+    _, found = overlapping
+    assert set(found) == set(METHODS)
+    for by_seed in found.values():
+        assert [(each.validation.shape, each.test.shape) for each in by_seed] == [((180, 3), (180, 3))] * 2
+        assert np.isfinite([each.test for each in by_seed]).all()
 
 
-def test_where_the_rare_class_is_drowned_a_method_is_recommended_with_gain_and_price(overlapping):
-    _, table, _ = overlapping
-    best = table.iloc[0]
-    assert best.gain_low > 0
-    assert best.f1_rarest_third > table.set_index("method").loc["none", "f1_rarest_third"]
-    assert verdict(table).startswith(f"Take {best.method}: macro-F1 +")
+def test_where_the_rare_class_is_drowned_methods_help_it(overlapping):
+    embedded, found = overlapping
+    test, logits = embedded.test, {name: [each.test for each in by_seed] for name, by_seed in found.items()}
+    table = compare_scores(logits, test.targets, test.groups, embedded.counts, 1).set_index("method")
+    for method in ("weighted_loss", "smote", "decoupled", "post_hoc_logit_adjustment"):
+        assert table.loc[method, "f1_macro_gain_low"] > 0
+        assert table.loc[method, "f1_rarest_third_gain"] > 0
 
 
-def test_where_the_classes_lie_far_apart_balancing_does_not_help_and_it_says_so():
-    _, table, _ = compared(30.0)
-    assert table.set_index("method").loc["none", "f1_macro"] == 1
-    assert verdict(table).startswith("Balancing did not help here: of 9 methods")
-    assert verdict(table).endswith("so take none.")
-
-
-def test_the_interval_of_a_gain_is_paired_by_the_groups(overlapping):
-    """The same groups are drawn for all methods: one that predicts as none does gains nothing in any draw."""
-    logits, _, validation = overlapping
-    alike = {"none": logits["none"], "louder": [2 * each for each in logits["none"]]}
-    row = compare_scores(alike, validation, COUNTS, seed=1).set_index("method").loc["louder"]
-    assert row.high - row.low > 0.05
-    assert (row.gain_low, row.gain, row.gain_high) == (0, 0, 0)
-
-
-def test_what_is_fitted_on_validation_is_scored_on_its_other_half():
+def test_what_is_fitted_on_validation_is_scored_there_on_its_other_half():
     """Thresholds fitted on labels that are noise gain nothing on clips that they were not fitted on."""
     rng = np.random.default_rng(4)
-    training = clips(COUNTS, 2.0, 1)
     noise = Clips(
         rng.normal(size=(400, 6)).astype(np.float32),
         rng.integers(3, size=400),
         np.arange(400).astype(str).astype(object),
     )
-    methods = ("none", "class_thresholds", "post_hoc_logit_adjustment")
-    logits = compare_methods(training, noise, 3, BlendParams(), penalty=1.0, seeds=(1, 2), methods=methods)
-    accuracy = np.mean([(each.argmax(axis=1) == noise.targets).mean() for each in logits["class_thresholds"]])
+    embedded = Embedded(clips(COUNTS, 2.0, 1), noise, noise, ("a", "b", "c"))
+    found, _ = compare_methods(embedded, {"fitted": ClassThresholds(method="class_thresholds")}, (1, 2))
+    accuracy = np.mean([(each.validation.argmax(axis=1) == noise.targets).mean() for each in found["fitted"]])
     assert accuracy == pytest.approx(1 / 3, abs=0.05)
+    # Test gets what a run would train, which is fitted on all of validation.
+    assert np.mean(found["fitted"][0].test.argmax(axis=1) == noise.targets) > accuracy
 
 
-def test_the_rarest_and_the_most_frequent_third_are_by_training_counts(overlapping):
-    logits, _, validation = overlapping
-    turned = compare_scores(logits, validation, COUNTS[::-1], seed=1).set_index("method")
-    straight = compare_scores(logits, validation, COUNTS, seed=1).set_index("method")
-    pd.testing.assert_series_equal(
-        turned["f1_rarest_third"], straight["f1_most_frequent_third"], check_names=False, check_index=True
-    )
+def test_test_clips_choose_nothing(overlapping):
+    """With other test clips, what is said of validation, and of a clip that is the same, stays."""
+    embedded, found = overlapping
+    other = clips([60] * 3, 9.0, 7)
+    mixed = Clips(np.concatenate([embedded.test.embeddings[:1], other.embeddings[1:]]), other.targets, other.groups)
+    changed = Embedded(embedded.training, embedded.validation, mixed, embedded.labels)
+    again, _ = compare_methods(changed, METHODS, (1, 2))
+    for name, by_seed in found.items():
+        for before, after in zip(by_seed, again[name], strict=True):
+            np.testing.assert_array_equal(after.validation, before.validation)
+            np.testing.assert_allclose(after.test[0], before.test[0], rtol=1e-5)
+
+
+def test_the_windows_of_a_clip_have_one_vote_each_together(overlapping):
+    embedded, _ = overlapping
+    plain = embedded.test
+    twice = Clips(np.repeat(plain.embeddings, 2, axis=0), plain.targets, plain.groups, np.repeat(np.arange(180), 2))
+    head = LinearHead(np.eye(3, 6), np.zeros(3))
+    chosen = np.arange(180) % 3 == 0
+    for one, two in ((plain, twice), (plain.some(chosen), twice.some(chosen))):
+        np.testing.assert_allclose(
+            two.logits(head) - two.logits(head).max(axis=1, keepdims=True),
+            one.logits(head) - one.logits(head).max(axis=1, keepdims=True),
+            atol=1e-4,
+        )
+
+
+def test_a_method_that_the_class_counts_do_not_allow_is_told_with_the_reason_and_the_rest_goes_on():
+    methods = {"none": NoBalance(), "asked": Oversample(method="oversample", counts={"a": 3})}
+    found, refused = compare_methods(corpus(2.0), methods, (1,))
+    assert list(found) == ["none"]
+    assert "counts asks for fewer clips than there are ('a': 3 of 160)" in refused["asked"]
+
+
+def test_a_head_that_was_trained_with_the_encoder_is_none_and_what_is_changed_after_training():
+    own = LinearHead(np.zeros((3, 6)), np.array([0.0, 1.0, 0.0]))
+    methods = {"none": NoBalance(), "adjusted": PostHocLogitAdjustment(method="post_hoc_logit_adjustment", tau=1.0)}
+    found, _ = compare_methods(corpus(2.0), methods, (1,), own)
+    assert np.unique(found["none"][0].test, axis=0).tolist() == [[0, 1, 0]]
+    np.testing.assert_allclose(found["adjusted"][0].test[0], own.bias - np.log(COUNTS / COUNTS.sum()), rtol=1e-5)
+
+
+def test_a_method_that_trains_the_whole_model_is_no_head():
+    with pytest.raises(ValueError, match="focal trains a whole model"):
+        compare_methods(corpus(2.0), {"focal": Focal(method="focal")}, (1,))

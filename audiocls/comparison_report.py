@@ -1,0 +1,181 @@
+"""A comparison of balance methods in words, as a table, as a picture, and as a params file that trains by the best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from audiocls.atomic import replacing
+from audiocls.balance.scores import METRICS
+from audiocls.contenders import NONE, Contender, params_to_train, trains_encoder
+from audiocls.markdown import escaped
+from audiocls.masking import masked
+from audiocls.params import RunParams
+from audiocls.params_file import dump_params
+from audiocls.plots import draw_gains
+
+_SHOWN_CLASSES = 10
+_PARTS = ("low", "high", "gain", "gain_low", "gain_high")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of a comparison."""
+
+    method: str  # the one to take
+    verdict: str
+    summary: str  # Markdown
+    metrics: dict[str, float]  # of the method to take, and what it gains over `none`
+    params_file: Path  # trains by it
+    folder: Path  # scores.parquet and .csv, runs.parquet, gains.png, comparison.md, train.yaml without passwords
+
+
+def choose(validation: pd.DataFrame) -> str:
+    """Return the method that is best in macro-F1 on validation; `none` where no other is better."""
+    best = validation["f1_macro"].max()
+    names: list[str] = validation.loc[validation["f1_macro"] >= best - 1e-12, "method"].tolist()
+    return NONE if NONE in names else names[0]
+
+
+def judge(scores: pd.DataFrame) -> tuple[str, str]:
+    """Return the method to take, and why, in one sentence.
+
+    Validation chooses one method, and test says of it alone whether it helps: the best of many on test would look
+    better than it is.
+
+    Args:
+        scores: Of `compare_scores`, of validation and test, told apart by `split`.
+    """
+    validation, test = (scores[scores["split"] == split] for split in ("validation", "test"))
+    chosen, others = choose(validation), len(test) - 1
+    if chosen == NONE:
+        return NONE, f"Balancing did not help here: on validation none of {others} methods beats none, so take none."
+    row = test[test["method"] == chosen].iloc[0]
+    if not row["f1_macro_gain_low"] > 0:
+        return NONE, (
+            f"Balancing did not help here: {chosen}, on validation the best of {others} methods, changes macro-F1 on "
+            f"test by {_gain(row, 'f1_macro')}, which may be chance, so take none."
+        )
+    return chosen, (
+        f"Take {chosen}: macro-F1 on test {_gain(row, 'f1_macro')} over none; the rarest third of the classes "
+        f"{_gain(row, 'f1_rarest_third')}, and the most frequent third {_gain(row, 'f1_most_frequent_third')}."
+    )
+
+
+def write_report(
+    scores: pd.DataFrame,
+    clips: pd.DataFrame,
+    contenders: Mapping[str, Contender],
+    refused: Mapping[str, str],
+    params: RunParams,
+    folder: Path,
+) -> Comparison:
+    """Write the report.
+
+    Args:
+        scores: Of `compare_scores`, of validation and test, told apart by `split`.
+        clips: The clips table with its splits.
+        contenders: By name.
+        refused: Those that the class counts do not allow, and why not.
+        params: The whole run's.
+        folder: Of the run; gets `train.yaml` and `comparison/`.
+    """
+    method, verdict = judge(scores)
+    to_train = params_to_train(params, contenders[method])
+    file = folder / "train.yaml"
+    _write(file, _train_file(to_train, verdict, file))
+    _write(folder / "comparison" / "train.yaml", masked(_train_file(to_train, verdict, file)))
+    test = scores[scores["split"] == "test"]
+    draw_gains(test, "test: gain over none, 95 % intervals", folder / "comparison" / "gains.png")
+    summary = "\n".join(
+        [
+            f"**{verdict}**",
+            "",
+            *_how(clips, params),
+            "",
+            *_table(scores, method),
+            "",
+            *(f"Not compared: {escaped(name)}. {escaped(why)}" for name, why in refused.items()),
+            "",
+            f"`python -m flows.train {file}` trains by {method}.",
+        ]
+    )
+    _write(folder / "comparison" / "comparison.md", summary + "\n")
+    return Comparison(method, verdict, summary, _metrics(scores, method), file, folder / "comparison")
+
+
+def _metrics(scores: pd.DataFrame, method: str) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for split, table in scores.groupby("split"):
+        row = table.set_index("method").loc[method]
+        metrics |= {f"{split}/{metric}": float(row[metric]) for metric in METRICS}
+        metrics |= {f"{split}/f1_macro_{part}": float(row[f"f1_macro_{part}"]) for part in _PARTS}
+    return metrics
+
+
+def _how(clips: pd.DataFrame, params: RunParams) -> list[str]:
+    """Say what was compared on what, and what chose and what reports."""
+    sizes = {split: (len(rows), rows["group"].nunique()) for split, rows in clips.groupby("split")}
+    if not trains_encoder(params):
+        encoder = f"Heads on the embeddings of `{escaped(str(params.model.pretrained))}`, whose encoder stays as it is."
+    elif params.comparison.end_to_end:
+        encoder = "Each seed trains a model plainly, which is `none`, and one by each method `end to end`; all others "
+        encoder += "change the head of the plain one."
+    else:
+        encoder = "One model was trained plainly: that is `none`. All others change its head; how much another "
+        encoder += "training of the encoder would change is not in the intervals."
+    counts = clips.loc[clips["split"] == "train", "label"].value_counts(ascending=True)
+    rarest = counts.index[: max(1, len(counts) // 3)].tolist()
+    named = ", ".join(escaped(name) for name in rarest[:_SHOWN_CLASSES]) + (", …" if rarest[_SHOWN_CLASSES:] else "")
+    return [
+        f"{encoder} {params.comparison.seeds} seeds. Validation ({_size(sizes['validation'])}) chose the method; this "
+        f"is test ({_size(sizes['test'])}). In brackets 95 % intervals by bootstrap over groups and seeds; gains are "
+        f"over `none`, on the same groups and seeds. The rarest third: {named}, of {counts.min()} training clips and "
+        f"more; the most frequent class has {counts.max()}.",
+    ]
+
+
+def _size(counts: tuple[int, int]) -> str:
+    return f"{counts[0]} clips, {counts[1]} groups"
+
+
+def _table(scores: pd.DataFrame, method: str) -> list[str]:
+    validation = scores[scores["split"] == "validation"].set_index("method")["f1_macro"]
+    lines = [
+        "| method | macro-F1 | over none | on validation | balanced accuracy | rarest third, F1 | over none "
+        "| most frequent third, F1 | over none | calibration error |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for _, row in scores[scores["split"] == "test"].iterrows():
+        name = f"**{escaped(row['method'])}**" if row["method"] == method else escaped(row["method"])
+        rare, frequent = "f1_rarest_third", "f1_most_frequent_third"
+        cells = [
+            name, _level(row, "f1_macro"), _gain(row, "f1_macro"), f"{validation[row['method']]:.3f}",
+            _level(row, "balanced_accuracy"), _level(row, rare), _gain(row, rare), _level(row, frequent),
+            _gain(row, frequent), _level(row, "calibration_error"),
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _level(row: Any, metric: str) -> str:
+    return f"{row[metric]:.3f} [{row[f'{metric}_low']:.3f}, {row[f'{metric}_high']:.3f}]"
+
+
+def _gain(row: Any, metric: str) -> str:
+    if row["method"] == NONE:
+        return ""
+    return f"{row[f'{metric}_gain']:+.3f} [{row[f'{metric}_gain_low']:+.3f}, {row[f'{metric}_gain_high']:+.3f}]"
+
+
+def _train_file(params: RunParams, verdict: str, file: Path) -> str:
+    return f"# {verdict}\n#\n#   python -m flows.train {file}\n\n{dump_params(params)}"
+
+
+def _write(file: Path, text: str) -> None:
+    with replacing(file) as part:
+        part.write_text(text, encoding="utf-8")

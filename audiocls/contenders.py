@@ -1,0 +1,93 @@
+"""The contenders of a comparison of balance methods: each is a section `balance` of a run that can be trained.
+
+A head is compared on the embeddings of an encoder that is there. Where `model.pretrained` names one and nothing is
+trained end to end, it is that one, as it is. Else the model is trained plainly first: that is `none`, and the heads are
+those of `decoupled` and of the methods that change a trained head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, get_args
+
+from pydantic import TypeAdapter
+
+from audiocls.balance_params import BalanceParams, Blending, Decoupled, NoBalance
+from audiocls.comparison_params import HEAD_METHODS, SLOW, ComparisonParams, HeadMethod
+from audiocls.errors import ParamsError
+from audiocls.params import RunParams
+
+NONE: Final = "none"
+_FITTED: Final = {"tau_norm": {"tau": None}, "post_hoc_logit_adjustment": {"tau": None}, "class_thresholds": {}}
+_BALANCE: Final[TypeAdapter[BalanceParams]] = TypeAdapter(BalanceParams)
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One method that is compared, and what a run by it would have as `balance`."""
+
+    name: str
+    balance: BalanceParams
+    end_to_end: bool = False
+
+
+def trains_encoder(params: RunParams) -> bool:
+    """Tell whether a comparison trains the encoder, or takes `model.pretrained` as it is."""
+    return params.model.pretrained is None or bool(params.comparison.end_to_end)
+
+
+def list_contenders(params: RunParams) -> list[Contender]:
+    """List what is compared, `none` first.
+
+    Settings of a method come from the section `balance`, where that names the same method; else they are the defaults.
+
+    Raises:
+        ParamsError: The section asks for another layer than the last.
+    """
+    if getattr(params.balance, "layer", "last") != "last":
+        raise ParamsError("balance.layer: methods are compared on the last layer; leave it out for the comparison")
+    trained = trains_encoder(params)
+    heads = [_head(method, params, trained) for method in _methods(params.comparison, trained)]
+    whole = [
+        Contender(f"{method}, end to end", _section({"method": method}, params), end_to_end=True)
+        for method in params.comparison.end_to_end
+    ]
+    return [Contender(NONE, NoBalance(), end_to_end=trained), *heads, *whole]
+
+
+def _methods(comparison: ComparisonParams, trained: bool) -> list[HeadMethod]:
+    asked = comparison.methods
+    if asked is None:
+        asked = [method for method in HEAD_METHODS if method not in SLOW]
+    # No run trains plainly and then the head by a weighted loss.
+    return [method for method in asked if not (trained and method == "weighted_loss")]
+
+
+def _head(method: HeadMethod, params: RunParams, trained: bool) -> Contender:
+    if method in _FITTED:
+        return Contender(method, _section({"method": method} | _FITTED[method], params))
+    if trained:
+        section = {"method": "decoupled", "resampling": method, "no_border": "smote"}
+        return Contender(f"decoupled, {method}", _section(section, params))
+    extra = {"no_border": "smote"} if method in get_args(Blending) else {}
+    return Contender(method, _section({"method": method} | extra, params))
+
+
+def _section(section: Mapping[str, Any], params: RunParams) -> BalanceParams:
+    """Make a section of its keys, or take the run's own where that is of the same method."""
+    own = params.balance
+    same = own.method == section["method"]
+    if same and (not isinstance(own, Decoupled) or own.resampling == section["resampling"]):
+        return own
+    return _BALANCE.validate_python(dict(section))
+
+
+def params_to_train(params: RunParams, contender: Contender) -> RunParams:
+    """Return the params of a run by a contender, as it was compared."""
+    changed: dict[str, Any] = {"balance": contender.balance, "comparison": ComparisonParams()}
+    if not trains_encoder(params):
+        # The encoder stayed as it is, and heard the clips as they are.
+        frozen = {"freeze": "encoder", "freeze_layers": None, "lora": None}
+        changed |= {"model": params.model.model_copy(update=frozen), "augmentation": []}
+    return params.model_copy(update=changed)

@@ -1,0 +1,113 @@
+"""Balance methods on long-tailed recordings: what each gains over doing nothing, and where it loses.
+
+    OMP_NUM_THREADS=1 python benchmarks/long_tail.py WORKSPACE [sample] [letters]
+
+sample   Spoken digits of 400 synthetic voices, 100 : 1, small in training and large in test, so that the intervals are
+         narrow: two seeds, each with a model trained plainly and by each method that is trained end to end.
+letters  Spoken letters in 20 languages, as found (`make letters`), one model and heads on it by five seeds.
+
+What `balance-flow` does, without Prefect and MLflow. One JSON line a corpus, with the README's table in it as Markdown.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from audiocls.comparison import compare, plan_trainings, train_contender
+from audiocls.corpus import collect_corpus
+from audiocls.manifest import list_clips
+from audiocls.near_duplicates import find_near_duplicates
+from audiocls.params import RunParams
+from audiocls.splits import assign_splits
+from audiocls.waveforms import plan_store, write_shard
+
+# As the quickstart.
+TRAINING = {
+    "batch_size": 32, "learning_rate": 3.0e-3, "schedule": "cosine", "weight_decay": 0.05,
+    "best_metric": "loss",
+}  # fmt: skip
+CORPORA = {
+    "sample": {
+        "data": {"source": "sample", "clips": 8_000, "voices": 400, "imbalance_ratio": 100.0},
+        "audio": {"max_seconds": 1.0},
+        "split": {"test_fraction": 0.65, "validation_fraction": 0.2},
+        "comparison": {"seeds": 2, "end_to_end": ["weighted_loss"]},
+        "training": TRAINING | {"epochs": 6},
+    },
+    "letters": {
+        "data": {"source": "table", "path": "data/letters/manifest.csv", "group_column": "group"},
+        "audio": {"max_seconds": 2.0},
+        "split": {"test_fraction": 0.3, "validation_fraction": 0.2, "near_duplicates": "move"},
+        "comparison": {"seeds": 5},
+        "training": TRAINING | {"epochs": 10},
+    },
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Measure the corpora that are named, or all that are here."""
+    if not arguments or not set(arguments[1:]) <= set(CORPORA):
+        sys.stderr.write(f"usage: long_tail.py WORKSPACE {' '.join(f'[{name}]' for name in CORPORA)}\n")
+        return 2
+    for name in arguments[1:] or CORPORA:
+        if name == "letters" and not Path("data/letters/manifest.csv").exists():
+            sys.stderr.write("SKIPPED: letters are not here; `make letters` fetches them (Debian and Ubuntu).\n")
+            continue
+        print(json.dumps(measure(name, Path(arguments[0]))), flush=True)
+    return 0
+
+
+def measure(name: str, workspace: Path) -> dict[str, object]:
+    """Train and compare on one corpus."""
+    start, start_cpu = time.perf_counter(), time.process_time()
+    params = RunParams.model_validate(CORPORA[name] | {"workspace": workspace})
+    manifest = list_clips(params.data, workspace)
+    plan = plan_store(manifest, params.audio, workspace)
+    for shard in plan.shards:
+        write_shard(shard, params.audio)
+    corpus = collect_corpus(manifest, plan, workspace)
+    pairs = find_near_duplicates(corpus.clips, corpus.store)
+    splits = assign_splits(corpus.clips, params.split, params.seed, workspace, None, pairs)
+    folder = workspace / "long_tail" / name
+    trained = [train_contender(each, splits, corpus.store, params) for each in plan_trainings(params, folder)]
+    compared = compare(trained, splits, corpus.store, params, folder)
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
+    scores, clips = pd.read_parquet(compared.folder / "scores.parquet"), pd.read_parquet(splits)
+    counts = clips.groupby(["split", "label"]).size().unstack(fill_value=0)
+    return {
+        "corpus": name,
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
+        "clips": {split: row.to_dict() for split, row in counts.iterrows()},
+        "groups": clips.groupby("split")["group"].nunique().to_dict(),
+        "verdict": compared.verdict,
+        "readme": readme_table(scores),
+        "scores": scores.round(4).to_dict(orient="records"),
+    }
+
+
+def readme_table(scores: pd.DataFrame) -> str:
+    """Return the table of the README, as Markdown: test alone, gains over `none` with 95 % intervals."""
+    lines = [
+        "| method | macro-F1 | over `none` | rarest third, over `none` | most frequent third, over `none` |",
+        "|---|---|---|---|---|",
+    ]
+    for _, row in scores[scores["split"] == "test"].iterrows():
+        gains = [
+            ""
+            if row["method"] == "none"
+            else f"{row[f'{metric}_gain']:+.3f} ({row[f'{metric}_gain_low']:+.3f} to {row[f'{metric}_gain_high']:+.3f})"
+            for metric in ("f1_macro", "f1_rarest_third", "f1_most_frequent_third")
+        ]
+        level = f"{row['f1_macro']:.3f} ({row['f1_macro_low']:.3f} to {row['f1_macro_high']:.3f})"
+        lines.append(f"| {' | '.join([row['method'], level, *gains])} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from audiocls.balance.scores import METRICS
+from audiocls.comparison_report import judge, write_report
+from audiocls.contenders import list_contenders, params_to_train
+from audiocls.params import RunParams
+from audiocls.params_file import load_params
+
+
+def params(**sections):
+    return RunParams.model_validate({"data": {"source": "sample"}} | sections)
+
+
+def scores(**methods):
+    """Macro-F1 on validation, its gain on test and half the width of that interval, by method."""
+    rows = []
+    for name, (validation, gain, half) in methods.items():
+        for split, level in (("validation", validation), ("test", 0.5 + gain)):
+            row = {"method": name.replace("_with_", ", "), "split": split}
+            for metric in METRICS:
+                row |= {metric: level, f"{metric}_low": level - half, f"{metric}_high": level + half}
+                row |= {f"{metric}_gain": gain, f"{metric}_gain_low": gain - half, f"{metric}_gain_high": gain + half}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def test_validation_chooses_and_test_reports():
+    """The one that is best on test is not taken: who looks for the best there finds one by chance."""
+    table = scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.1, 0.05), b=(0.6, 0.2, 0.05))
+    method, verdict = judge(table)
+    assert method == "a"
+    assert verdict.startswith("Take a: macro-F1 on test +0.100 [+0.050, +0.150] over none; the rarest third of the")
+    assert "the most frequent third +0.100" in verdict
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.1, 0.2)), "a, on validation the best of 1 methods, changes macro-F1"),
+        (scores(none=(0.7, 0.0, 0.0), a=(0.6, 0.2, 0.1)), "on validation none of 1 methods beats none"),
+        (scores(none=(0.7, 0.0, 0.0), a=(0.7, 0.2, 0.1)), "on validation none of 1 methods beats none"),
+    ],
+    ids=["what may be chance", "worse on validation", "as good on validation"],
+)
+def test_where_balancing_does_not_help_it_says_so_and_none_is_taken(table, said):
+    method, verdict = judge(table)
+    assert method == "none"
+    assert verdict.startswith(f"Balancing did not help here: {said}")
+    assert verdict.endswith("so take none.")
+
+
+def test_the_report_hides_passwords_shows_the_price_and_says_what_was_not_compared(tmp_path):
+    asked = params(tracking={"uri": "http://ann:s3cret@127.0.0.1:5000"}, workspace=str(tmp_path))
+    contenders = {each.name: each for each in list_contenders(asked)}
+    table = scores(none=(0.5, 0.0, 0.0), decoupled_with_smote=(0.7, 0.1, 0.05))
+    clips = pd.DataFrame(
+        {"split": ["train"] * 3 + ["validation", "test"], "label": ["<b>", "x", "x", "x", "x"], "group": "g"}
+    )
+    report = write_report(table, clips, contenders, {"decoupled, adasyn": "too few"}, asked, tmp_path)
+    assert load_params(report.params_file) == params_to_train(asked, contenders["decoupled, smote"])
+    logged = "".join(path.read_text() for path in report.folder.glob("*.*a*m*"))
+    assert "decoupled" in logged
+    assert "s3cret" not in logged + report.summary
+    assert "<b>" not in report.summary
+    assert "Not compared: decoupled, adasyn. too few" in report.summary
+    assert "rarest third, F1 | over none | most frequent third, F1 | over none" in report.summary
+    assert report.metrics["test/f1_macro_gain_low"] == pytest.approx(0.05)
+    assert np.isfinite(list(report.metrics.values())).all()
