@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from audiocls.loss_watch import LossWatch
 from audiocls.losses import build_loss
 from audiocls.mapped import MappedWaveforms
 from audiocls.metrics import summary_metrics
+from audiocls.models.convolutions import use_matrix_products
 from audiocls.models.embeddings import head_layers
 from audiocls.models.families import build_model, no_progress_bars, save_model
 from audiocls.models.lora import merge_lora
@@ -116,6 +118,7 @@ def fit_here(
     log: MetricLog,
     features: Path | None,
     checkpoint: Path | None,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> TrainedModel:
     """Do what `fit` says in this process, from a checkpoint if there is one; one of several where torchrun began it."""
     # Before the model is built: its first weights are drawn from the run's seed.
@@ -123,6 +126,7 @@ def fit_here(
     table = pd.read_parquet(split_clips)
     labels = class_names(table)
     model, extractor = build_model(params.model, params.audio, labels)
+    prepare_model(model, params.training)
     if isinstance(params.balance, EmbeddingBalance):
         return _keep_encoder(model, extractor, params, folder / "model")
     rows = pd.read_parquet(balanced.rows)["row"].to_numpy()
@@ -148,7 +152,7 @@ def fit_here(
         eval_dataset=dataset(windows, training=False),
         compute_metrics=partial(_validation_metrics, windows[CLIP].to_numpy(np.int64)),
         preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
-        callbacks=[*_callbacks(params.training, log), PassCounter(training_clips)],
+        callbacks=[*_callbacks(params.training, log), PassCounter(training_clips), *callbacks],
         params=params.training,
         loss=build_loss(
             params.balance, balanced.counts_before, balanced.class_weights, labels, params.training.label_smoothing
@@ -250,6 +254,14 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
 
 def _schedule_options(params: TrainingParams) -> dict[str, Any]:
     return {"num_cycles": (params.restarts or 1) + 1} if params.schedule == "cosine_with_restarts" else {}
+
+
+def prepare_model(model: PreTrainedModel, params: TrainingParams) -> PreTrainedModel:
+    """Put the model on its device, in the form that is quickest there; the weights stay what they are."""
+    device = choose_device(params)
+    if device == "cpu" and not params.compile:  # which makes its own kernels, and cannot look into ours
+        use_matrix_products(model)
+    return model.to(device)
 
 
 def choose_device(params: TrainingParams) -> str:
