@@ -56,9 +56,11 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # transformers has no types
         return {f"{name}_gpu_percent": self._use.percent(), f"{name}_gpu_mb": self._use.peak_mb}
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
+        """Begin with the epoch's first batch."""
         self.start()
 
     def on_epoch_end(self, *_: Any, **__: Any) -> None:
+        """Stop before the evaluation."""
         self.stop()
 
 
