@@ -6,7 +6,7 @@ positions, and of that most into their gradients. Both are the same sums here, i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -30,12 +30,16 @@ def use_matrix_products(model: nn.Module) -> int:
     chosen = [module for module in model.modules() if isinstance(module, nn.Conv1d)]
     strided = [module for module in chosen if _is_plain(module) and module.groups == 1 and module.padding == (0,)]
     grouped = [module for module in chosen if _is_plain(module) and _is_wide_and_grouped(module)]
+    # Not `forward`, which a weight norm and hooks are around; and bound to no module, so that copies are their own.
     for module in strided:
-        # Not `forward`, which a weight norm and hooks are around; and bound to no module, so that copies are their own.
-        module._conv_forward = partial(_strided, stride=module.stride[0])
+        _replace(module, partial(_strided, stride=module.stride[0]))
     for module in grouped:
-        module._conv_forward = partial(_grouped, padding=module.padding[0], groups=module.groups)
+        _replace(module, partial(_grouped, padding=int(module.padding[0]), groups=module.groups))
     return len(strided) + len(grouped)
+
+
+def _replace(module: nn.Conv1d, convolution: Callable[..., Tensor]) -> None:
+    module.__dict__["_conv_forward"] = convolution
 
 
 def _is_plain(module: nn.Conv1d) -> bool:
@@ -51,14 +55,16 @@ def _strided(signal: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int
     if _is_for_torch(signal, weight):
         return F.conv1d(signal, weight, bias, stride)
     convolution = _OfWaveforms if weight.shape[1] == 1 else _OfChannels
-    out: Tensor = convolution.apply(signal, weight, stride)
+    out: Tensor = convolution.apply(signal, weight, stride)  # type: ignore[no-untyped-call]  # torch has none here
     return out if bias is None else out + bias[:, None]
 
 
 def _grouped(signal: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int, groups: int) -> Tensor:
     if _is_for_torch(signal, weight):
         return F.conv1d(signal, weight, bias, padding=padding, groups=groups)
-    out: Tensor = _Grouped.apply(signal.transpose(1, 2), weight, padding, groups)
+    out: Tensor = _Grouped.apply(  # type: ignore[no-untyped-call]  # torch has none here
+        signal.transpose(1, 2), weight, padding, groups
+    )
     return (out if bias is None else out + bias).transpose(1, 2)
 
 
@@ -87,7 +93,7 @@ class _OfWaveforms(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         signal, kernel = ctx.saved_tensors
         gradient = gradients[0].contiguous()
@@ -123,7 +129,7 @@ class _OfChannels(torch.autograd.Function):
         return out.transpose(1, 2)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         signal, kernel = ctx.saved_tensors
         outs, channels, taps = ctx.shape
@@ -179,14 +185,14 @@ class _Grouped(torch.autograd.Function):
         return out[:, :, : ctx.frames].permute(1, 2, 0, 3).reshape(len(signal), ctx.frames, -1)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         windows, band = ctx.saved_tensors
         (size, samples, channels), (all_outs, inputs, taps) = ctx.shapes
         groups = channels // inputs
         blocks = windows.shape[1] // size
         gradient = gradients[0].new_zeros(groups, size, blocks * ctx.block, all_outs // groups)
-        gradient[:, :, : ctx.frames] = gradients[0].unflatten(2, (groups, -1)).permute(2, 0, 1, 3)
+        gradient[:, :, : ctx.frames] = gradients[0].reshape(size, ctx.frames, groups, -1).permute(2, 0, 1, 3)
         gradient = gradient.view(groups, size * blocks, -1)
         of_weight = of_signal = None
         if ctx.needs_input_grad[1]:
@@ -212,7 +218,7 @@ def _windows(signal: Tensor, block: int, blocks: int, taps: int, padding: int, g
     length = blocks * block + taps - 1
     padded = signal.new_zeros(groups, size, length, inputs)
     kept = min(samples, length - padding)
-    padded[:, :, padding : padding + kept] = signal[:, :kept].unflatten(2, (groups, inputs)).permute(2, 0, 1, 3)
+    padded[:, :, padding : padding + kept] = signal[:, :kept].reshape(size, kept, groups, inputs).permute(2, 0, 1, 3)
     seen = padded.view(groups, size, -1).unfold(2, (block + taps - 1) * inputs, block * inputs)
     return seen.reshape(groups, size * blocks, -1)
 
