@@ -28,7 +28,7 @@ from audiocls.metrics import confusion, per_class_metrics
 from audiocls.models.families import load_model
 from audiocls.params import AudioParams, RunParams
 from audiocls.plots import draw_confusion
-from audiocls.training import prepare_model
+from audiocls.training import choose_device, prepare_model
 from audiocls.windows import WindowAverager, count_windows, cut_into_windows
 
 WINDOWED: Final = "clips_scored_by_windows"
@@ -63,6 +63,7 @@ def evaluate(
     table = pd.read_parquet(split_clips)
     model, extractor = load_model(model_folder)
     prepare_model(model, params.training)
+    model.to(choose_device(params.training))
     labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
     metrics: dict[str, float] = {}
     with _predictions_file(table, labels, folder / "predictions.parquet") as write:

@@ -258,12 +258,10 @@ def _schedule_options(params: TrainingParams) -> dict[str, Any]:
     return {"num_cycles": (params.restarts or 1) + 1} if params.schedule == "cosine_with_restarts" else {}
 
 
-def prepare_model(model: PreTrainedModel, params: TrainingParams) -> PreTrainedModel:
-    """Put the model on its device, in the form that is quickest there; the weights stay what they are."""
-    device = choose_device(params)
-    if device == "cpu" and not params.compile:  # which makes its own kernels, and cannot look into ours
+def prepare_model(model: PreTrainedModel, params: TrainingParams) -> None:
+    """Compute the model in the form that is quickest on its device; the weights stay what they are."""
+    if choose_device(params) == "cpu" and not params.compile:  # which makes its own kernels, and cannot look into ours
         use_matrix_products(model)
-    return model.to(device)
 
 
 def choose_device(params: TrainingParams) -> str:
