@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from safetensors.torch import load_model as load_weights
@@ -19,6 +19,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from audiocls.averaging import WeightAverage
 from audiocls.balance.draws import EpochSampler
 from audiocls.batch_trainer import BatchTrainer
+from audiocls.clip_scores import CLIP_LOSS
 from audiocls.losses import TrainingLoss
 from audiocls.models.freezing import frozen_modules, quieten
 from audiocls.optimizers import choose_optimizer, parameter_groups
@@ -28,9 +29,6 @@ logger = logging.getLogger(__name__)
 
 MetricLog = Callable[[dict[str, float], int], None]
 """Takes metrics by name, and the optimizer step at which they were measured."""
-
-CLIP_LOSS: Final = "clip_loss"
-"""The validation metric that takes the place of the loss: of whole clips, where Trainer's is of their windows."""
 
 
 class ClassifierTrainer(BatchTrainer):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,10 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 from transformers import (
     EarlyStoppingCallback,
-    EvalPrediction,
     PreTrainedModel,
     PrinterCallback,
     TrainerCallback,
@@ -27,13 +25,15 @@ from audiocls.balance.draws import EpochSampler
 from audiocls.balance.selection import check_training_only
 from audiocls.balance_params import EmbeddingBalance, HeadOnly, Resampled
 from audiocls.batches import ClipDataset, Collator
+from audiocls.clip_scores import ValidationScores
 from audiocls.features import map_features
+from audiocls.loading import choose_loading
 from audiocls.loss_watch import LossWatch
 from audiocls.losses import build_loss
 from audiocls.machines import machines, num_processes
 from audiocls.mapped import MappedWaveforms
-from audiocls.metrics import summary_metrics
 from audiocls.models.adapters import ADAPTERS
+from audiocls.models.convolutions import use_matrix_products
 from audiocls.models.embeddings import head_layers
 from audiocls.models.encoder_layers import check_layer
 from audiocls.models.families import build_model, no_progress_bars, save_model
@@ -42,10 +42,10 @@ from audiocls.normalisation import normalise_by_training
 from audiocls.optimizers import TRAINER_NAMES
 from audiocls.params import RunParams
 from audiocls.resumption import SaveOnInterrupt, last_checkpoint
-from audiocls.trainer import CLIP_LOSS, ClassifierTrainer, MetricLog, MetricReporter
+from audiocls.trainer import ClassifierTrainer, MetricLog, MetricReporter
 from audiocls.training_batches import PassCounter, TrainingClips, TrainingCollator, build_augmenter
 from audiocls.training_params import TrainingParams
-from audiocls.windows import CLIP, average_windows, cut_into_windows
+from audiocls.windows import CLIP, cut_into_windows
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +120,7 @@ def fit_here(
     log: MetricLog,
     features: Path | None,
     checkpoint: Path | None,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> TrainedModel:
     """Do what `fit` says in this process, from a checkpoint if there is one; one of several where torchrun began it."""
     # Before the model is built: its first weights are drawn from the run's seed.
@@ -128,6 +129,7 @@ def fit_here(
     labels = class_names(table)
     model, extractor = build_model(params.model, params.audio, labels)
     _check_layer(model, params)
+    prepare_model(model, params.training)
     if isinstance(params.balance, EmbeddingBalance):
         return _keep_encoder(model, extractor, params, folder / "model")
     statistics = normalise_by_training(extractor, table, store, params)
@@ -142,6 +144,8 @@ def fit_here(
 
     # By windows, as the final evaluation: the checkpoint is chosen by what is reported of it.
     windows = cut_into_windows(table[table["split"] == "validation"], params.audio)
+    clip = windows[CLIP].to_numpy(np.int64)
+    validation = dataset(windows, training=False)
     arguments = training_arguments(params.training, params.seed, folder / "checkpoints")
     training_clips = TrainingClips(dataset(table.iloc[rows], training=True), params.seed)
     augmenter = build_augmenter(params, len(labels))
@@ -152,10 +156,10 @@ def fit_here(
         args=arguments,
         data_collator=TrainingCollator(collator, augmenter, leave_to_device=on_device),
         train_dataset=training_clips,
-        eval_dataset=dataset(windows, training=False),
-        compute_metrics=partial(_validation_metrics, windows[CLIP].to_numpy(np.int64)),
+        eval_dataset=validation,
+        compute_metrics=ValidationScores(clip, validation.targets[np.unique(clip, return_index=True)[1]]),
         preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
-        callbacks=[*_callbacks(params.training, log), PassCounter(training_clips)],
+        callbacks=[*_callbacks(params.training, log), PassCounter(training_clips), *callbacks],
         params=params.training,
         loss=build_loss(
             params.balance, balanced.counts_before, balanced.class_weights, labels, params.training.label_smoothing
@@ -255,10 +259,12 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         torch_compile=params.compile,
         use_cpu=choose_device(params) == "cpu",
         ddp_backend="gloo" if num_processes() > 1 and choose_device(params) == "cpu" else None,
-        dataloader_pin_memory=choose_device(params) == "cuda",
+        **choose_loading(choose_device(params)).trainer_options(),
         # Batches hold what the family's forward takes and nothing else; pruning would drop waveforms by their names.
         remove_unused_columns=False,
         label_names=["labels"],
+        # Else the logits of all windows are kept, on the device, until the last one is there.
+        batch_eval_metrics=True,
         logging_steps=LOG_EVERY_STEPS,
         logging_first_step=True,
         # With the filter a NaN loss is logged as the last good one.
@@ -271,6 +277,12 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
 
 def _schedule_options(params: TrainingParams) -> dict[str, Any]:
     return {"num_cycles": (params.restarts or 1) + 1} if params.schedule == "cosine_with_restarts" else {}
+
+
+def prepare_model(model: PreTrainedModel, params: TrainingParams) -> None:
+    """Compute the model in the form that is quickest on its device; the weights stay what they are."""
+    if choose_device(params) == "cpu" and not params.compile:  # which makes its own kernels, and cannot look into ours
+        use_matrix_products(model)
 
 
 def choose_device(params: TrainingParams) -> str:
@@ -304,14 +316,6 @@ def _sampler(labels: NDArray[np.object_], params: RunParams) -> EpochSampler | N
     clips_per_step = training.batch_size * training.gradient_accumulation_steps * num_processes()
     max_clips = None if training.max_steps is None else training.max_steps * clips_per_step
     return EpochSampler(labels, params.balance, params.seed, epochs=training.epochs, max_clips=max_clips)
-
-
-def _validation_metrics(clip: NDArray[np.int64], prediction: EvalPrediction) -> dict[str, float]:
-    """Score clips, of whose windows the prediction is."""
-    logits = average_windows(np.asarray(prediction.predictions), clip)
-    targets = np.asarray(prediction.label_ids)[np.unique(clip, return_index=True)[1]]
-    loss = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))
-    return summary_metrics(targets, logits.argmax(axis=-1)) | {CLIP_LOSS: float(loss)}
 
 
 def _describe(trainer: ClassifierTrainer, model: PreTrainedModel, folder: Path) -> TrainedModel:

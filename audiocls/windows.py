@@ -70,10 +70,36 @@ def average_windows(logits: NDArray[Any], clip: NDArray[np.int64]) -> NDArray[np
         Shape (num_clips, num_classes): the logits of clips with one window, as they are; the logarithms of the mean
         probabilities of the others, which are logits too.
     """
-    if not len(clip) or clip[-1] + 1 == len(clip):
-        return np.asarray(logits, np.float32)
-    first = np.searchsorted(clip, np.arange(clip[-1] + 1))
-    counts = np.diff(np.append(first, len(clip)))[:, None]
-    log_probabilities = torch.log_softmax(torch.as_tensor(logits, dtype=torch.float64), dim=1).numpy()
-    averaged = np.logaddexp.reduceat(log_probabilities, first, axis=0) - np.log(counts)
-    return np.where(counts == 1, np.asarray(logits)[first], averaged).astype(np.float32)
+    return WindowAverager(clip).add(logits)
+
+
+class WindowAverager:
+    """Does what `average_windows` does with a batch of windows at a time, and keeps no more than one clip's sum."""
+
+    def __init__(self, clip: NDArray[np.int64]) -> None:
+        """Expect windows in the order of `clip`, which is as for `average_windows`."""
+        self._clip = clip
+        self._counts = np.bincount(clip)
+        self._next = 0
+        # Of the clip whose windows are not all there: the sum of their probabilities, as logarithms, (0 or 1, classes).
+        self._open: NDArray[np.float64] | None = None
+
+    def add(self, logits: NDArray[Any]) -> NDArray[np.float32]:
+        """Take the next windows; return the clips that are complete with them, shape (clips, classes), in order."""
+        if not len(self._clip) or len(self._counts) == len(self._clip):
+            return np.asarray(logits, np.float32)
+        clip = self._clip[self._next : self._next + len(logits)]
+        self._next += len(logits)
+        log_probabilities = torch.log_softmax(torch.as_tensor(logits, dtype=torch.float64), dim=1).numpy()
+        held = 0 if self._open is None else 1
+        if self._open is not None:
+            # As one window more, so that the sum is the same to the bit wherever batches end.
+            log_probabilities, clip = np.vstack([self._open, log_probabilities]), np.append(clip[0], clip)
+        first = np.flatnonzero(np.diff(clip, prepend=-1))
+        sums = np.logaddexp.reduceat(log_probabilities, first, axis=0)
+        is_open = self._next < len(self._clip) and self._clip[self._next] == clip[-1]
+        self._open = sums[-1:] if is_open else None
+        whole = len(first) - is_open
+        counts = self._counts[clip[first[:whole]]][:, None]
+        alone = np.asarray(logits)[first[:whole] - held]
+        return np.where(counts == 1, alone, sums[:whole] - np.log(counts)).astype(np.float32)

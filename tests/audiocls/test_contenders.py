@@ -42,7 +42,7 @@ def test_heads_from_scratch_are_those_of_decoupled_and_their_none_is_trained():
 
 def test_a_comparison_is_of_the_last_layer():
     asked = params(model={"family": "hubert"}, balance={"method": "decoupled", "layer": 1})
-    with pytest.raises(ParamsError, match="balance.layer"):
+    with pytest.raises(ParamsError, match=r"balance\.layer"):
         list_contenders(asked)
 
 

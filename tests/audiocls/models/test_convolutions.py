@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from audiocls.models.convolutions import use_matrix_products
+
+STRIDED = {
+    "waveform": nn.Conv1d(1, 8, 10, stride=5, bias=False),
+    "overlapping": nn.Conv1d(4, 6, 3, stride=2),
+    "one step": nn.Conv1d(4, 6, 2),
+    "gaps": nn.Conv1d(4, 6, 2, stride=3),
+}
+GROUPED = {
+    "even": nn.Conv1d(12, 12, 128, padding=64, groups=4),
+    "odd": nn.Conv1d(8, 4, 19, padding=9, groups=2),
+    "unpadded": nn.Conv1d(8, 8, 17, groups=4, bias=False),
+    "weight norm": weight_norm(nn.Conv1d(12, 12, 32, padding=16, groups=4), dim=2),
+}
+
+
+@pytest.mark.parametrize("by_sample", [False, True])
+@pytest.mark.parametrize("samples", [40, 131, 200])
+@pytest.mark.parametrize("name", [*STRIDED, *GROUPED])
+def test_products_are_the_convolution_and_so_are_their_gradients(name, samples, by_sample):
+    torch.manual_seed(samples)
+    theirs = (STRIDED | GROUPED)[name].double()
+    ours = copy.deepcopy(theirs).float()
+    assert use_matrix_products(ours) == 1
+    signal = torch.randn(3, ours.in_channels, samples)
+    if by_sample:
+        signal = signal.transpose(1, 2).contiguous().transpose(1, 2)
+    found, expected = [], []
+    for module, heard, results in ((ours, signal, found), (theirs, signal.double(), expected)):
+        heard = heard.clone().requires_grad_()
+        out = module(heard)
+        out.square().sum().backward()
+        results += [out, heard.grad, *(weight.grad for weight in module.parameters())]
+        module.zero_grad()
+    assert found[0].grad_fn.name() != "ConvolutionBackward0"
+    for own, true in zip(found, expected, strict=True):
+        assert own.shape == true.shape
+        torch.testing.assert_close(own.double(), true, rtol=1e-4, atol=1e-4 * float(true.detach().abs().max()))
+
+
+def test_other_convolutions_and_other_types_stay_torchs_own():
+    others = [
+        nn.Conv1d(4, 4, 3, padding=1),
+        nn.Conv1d(4, 4, 3, dilation=2),
+        nn.Conv1d(4, 4, 31, groups=4, padding=15),  # a channel a group
+        nn.Conv1d(96, 96, 31, groups=4, padding=15),  # many channels a group
+        nn.Conv2d(1, 4, 3),
+    ]
+    assert use_matrix_products(nn.ModuleList(others)) == 0
+    module = nn.Conv1d(4, 6, 3, stride=2)
+    use_matrix_products(module)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert module(torch.randn(2, 4, 20)).dtype == torch.bfloat16
+
+
+def test_a_copy_has_weights_of_its_own_and_names_stay():
+    module = nn.Conv1d(4, 6, 3, stride=2)
+    names = list(module.state_dict())
+    use_matrix_products(module)
+    other = copy.deepcopy(module)
+    with torch.no_grad():
+        other.weight.zero_()
+        other.bias.zero_()
+    assert list(other.state_dict()) == names
+    signal = torch.randn(2, 4, 20)
+    assert not other(signal).any()
+    assert module(signal).all()
