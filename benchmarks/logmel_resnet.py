@@ -36,8 +36,9 @@ from audiocls.models.logmel_resnet import LogmelResnetEncoder
 from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 from audiocls.params import RunParams
 from audiocls.params_file import load_params
+from audiocls.shards import write_shard
 from audiocls.training import class_names
-from audiocls.waveforms import plan_store, write_shard
+from audiocls.waveforms import plan_store
 
 FIRST = {"num_mel_bins": 64, "window_ms": 25.0, "input_affine": True}
 Seconds = tuple[float, float]  # by the clock, of the processor

@@ -23,8 +23,9 @@ from audiocls.corpus import collect_corpus
 from audiocls.manifest import list_clips
 from audiocls.near_duplicates import find_near_duplicates
 from audiocls.params import RunParams
+from audiocls.shards import write_shard
 from audiocls.splits import assign_splits
-from audiocls.waveforms import plan_store, write_shard
+from audiocls.waveforms import plan_store
 
 # As the quickstart.
 TRAINING = {

@@ -53,9 +53,10 @@ from audiocls.mapped import MappedWaveforms
 from audiocls.models.families import build_model
 from audiocls.optimizers import parameter_groups
 from audiocls.params import RunParams
+from audiocls.shards import write_shard
 from audiocls.splits import assign_splits
 from audiocls.training import class_names, fit_here, prepare_model
-from audiocls.waveforms import plan_store, write_shard
+from audiocls.waveforms import plan_store
 
 RATE_HZ = 16_000
 SMALL = {

@@ -17,9 +17,10 @@ from audiocls.evaluation import evaluate
 from audiocls.manifest import list_clips
 from audiocls.params import RunParams
 from audiocls.params_file import load_params
+from audiocls.shards import write_shard
 from audiocls.splits import assign_splits
 from audiocls.training import fit
-from audiocls.waveforms import plan_store, write_shard
+from audiocls.waveforms import plan_store
 
 
 @pytest.fixture(scope="module")
