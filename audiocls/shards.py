@@ -103,32 +103,48 @@ def _planned(shard: ShardPlan) -> list[dict[str, Any]]:
 
 def _write_rows(rows: Iterator[dict[str, Any]], target: Place) -> None:
     with writing(target) as part, pq.ParquetWriter(part, SHARD_SCHEMA, **_writer_options()) as writer:
-        for group in _row_groups(rows):
-            writer.write_table(_as_table(group))
+        group = _RowGroup()
+        for row in rows:
+            group.add(row)
+            if group.num_bytes >= ROW_GROUP_BYTES:
+                writer.write_table(group.as_table())
+                group.clear()
+        if group.rows:
+            writer.write_table(group.as_table())
 
 
-def _as_table(rows: list[dict[str, Any]]) -> pa.Table:
-    """Return rows as SHARD_SCHEMA says, their samples copied once: no list of bytes is made of them on the way."""
-    samples = [row["samples"] for row in rows if "samples" in row]
-    ends = np.cumsum([0, *(2 * row.get("num_samples", 0) for row in rows)], dtype=np.int32)
-    there = np.packbits(["samples" in row for row in rows], bitorder="little")
-    joined = np.concatenate(samples) if samples else np.zeros(0, "<i2")
-    column = pa.Array.from_buffers(pa.binary(), len(rows), [pa.py_buffer(part) for part in (there, ends, joined)])
-    table = pa.Table.from_pylist(rows, schema=DESCRIBED)
-    return table.append_column(SHARD_SCHEMA.field("samples"), column)
+class _RowGroup:
+    """Rows that are written together; their samples are copied end to end as they come, while the caches hold them."""
 
+    def __init__(self) -> None:
+        self._samples = np.empty(ROW_GROUP_BYTES // 2, "<i2")
+        self.clear()
 
-def _row_groups(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    group: list[dict[str, Any]] = []
-    held_bytes = 0
-    for row in rows:
-        group.append(row)
-        held_bytes += 2 * row.get("num_samples", 0)
-        if held_bytes >= ROW_GROUP_BYTES:
-            yield group
-            group, held_bytes = [], 0
-    if group:
-        yield group
+    def clear(self) -> None:
+        """Begin anew in the same memory."""
+        self.rows: list[dict[str, Any]] = []
+        self._ends = [0]
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the samples."""
+        return 2 * self._ends[-1]
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Take a row, and copy its samples where it has some."""
+        start, stop = self._ends[-1], self._ends[-1] + row.get("num_samples", 0)
+        if stop > len(self._samples):
+            self._samples = np.concatenate([self._samples[:start], np.empty(stop - start, "<i2")])
+        self._samples[start:stop] = row.pop("samples", 0)
+        self.rows.append(row)
+        self._ends.append(stop)
+
+    def as_table(self) -> pa.Table:
+        """Return the rows as SHARD_SCHEMA says; the samples are a view that lasts until the next `clear`."""
+        there = np.packbits([row.get("num_samples") is not None for row in self.rows], bitorder="little")
+        buffers = [there, 2 * np.array(self._ends, np.int32), self._samples]
+        column = pa.Array.from_buffers(pa.binary(), len(self.rows), [pa.py_buffer(part) for part in buffers])
+        return pa.Table.from_pylist(self.rows, schema=DESCRIBED).append_column(SHARD_SCHEMA.field("samples"), column)
 
 
 def _space_needed(shard: ShardPlan) -> str:
