@@ -34,6 +34,7 @@ from audiocls.machines import machines, num_processes
 from audiocls.mapped import MappedWaveforms
 from audiocls.models.adapters import ADAPTERS
 from audiocls.models.convolutions import use_matrix_products
+from audiocls.models.dropout import use_quick_dropout
 from audiocls.models.embeddings import head_layers
 from audiocls.models.encoder_layers import check_layer
 from audiocls.models.families import build_model, no_progress_bars, save_model
@@ -283,6 +284,7 @@ def prepare_model(model: PreTrainedModel, params: TrainingParams) -> None:
     """Compute the model in the form that is quickest on its device; the weights stay what they are."""
     if choose_device(params) == "cpu" and not params.compile:  # which makes its own kernels, and cannot look into ours
         use_matrix_products(model)
+        use_quick_dropout(model)
 
 
 def choose_device(params: TrainingParams) -> str:

@@ -54,6 +54,9 @@ def _is_wide_and_grouped(module: nn.Conv1d) -> bool:
 def _strided(signal: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int) -> Tensor:
     if _is_for_torch(signal, weight):
         return F.conv1d(signal, weight, bias, stride)
+    if signal.is_leaf:
+        # transformers has the waveforms themselves ask for a gradient, for the sake of checkpointing; nobody reads it.
+        signal = signal.detach()
     convolution = _OfWaveforms if weight.shape[1] == 1 else _OfChannels
     out: Tensor = convolution.apply(signal, weight, stride)  # type: ignore[no-untyped-call]  # torch has none here
     return out if bias is None else out + bias[:, None]
@@ -97,11 +100,10 @@ class _OfWaveforms(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         signal, kernel = ctx.saved_tensors
         gradient = gradients[0].contiguous()
-        of_kernel = torch.zeros_like(kernel)
+        of_kernel = torch.empty_like(kernel)
         of_signal = torch.zeros_like(signal) if ctx.needs_input_grad[0] else None
         for part, rows in _rows(signal, gradient.shape[2], kernel.shape[1], ctx.stride):
-            for row, own in zip(rows, gradient, strict=True):
-                of_kernel[:, part].addmm_(own, row)
+            of_kernel[:, part] = torch.bmm(gradient, rows).sum(0)
         if of_signal is None:
             return None, of_kernel[:, None], None
         for part, rows in _rows(of_signal, gradient.shape[2], kernel.shape[1], ctx.stride):
@@ -134,10 +136,9 @@ class _OfChannels(torch.autograd.Function):
         signal, kernel = ctx.saved_tensors
         outs, channels, taps = ctx.shape
         gradient = gradients[0].transpose(1, 2).contiguous()
-        of_kernel = torch.zeros_like(kernel)
+        of_kernel = torch.empty_like(kernel)
         for part, rows in _rows(signal, gradient.shape[1], taps, ctx.stride):
-            for row, own in zip(rows, gradient, strict=True):
-                of_kernel[part].addmm_(row.T, own)
+            of_kernel[part] = torch.bmm(rows.transpose(1, 2), gradient).sum(0)
         of_weight = of_kernel.view(taps, channels, outs).permute(2, 1, 0)
         if not ctx.needs_input_grad[0]:
             return None, of_weight, None

@@ -37,7 +37,7 @@ def test_products_are_the_convolution_and_so_are_their_gradients(name, samples, 
     found, expected = [], []
     for module, heard, results in ((ours, signal, found), (theirs, signal.double(), expected)):
         heard = heard.clone().requires_grad_()
-        out = module(heard)
+        out = module(1.0 * heard)
         out.square().sum().backward()
         results += [out, heard.grad, *(weight.grad for weight in module.parameters())]
         module.zero_grad()
@@ -45,6 +45,15 @@ def test_products_are_the_convolution_and_so_are_their_gradients(name, samples, 
     for own, true in zip(found, expected, strict=True):
         assert own.shape == true.shape
         torch.testing.assert_close(own.double(), true, rtol=1e-4, atol=1e-4 * float(true.detach().abs().max()))
+
+
+def test_waveforms_that_nobody_made_get_no_gradient():
+    module = copy.deepcopy(STRIDED["waveform"]).float()
+    use_matrix_products(module)
+    signal = torch.randn(3, 1, 131, requires_grad=True)
+    module(signal).square().sum().backward()
+    assert signal.grad is None
+    assert module.weight.grad.abs().sum() > 0
 
 
 def test_other_convolutions_and_other_types_stay_torchs_own():
