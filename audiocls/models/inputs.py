@@ -7,11 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import ASTFeatureExtractor, ClapFeatureExtractor, SeamlessM4TFeatureExtractor, WhisperFeatureExtractor
+from transformers import (
+    ASTFeatureExtractor,
+    ClapFeatureExtractor,
+    SeamlessM4TFeatureExtractor,
+    Wav2Vec2FeatureExtractor,
+    WhisperFeatureExtractor,
+)
 from transformers.utils import is_speech_available
 
 from audiocls.models.adapters.spectrogram import HOP_SAMPLES, WINDOW_SAMPLES, frames_of
 from audiocls.models.fused_mels import ClapFrontEnd
+from audiocls.models.normalised_waveforms import WaveformFrontEnd
 from audiocls.models.spectrograms import ASTFrontEnd, FrontEnd, SeamlessFrontEnd, WhisperFrontEnd
 from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 
@@ -55,6 +62,8 @@ def build_front_end(extractor: Any, samples: int) -> FrontEnd | None:
             return WhisperFrontEnd(extractor, samples)
         case ClapFeatureExtractor():
             return ClapFrontEnd(extractor, samples)
+        case Wav2Vec2FeatureExtractor():
+            return WaveformFrontEnd(extractor, samples)
     return None
 
 
