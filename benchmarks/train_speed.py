@@ -188,13 +188,16 @@ def rates(arguments: argparse.Namespace, params: RunParams, prepared: Prepared, 
     table = pd.read_parquet(prepared.splits)
     clips = int((table["split"] == "train").sum())
     batches = in_memory(table, params, prepared.store)
+    # Ours and its limit one after the other, and every other round the other way round: neighbours of these cores come
+    # and go, and what is compared closely should have the same ones.
     sides: dict[str, Callable[[], Meter]] = {
-        "ours": lambda: train_ours(params, prepared, folder / "ours"),
         "recipe": lambda: train_recipe(params, table, folder / "recipe", arguments.recipe_workers),
+        "ours": lambda: train_ours(params, prepared, folder / "ours"),
         "limit": lambda: train_bare(params, table, batches, as_ours=True),
         "plain_limit": lambda: train_bare(params, table, batches, as_ours=False),
     }
-    rounds = [{name: side() for name, side in sides.items()} for _ in range(arguments.rounds + 1)][1:]
+    orders = [list(sides), list(sides)[::-1]]
+    rounds = [{name: sides[name]() for name in orders[i % 2]} for i in range(arguments.rounds + 1)][1:]
     found: dict[str, Any] = {"training_clips": clips}
     for name in sides:
         found[f"{name}_clips_per_second"] = round(statistics.median(clips / r[name].total.wall for r in rounds), 1)
