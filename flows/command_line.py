@@ -12,18 +12,34 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
 
 from prefect import Flow
-from rich.console import Console
-from rich.markdown import Markdown
+from rich.console import Console, ConsoleOptions
+from rich.markdown import Markdown, TableElement
+from rich.table import Table
 
 from audiocls.errors import AudioclsError, StoreError, UserMistake
 from audiocls.machines import machines
 from audiocls.masking import masked
 from audiocls.params import RunParams
 from audiocls.params_file import load_params
+
+
+class _FoldedTable(TableElement):
+    """A table that breaks a long name into lines, where rich would cut it off."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        for table in super().__rich_console__(console, options):
+            assert isinstance(table, Table)
+            for column in table.columns:
+                column.overflow = "fold"
+            yield table
+
+
+class _Summary(Markdown):
+    elements: ClassVar = Markdown.elements | {"table_open": _FoldedTable}
 
 
 def run_flow(
@@ -89,7 +105,7 @@ def _arguments(record: logging.LogRecord) -> Sequence[Any]:
 def _print_result(result: dict[str, Any]) -> None:
     summary = result.pop("summary", None)
     if summary:
-        Console(stderr=True).print(Markdown(summary))
+        Console(stderr=True).print(_Summary(summary))
     sys.stderr.flush()
     sys.stdout.write(json.dumps(result) + "\n")
     sys.stdout.flush()

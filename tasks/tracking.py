@@ -34,7 +34,11 @@ from tasks.retries import unless_mistaken
 @contextmanager
 def open_run(params: RunParams) -> Iterator[TrackedRun]:
     """Open the MLflow run of this flow run; each names the other."""
-    tags = {"prefect.flow_run_id": str(flow_run.id), "prefect.flow_run_name": str(flow_run.name)}
+    tags = {
+        "prefect.flow_name": str(flow_run.flow_name),
+        "prefect.flow_run_id": str(flow_run.id),
+        "prefect.flow_run_name": str(flow_run.name),
+    }
     if PREFECT_UI_URL.value():  # none where the server is the embedded one, which shows no pages
         tags["prefect.flow_run_url"] = str(flow_run.ui_url)
     with tracking.tracked_run(params, str(flow_run.name), tags, str(flow_run.flow_name)) as run:

@@ -53,6 +53,27 @@ def test_where_balancing_does_not_help_it_says_so_and_none_is_taken(table, said)
     assert verdict.endswith("so take none.")
 
 
+@pytest.mark.parametrize(
+    ("a", "said"),
+    [
+        ((0.7, 0.1, 0.2), "by +0.100 [-0.100, +0.300], which may be chance, so take none."),
+        ((0.7, -0.3, 0.2), "by -0.300 [-0.500, -0.100], a loss, so take none."),
+        ((0.7, 0.0, 0.0), "by +0.000 [+0.000, +0.000], so take none."),
+    ],
+    ids=["chance", "loss", "no change"],
+)
+def test_what_does_not_help_is_a_loss_or_may_be_chance(a, said):
+    _, verdict = judge(scores(none=(0.5, 0.0, 0.0), a=a))
+    assert verdict.endswith(said)
+
+
+def test_what_test_alone_would_have_chosen_is_told_and_not_taken():
+    table = scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.0, 0.1), b=(0.6, 0.3, 0.1), c=(0.6, 0.2, 0.1))
+    method, verdict = judge(table)
+    assert method == "none"
+    assert "2 others, b most of all, beat none on test, so compare again with more validation clips." in verdict
+
+
 def test_the_report_hides_passwords_shows_the_price_and_says_what_was_not_compared(tmp_path):
     asked = params(tracking={"uri": "http://ann:s3cret@127.0.0.1:5000"}, workspace=str(tmp_path))
     contenders = {each.name: each for each in list_contenders(asked)}

@@ -107,6 +107,7 @@ def test_the_run_holds_params_digest_git_revision_and_the_flow_run(run, finished
     assert run.inputs.dataset_inputs[0].dataset.digest == run.data.tags["data.digest"][:36]
     assert len(run.data.tags["mlflow.source.git.commit"]) == 40
     assert run.data.tags["prefect.flow_run_name"] == run.info.run_name
+    assert run.data.tags["prefect.flow_name"] == "train-flow"
     assert run.info.run_name.startswith("tones-")
 
 
