@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from audiocls.atomic import write_table
-from audiocls.balance import balance
+from audiocls.balance import Balanced, balance
+from audiocls.balance.after_training import report_rows
 from audiocls.balance.comparison import Clips, Embedded, Scored, compare_methods
 from audiocls.balance.heads import LinearHead, head_of
 from audiocls.balance.scores import compare_scores, score_seed
-from audiocls.balance_params import EmbeddingBalance
+from audiocls.balance_params import EmbeddingBalance, NoBalance
 from audiocls.comparison_report import Comparison, write_report
 from audiocls.contenders import NONE, Contender, list_contenders, trains_encoder
 from audiocls.embeddings import embed_clips
@@ -83,29 +84,42 @@ def compare(
     params: RunParams,
     folder: Path,
     features: Path | None = None,
+    refused: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Score every method and seed on validation, which chooses, and on test, which is reported; write the report.
 
     Args:
-        trained: What `plan_trainings` lists, trained.
+        trained: What `plan_trainings` lists, trained; without those of methods that are refused.
         split_clips: The clips table with its splits.
         store: The waveform store.
         params: The whole run's.
-        folder: Of the run; gets `comparison/`.
+        folder: Of the run; gets `comparison/`, and `contenders/` what each head was trained on.
         features: The feature store, where there is one.
+        refused: By name the methods that the class counts did not allow to train by, and why not.
+
+    Raises:
+        LeakageError: A head was trained on a clip that is not of the training split.
     """
     table = pd.read_parquet(split_clips)
     contenders = {each.name: each for each in list_contenders(params)}
     scored: dict[str, list[Scored]] = {name: [] for name in contenders}
-    refused: dict[str, str] = {}
+    trained_on: dict[tuple[str, int], Balanced] = {}
+    refused = dict(refused or {})
     for each in trained:
         logger.info("Scoring %s.", each.name)
-        found, why_not = _score(each, table, store, params, contenders, features)
+        embedded, own_head = _embed(each.folder, table, store, params, features)
+        found, why_not = _score(each, embedded, own_head, params, contenders)
+        seeds = [each.seed] if params.comparison.end_to_end else _seeds(params)
         for name, by_seed in found.items():
             scored[name] += by_seed
+            for seed, of_seed in zip(seeds, by_seed, strict=True):
+                own = params.model_copy(update={"balance": contenders[name].balance, "seed": seed})
+                made = _trained_on(of_seed, embedded, split_clips, table, own, _rows_folder(folder, name, seed))
+                trained_on[name, seed] = made
         refused |= why_not
     scored = {name: by_seed for name, by_seed in scored.items() if name not in refused}
     scores, runs = _tabulate(scored, table, params)
+    runs = runs.join(_counts(trained_on), on=["method", "seed"])
     write_table(scores, folder / "comparison" / "scores.parquet")
     scores.to_csv(folder / "comparison" / "scores.csv", index=False)
     write_table(runs, folder / "comparison" / "runs.parquet")
@@ -120,8 +134,39 @@ def nested_runs(comparison: Comparison, params: RunParams) -> list[NestedRun]:
         method, seed = row.pop("method"), row.pop("seed")
         settings = {"balance": contenders[method].balance.model_dump(mode="json"), "seed": seed, "contender": method}
         metrics = {str(name): value for name, value in row.items() if not np.isnan(value)}
-        nested.append(NestedRun(f"{method}, seed {seed}", settings, metrics))
+        files = _rows_folder(comparison.folder.parent, method, seed)
+        nested.append(NestedRun(f"{method}, seed {seed}", settings, metrics, files))
     return nested
+
+
+def _rows_folder(folder: Path, method: str, seed: int) -> Path:
+    return folder / "contenders" / f"{_as_file_name(method)}-seed-{seed}" / "balance"
+
+
+def _trained_on(
+    scored: Scored, embedded: Embedded, split_clips: Path, table: pd.DataFrame, own: RunParams, folder: Path
+) -> Balanced:
+    """Write which clips a model or a head was trained on by its own params; return the counts."""
+    # A head's copies are among its blends.
+    balanced = balance(split_clips, own.balance if scored.blends is None else NoBalance(), own.seed, own.workspace)
+    if scored.blends is not None:
+        training = table[table["split"] == "train"]
+        return report_rows(scored.blends, embedded.training.embeddings, training, table, balanced, folder)
+    write_table(pd.read_parquet(balanced.rows), folder / "rows.parquet")
+    return balanced
+
+
+def _counts(trained_on: Mapping[tuple[str, int], Balanced]) -> pd.DataFrame:
+    """Return by method and seed the clips of each class before and after, and the rows of each kind."""
+    return pd.DataFrame.from_dict(
+        {
+            key: {f"clips_before/{name}": count for name, count in made.counts_before.items()}
+            | {f"clips_after/{name}": count for name, count in made.counts_after.items()}
+            | {f"rows/{kind}": count for kind, count in made.rows_of_kind.items()}
+            for key, made in trained_on.items()
+        },
+        orient="index",
+    )
 
 
 def _seeds(params: RunParams) -> list[int]:
@@ -134,14 +179,12 @@ def _as_file_name(name: str) -> str:
 
 def _score(
     training: Training,
-    table: pd.DataFrame,
-    store: Path,
+    embedded: Embedded,
+    own_head: LinearHead,
     params: RunParams,
     contenders: Mapping[str, Contender],
-    features: Path | None,
 ) -> tuple[dict[str, list[Scored]], dict[str, str]]:
     """Score a model, and if it is the one that heads are compared on, all of these."""
-    embedded, own_head = _embed(training.folder, table, store, params, features)
     name = training.contender.name
     if name in contenders and name != NONE:
         return {name: [Scored(embedded.validation.logits(own_head), embedded.test.logits(own_head))]}, {}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from audiocls.atomic import replacing
-from audiocls.balance.scores import METRICS
+from audiocls.balance.scores import METRICS, thirds_of
 from audiocls.contenders import NONE, Contender, params_to_train, trains_encoder
 from audiocls.markdown import escaped
 from audiocls.masking import masked
@@ -20,6 +21,8 @@ from audiocls.plots import draw_gains
 
 _SHOWN_CLASSES = 10
 _PARTS = ("low", "high", "gain", "gain_low", "gain_high")
+_FEWEST_GROUPS = 5  # of test, of which an interval says anything
+_FEW_GROUPS = 3  # of a class
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ def choose(validation: pd.DataFrame) -> str:
     return NONE if NONE in names else names[0]
 
 
-def judge(scores: pd.DataFrame) -> tuple[str, str]:
+def judge(scores: pd.DataFrame, num_groups: int, num_trainings: int | None) -> tuple[str, str]:
     """Return the method to take, and why, in one sentence.
 
     Validation chooses one method, and test says of it alone whether it helps: the best of many on test would look
@@ -49,7 +52,14 @@ def judge(scores: pd.DataFrame) -> tuple[str, str]:
 
     Args:
         scores: Of `compare_scores`, of validation and test, told apart by `split`.
+        num_groups: Of test.
+        num_trainings: Of the encoder by each method; None where it was there before.
     """
+    if num_groups < _FEWEST_GROUPS:
+        return NONE, (
+            f"Whether balancing helps cannot be told here: test has {num_groups} groups, and what {_FEWEST_GROUPS} or "
+            "more agree on is the least to go by, so take none."
+        )
     validation, test = (scores[scores["split"] == split] for split in ("validation", "test"))
     chosen, others = choose(validation), len(test) - 1
     if chosen == NONE:
@@ -62,7 +72,8 @@ def judge(scores: pd.DataFrame) -> tuple[str, str]:
         )
     return chosen, (
         f"Take {chosen}: macro-F1 on test {_gain(row, 'f1_macro')} over none; the rarest third of the classes "
-        f"{_gain(row, 'f1_rarest_third')}, and the most frequent third {_gain(row, 'f1_most_frequent_third')}."
+        f"{_gain(row, 'f1_rarest_third')}, and the most frequent third {_gain(row, 'f1_most_frequent_third')}"
+        f"{'; all on one training of the encoder, and another may differ' if num_trainings == 1 else ''}."
     )
 
 
@@ -99,7 +110,9 @@ def write_report(
         params: The whole run's.
         folder: Of the run; gets `train.yaml` and `comparison/`.
     """
-    method, verdict = judge(scores)
+    test_groups = clips.loc[clips["split"] == "test", "group"].nunique()
+    trainings = (params.comparison.seeds if params.comparison.end_to_end else 1) if trains_encoder(params) else None
+    method, verdict = judge(scores, test_groups, trainings)
     to_train = params_to_train(params, contenders[method])
     file = folder / "train.yaml"
     _write(file, _train_file(to_train, verdict, file))
@@ -143,15 +156,21 @@ def _how(clips: pd.DataFrame, params: RunParams) -> list[str]:
     else:
         encoder = "One model was trained plainly: that is `none`. All others change its head; how much another "
         encoder += "training of the encoder would change is not in the intervals."
-    counts = clips.loc[clips["split"] == "train", "label"].value_counts(ascending=True)
-    rarest = counts.index[: max(1, len(counts) // 3)].tolist()
-    named = ", ".join(escaped(name) for name in rarest[:_SHOWN_CLASSES]) + (", …" if rarest[_SHOWN_CLASSES:] else "")
+    counts = clips.loc[clips["split"] == "train", "label"].value_counts().sort_index()
+    rarest = counts.index[thirds_of(counts.to_numpy(np.int64))[0]].tolist()
+    groups = clips[clips["split"] == "test"].groupby("label")["group"].nunique()
+    in_few = groups.index[groups < _FEW_GROUPS].tolist()
     return [
         f"{encoder} {params.comparison.seeds} seeds. Validation ({_size(sizes['validation'])}) chose the method; this "
         f"is test ({_size(sizes['test'])}). In brackets 95 % intervals by bootstrap over groups and seeds; gains are "
-        f"over `none`, on the same groups and seeds. The rarest third: {named}, of {counts.min()} training clips and "
-        f"more; the most frequent class has {counts.max()}.",
+        f"over `none`, on the same groups and seeds. The rarest third: {_listed(rarest)}, of {counts.min()} training "
+        f"clips and more; the most frequent class has {counts.max()}.",
+        *(["", f"Of one or two groups in test, and so hardly in the intervals: {_listed(in_few)}."] if in_few else []),
     ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(escaped(name) for name in names[:_SHOWN_CLASSES]) + (", …" if names[_SHOWN_CLASSES:] else "")
 
 
 def _size(counts: tuple[int, int]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final, get_args
 
 from pydantic import TypeAdapter
 
-from audiocls.balance_params import BalanceParams, Blending, Decoupled, NoBalance
+from audiocls.balance_params import BalanceParams, Blending, Decoupled, HeadOnly, NoBalance
 from audiocls.comparison_params import HEAD_METHODS, SLOW, ComparisonParams, HeadMethod
 from audiocls.errors import ParamsError
 from audiocls.params import RunParams
@@ -40,7 +40,8 @@ def trains_encoder(params: RunParams) -> bool:
 def list_contenders(params: RunParams) -> list[Contender]:
     """List what is compared, `none` first.
 
-    Settings of a method come from the section `balance`, where that names the same method; else they are the defaults.
+    Settings of a method come from the section `balance`, where that names the same method. Where it trains a head on
+    embeddings, how it does that goes for all heads, so that they differ by their method alone. All else is default.
 
     Raises:
         ParamsError: The section asks for another layer than the last.
@@ -69,9 +70,20 @@ def _head(method: HeadMethod, params: RunParams, trained: bool) -> Contender:
         return Contender(method, _section({"method": method} | _FITTED[method], params))
     if trained:
         section = {"method": "decoupled", "resampling": method, "no_border": "smote"}
-        return Contender(f"decoupled, {method}", _section(section, params))
-    extra = {"no_border": "smote"} if method in get_args(Blending) else {}
+        return Contender(f"decoupled, {method}", _section(section | _shared(method, params), params))
+    extra = {"no_border": "smote"} | _shared(method, params) if method in get_args(Blending) else {}
     return Contender(method, _section({"method": method} | extra, params))
+
+
+def _shared(method: HeadMethod, params: RunParams) -> dict[str, Any]:
+    """Return what the section `balance` says of training heads on embeddings, where it says something."""
+    own = params.balance
+    if not isinstance(own, HeadOnly):
+        return {}
+    said = own.model_dump(include=own.model_fields_set - {"method", "resampling", "layer"})
+    if (method == "undersample") != (getattr(own, "resampling", None) == "undersample"):
+        said.pop("counts", None)  # which can be met by adding clips, or by leaving out
+    return said
 
 
 def _section(section: Mapping[str, Any], params: RunParams) -> BalanceParams:

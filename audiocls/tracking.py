@@ -78,6 +78,7 @@ class NestedRun:
     name: str
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
+    balance_files: Path  # a folder that says what was trained on
 
 
 @contextmanager
@@ -277,6 +278,7 @@ def log_nested_runs(run: TrackedRun, nested: Iterable[NestedRun]) -> None:
             metrics = [Metric(fit, each.metrics[name], now, 0) for name, fit in _fit_names(each.metrics).items()]
             params = [Param(_safe(name), text[:_LONGEST_PARAM]) for name, text in flatten(each.params).items()]
             client.log_batch(made, metrics=metrics, params=params)
+            client.log_artifacts(made, str(each.balance_files), "data/balance")
             client.set_terminated(made, "FINISHED")
 
 

@@ -134,8 +134,9 @@ def fit_here(
     if isinstance(params.balance, EmbeddingBalance):
         return _keep_encoder(model, extractor, params, folder / "model")
     statistics = normalise_by_training(extractor, table, store, params)
-    rows = pd.read_parquet(balanced.rows)["row"].to_numpy()
-    check_training_only(table, rows)
+    listed = pd.read_parquet(balanced.rows)
+    rows = listed["row"].to_numpy()
+    check_training_only(table, rows, listed["clip_id"].to_numpy(object))
 
     def dataset(clips: pd.DataFrame, *, training: bool) -> ClipDataset:
         usable = None if training and params.augmentation else features

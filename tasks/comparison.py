@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from prefect import task
@@ -10,6 +10,8 @@ from prefect.cache_policies import NO_CACHE
 
 from audiocls import comparison
 from audiocls.comparison_report import Comparison
+from audiocls.contenders import NONE
+from audiocls.errors import BalanceError
 from audiocls.params import RunParams
 from audiocls.stopwatch import timed
 from audiocls.tracking import TrackedRun
@@ -18,10 +20,26 @@ from audiocls.tracking import TrackedRun
 @timed
 def train_contenders(
     split_clips: Path, store: Path, params: RunParams, run: TrackedRun, features: Path | None
-) -> list[comparison.Training]:
-    """Train what has to be trained, one after another: two at a time would share the cores or the GPU."""
-    planned = comparison.plan_trainings(params, run.folder)
-    return [train_contender(training, split_clips, store, params, features) for training in planned]
+) -> tuple[list[comparison.Training], dict[str, str]]:
+    """Train what has to be trained, one after another: two at a time would share the cores or the GPU.
+
+    Returns:
+        The trainings, and by name the methods that the class counts do not allow, with the reason: the others are
+        compared without them.
+    """
+    trained: list[comparison.Training] = []
+    refused: dict[str, str] = {}
+    for training in comparison.plan_trainings(params, run.folder):
+        name = training.contender.name
+        if name in refused:
+            continue
+        try:
+            trained.append(train_contender(training, split_clips, store, params, features))
+        except BalanceError as error:
+            if name == NONE or not training.contender.end_to_end:
+                raise
+            refused[name] = str(error)
+    return [each for each in trained if each.contender.name not in refused], refused
 
 
 # No retries: a fit that failed would fail again, hours later.
@@ -36,7 +54,7 @@ def train_contender(
 @task(cache_policy=NO_CACHE)
 @timed
 def compare(
-    trained: Sequence[comparison.Training],
+    trained: tuple[Sequence[comparison.Training], Mapping[str, str]],
     split_clips: Path,
     store: Path,
     params: RunParams,
@@ -44,4 +62,5 @@ def compare(
     features: Path | None,
 ) -> Comparison:
     """Score every method and seed, and say which to take."""
-    return comparison.compare(trained, split_clips, store, params, run.folder, features)
+    models, refused = trained
+    return comparison.compare(models, split_clips, store, params, run.folder, features, refused)

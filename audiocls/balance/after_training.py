@@ -102,8 +102,9 @@ def balance_head(
     model.to(choose_device(params.training))
     labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
     clips = pd.read_parquet(split_clips)
-    rows = pd.read_parquet(balanced.rows)["row"].to_numpy()
-    check_training_only(clips, rows)
+    listed = pd.read_parquet(balanced.rows)
+    rows = listed["row"].to_numpy()
+    check_training_only(clips, rows, listed["clip_id"].to_numpy(object))
 
     def embed(chosen: pd.DataFrame, *, all_layers: bool = False) -> NDArray[np.float32]:
         return embed_clips(model, extractor, chosen, store, params, features, all_layers=all_layers)
@@ -115,7 +116,9 @@ def balance_head(
         _take_layer(model, training, params.balance, device, embed)
         standing = embed(training)
         made = head_on_embeddings(standing, names, labels, params.balance, params.seed, device)
-        changed = _report_rows(made, standing, training, clips, balanced, folder / "balance")
+        changed = balanced
+        if made.blends is not None:
+            changed = report_rows(made.blends, standing, training, clips, balanced, folder / "balance")
     else:
         targets = validation["label"].map(model.config.label2id).to_numpy(np.int64)
         windows = cut_into_windows(validation, params.audio)
@@ -199,21 +202,34 @@ def head_on_embeddings(
     return ChangedHead(head, said, blends)
 
 
-def _report_rows(
-    made: ChangedHead,
+def report_rows(
+    blends: Blends,
     embeddings: NDArray[np.float32],
     training: pd.DataFrame,
     clips: pd.DataFrame,
     balanced: Balanced,
     folder: Path,
 ) -> Balanced:
-    """Write which clips each row is made of, and a picture; return the counts that the head was trained on."""
-    blends = made.blends
-    if blends is None:
-        return balanced
-    table = blends.table(training["clip_id"].to_numpy())
+    """Write which clips each row that a head is trained on is made of, and a picture.
+
+    Args:
+        blends: The rows.
+        embeddings: Of the training clips, shape (num_clips, dim).
+        training: The clips that the embeddings are of, in their order.
+        clips: The clips table with its splits.
+        balanced: What the encoder was trained on.
+        folder: Gets rows.parquet and embeddings.png.
+
+    Returns:
+        `balanced` with the counts that the head was trained on.
+
+    Raises:
+        LeakageError: A row is made of a clip that is not of the training split.
+    """
+    table = blends.table(training["clip_id"].to_numpy(object))
     used = pd.concat([table["clip_id"], table["other_clip_id"].dropna()]).unique()
-    check_training_only(clips, np.flatnonzero(clips["clip_id"].isin(used)))
+    positions = pd.Index(clips["clip_id"]).get_indexer(used)
+    check_training_only(clips, positions, used)
     write_table(table, folder / "rows.parquet")
     rng = np.random.default_rng(0)
     drawn = np.sort(rng.permutation(len(table))[:_DRAWN_ROWS])

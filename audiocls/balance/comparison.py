@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.balance.after_training import changed_head, head_on_embeddings
+from audiocls.balance.after_training import ChangedHead, changed_head, head_on_embeddings
+from audiocls.balance.blends import Blends
 from audiocls.balance.heads import LinearHead, Scaling, train_head
 from audiocls.balance.weights import class_weights
 from audiocls.balance_params import (
@@ -71,6 +72,7 @@ class Scored:
 
     validation: Logits
     test: Logits
+    blends: Blends | None = None  # the rows that the head was trained on, where they are not the training clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,8 @@ def compare_methods(
 def _scored(clips: Embedded, method: BalanceParams, plain: LinearHead, seeds: Sequence[int]) -> list[Scored]:
     match method:
         case EmbeddingBalance() | Decoupled() | Oversample() | Undersample():
-            heads = [_head_of_balanced(clips, method, seed) for seed in seeds]
+            changed = [_head_of_balanced(clips, method, seed) for seed in seeds]
+            return [_score(clips, each.head, each.blends) for each in changed]
         case NoBalance():
             heads = [plain] * len(seeds)
         case WeightedLoss():
@@ -128,7 +131,11 @@ def _scored(clips: Embedded, method: BalanceParams, plain: LinearHead, seeds: Se
             return _fitted(clips, method, plain, seeds)
         case _:
             raise ValueError(f"{method.method} trains a whole model, and no head")
-    return [Scored(clips.validation.logits(head), clips.test.logits(head)) for head in heads]
+    return [_score(clips, head) for head in heads]
+
+
+def _score(clips: Embedded, head: LinearHead, blends: Blends | None = None) -> Scored:
+    return Scored(clips.validation.logits(head), clips.test.logits(head), blends)
 
 
 def _plain_head(clips: Embedded, weighting: WeightedLoss | None = None) -> LinearHead:
@@ -145,11 +152,11 @@ def _plain_head(clips: Embedded, weighting: WeightedLoss | None = None) -> Linea
 
 def _head_of_balanced(
     clips: Embedded, method: EmbeddingBalance | Decoupled | Oversample | Undersample, seed: int
-) -> LinearHead:
+) -> ChangedHead:
     if isinstance(method, Oversample | Undersample):
         method = Decoupled(method="decoupled", resampling=method.method, ratio=method.ratio, counts=method.counts)
     names = np.array(clips.labels)[clips.training.targets]
-    return head_on_embeddings(clips.training.embeddings, names, clips.labels, method, seed, clips.device).head
+    return head_on_embeddings(clips.training.embeddings, names, clips.labels, method, seed, clips.device)
 
 
 def _fitted(clips: Embedded, method: AfterTraining, plain: LinearHead, seeds: Sequence[int]) -> list[Scored]:

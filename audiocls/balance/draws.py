@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ def oversampled_counts(
         BalanceError: A class that is asked for is not there, or has more clips already.
     """
     if asked is None:
-        least = math.ceil((1.0 if ratio is None else ratio) * max(counts.values()))
+        least = math.ceil(_exactly(ratio) * max(counts.values()))
         return {name: max(count, least) for name, count in counts.items()}
     _require_known(counts, asked, section)
     over = [f"{name!r}: {asked[name]} of {counts[name]}" for name in asked if asked[name] < counts[name]]
@@ -83,7 +84,7 @@ def undersampled_counts(counts: dict[str, int], ratio: float | None, asked: dict
         BalanceError: A class that is asked for is not there, has fewer clips, or would have none left.
     """
     if asked is None:
-        most = math.floor(min(counts.values()) / (1.0 if ratio is None else ratio))
+        most = math.floor(min(counts.values()) / _exactly(ratio))
         return {name: min(count, most) for name, count in counts.items()}
     _require_known(counts, asked, "balance")
     out = [f"{name!r}: {asked[name]} of {counts[name]}" for name in asked if not 1 <= asked[name] <= counts[name]]
@@ -93,6 +94,11 @@ def undersampled_counts(counts: dict[str, int], ratio: float | None, asked: dict
             "and for no more than there are, or take balance.method=oversample."
         )
     return counts | asked
+
+
+def _exactly(ratio: float | None) -> Fraction:
+    """Return the ratio as it is written: 0.07 of 100 clips are 7, and with floats 8."""
+    return Fraction(1) if ratio is None else Fraction(str(ratio))
 
 
 def _require_known(counts: dict[str, int], asked: dict[str, int], section: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.balance.heads import LinearHead
+from audiocls.errors import BalanceError
 from audiocls.windows import average_windows
 
 # Menon et al. search 0 to 2 or more, Kang et al. 0 to 1.
@@ -30,9 +31,17 @@ def adjusted(head: LinearHead, counts: NDArray[np.int64], tau: float) -> LinearH
         counts: Training clips per class, shape (num_classes,), each >= 1.
         tau: 0 changes nothing; 1 makes of the posterior that of classes equally frequent.
 
+    Raises:
+        BalanceError: A class has no training clips.
+
     Source:
         Menon et al. 2021, "Long-Tail Learning via Logit Adjustment", arXiv:2007.07314, equation 9.
     """
+    if counts.min() < 1:
+        raise BalanceError(
+            f"post_hoc_logit_adjustment: {(counts < 1).sum()} classes have no training clips, so that their shares "
+            "say nothing of their logits. Leave these classes out, or give them clips to train on."
+        )
     return LinearHead(head.weight, head.bias - tau * np.log(counts / counts.sum()))
 
 

@@ -1,7 +1,9 @@
 """Scores of several methods on the same clips, with intervals, and each against `none`, pair by pair.
 
 The bootstrap draws groups, and seeds, with replacement, the same for all methods: what the methods share, such as a
-speaker whom none of them understands, does not widen the interval of their difference.
+speaker whom none of them understands, does not widen the interval of their difference. Groups are drawn by strata,
+which are those that have the same rarest class, so that a draw has all classes; of n groups, or seeds, n - 1 are drawn,
+as n would make intervals of few too narrow (Rao and Wu 1988, "Resampling Inference with Complex Survey Data").
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ def compare_scores(
         seeds, `f1_macro_low` and `f1_macro_high` (95 %), and `f1_macro_gain` over `none` with `_gain_low` and
         `_gain_high`. A score is NaN where none of its classes has clips.
     """
-    thirds = _thirds(counts)
+    thirds = thirds_of(counts)
     scores = {
         name: np.mean([_Tally(each, targets, groups, thirds).score_all() for each in seeds], axis=0)
         for name, seeds in logits.items()
@@ -68,12 +70,12 @@ def score_seed(
     logits: NDArray[Any], targets: NDArray[np.int64], groups: NDArray[np.object_], counts: NDArray[np.int64]
 ) -> dict[str, float]:
     """Return METRICS of one method and seed."""
-    found = _Tally(logits, targets, groups, _thirds(counts)).score_all()
+    found = _Tally(logits, targets, groups, thirds_of(counts)).score_all()
     return dict(zip(METRICS, found.tolist(), strict=True))
 
 
-def _thirds(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rarest and the most frequent third of the classes, one each at least."""
+def thirds_of(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rarest and the most frequent third of the classes, rarer ones first, one each at least."""
     by_count = np.argsort(counts, kind="stable")
     third = max(1, len(counts) // 3)
     return by_count[:third], by_count[-third:]
@@ -95,7 +97,7 @@ def _replicates(
     """Return METRICS of each draw of groups and seeds, (replicates, num_metrics) by method."""
     (num_seeds,) = {len(seeds) for seeds in logits.values()}
     parts: dict[str, list[Floats]] = {name: [] for name in logits}
-    for times, weights in _draws(len(np.unique(groups.astype(str))), num_seeds, seed):
+    for times, weights in _draws(_strata(targets, groups), num_seeds, seed):
         for name, seeds in logits.items():
             # The same array for all seeds is one that no seed changes.
             tallies = {id(each): _Tally(each, targets, groups, thirds) for each in seeds}
@@ -104,15 +106,42 @@ def _replicates(
     return {name: np.concatenate(each) for name, each in parts.items()}
 
 
-def _draws(num_groups: int, num_seeds: int, seed: int) -> Iterator[tuple[Floats, Floats]]:
+def _strata(targets: NDArray[np.int64], groups: NDArray[np.object_]) -> NDArray[np.int64]:
+    """Number the stratum of each group, (num_groups,): by that of its classes which the fewest groups have.
+
+    Groups that would be alone share one stratum, and one that still is joins the largest.
+    """
+    names, group = np.unique(groups.astype(str), return_inverse=True)
+    present = np.zeros((len(names), targets.max() + 1), dtype=bool)
+    present[group, targets] = True
+    rarest: NDArray[np.int64] = np.where(present, present.sum(axis=0), len(names) + 1).argmin(axis=1)
+    sizes = np.bincount(rarest)
+    pooled = np.where(sizes[rarest] == 1, len(sizes), rarest)
+    alone = np.flatnonzero(np.bincount(pooled) == 1)
+    if len(alone) and len(np.unique(pooled)) > 1:
+        pooled = np.where(pooled == alone[0], np.bincount(pooled).argmax(), pooled)
+    return np.unique(pooled, return_inverse=True)[1].astype(np.int64)
+
+
+def _draws(strata: NDArray[np.int64], num_seeds: int, seed: int) -> Iterator[tuple[Floats, Floats]]:
     """Yield how often each group is drawn, (draws, num_groups), and the share of each seed, (draws, num_seeds)."""
     # A generator each, so that the draws do not depend on how many are held at a time.
-    of_groups, of_seeds = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
-    at_a_time = max(1, _MOST_DRAWN // num_groups)
+    generators = [np.random.default_rng([seed, i]) for i in range(strata.max() + 2)]
+    at_a_time = max(1, _MOST_DRAWN // len(strata))
     for start in range(0, _REPLICATES, at_a_time):
         size = min(at_a_time, _REPLICATES - start)
-        times = of_groups.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=size).astype(np.float64)
-        yield times, of_seeds.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=size) / num_seeds
+        times = np.empty((size, len(strata)))
+        for i, rng in enumerate(generators[1:]):
+            times[:, strata == i] = _drawn(rng, int((strata == i).sum()), size)
+        yield times, _drawn(generators[0], num_seeds, size) / num_seeds
+
+
+def _drawn(rng: np.random.Generator, number: int, size: int) -> Floats:
+    """Draw one fewer than `number` with replacement; return how often each comes, (size, number), 1 in the mean."""
+    if number == 1:
+        return np.ones((size, 1))
+    drawn = rng.multinomial(number - 1, np.full(number, 1 / number), size=size)
+    return drawn * number / (number - 1)
 
 
 class _Tally:

@@ -50,7 +50,7 @@ def balance(split_clips: Path, params: BalanceParams, seed: int, workspace: Path
     drawn = np.arange(len(training))
     if isinstance(params, Resampled):
         drawn = draw(labels, wanted_counts(before, params), np.random.default_rng([seed, 0]))
-    check_training_only(table, training[drawn])
+    check_training_only(table, training[drawn], table["clip_id"].to_numpy(object)[training[drawn]])
     seen = np.bincount(drawn, minlength=len(training))
     settings = f"{split_clips.stem} {params.model_dump_json()} {seed}"
     name = hashlib.sha256(settings.encode()).hexdigest()[:16]
@@ -59,16 +59,28 @@ def balance(split_clips: Path, params: BalanceParams, seed: int, workspace: Path
     return Balanced(written, class_weights(before, params), before, class_counts(labels[drawn]), _kinds(seen))
 
 
-def check_training_only(table: pd.DataFrame, rows: NDArray[np.int64]) -> None:
+def check_training_only(table: pd.DataFrame, rows: NDArray[np.int64], clip_ids: NDArray[np.object_]) -> None:
     """Stop where a clip of validation or test is among the rows to train on.
 
+    Args:
+        table: The clips with their splits.
+        rows: Positions in the table that are trained on.
+        clip_ids: What is believed to stand there, of the same shape.
+
     Raises:
-        LeakageError: Names the first ten such clips.
+        LeakageError: Names the first ten such clips, or those that stand elsewhere in the table.
     """
-    leaked = table.iloc[rows].query("split != 'train'")
+    found = table.iloc[rows]
+    leaked = found[found["split"] != "train"]
     if not leaked.empty:
         raise LeakageError(
             f"{len(leaked)} rows to train on are not of the training split: {name_some(leaked['clip_id'])}."
+        )
+    other = clip_ids != found["clip_id"].to_numpy(object)
+    if other.any():
+        raise LeakageError(
+            f"{other.sum()} rows to train on are not the clips that they are listed as: {name_some(clip_ids[other])}. "
+            "The list is of another table of clips."
         )
 
 

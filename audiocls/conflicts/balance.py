@@ -10,6 +10,7 @@ from audiocls.balance_params import (
     Focal,
     Ldam,
     Oversample,
+    Progressive,
     Resampled,
     Undersample,
     WeightedLoss,
@@ -81,6 +82,15 @@ def _family_has_the_layer(params: RunParams) -> Iterator[Conflict]:
             yield "balance.layer", f"= {balance.layer}: {mistake}"
 
 
+def _progress_takes_epochs(params: RunParams) -> Iterator[Conflict]:
+    if isinstance(params.balance, Progressive) and params.training.epochs <= 1 and params.training.max_steps is None:
+        yield (
+            "balance.method",
+            f"= 'progressive': goes from the classes as they are to all alike over the epochs, and training.epochs is "
+            f"{params.training.epochs:g}; train for 2 at least, or take square_root or oversample",
+        )
+
+
 RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _beta_belongs_to_effective_number,
     _clips_of_a_class_are_said_once,
@@ -88,4 +98,5 @@ RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _blends_have_a_trained_encoder,
     _balance_goes_with_how_clips_come,
     _family_has_the_layer,
+    _progress_takes_epochs,
 )

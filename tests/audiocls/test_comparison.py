@@ -10,9 +10,11 @@ from safetensors.torch import load_file
 
 from audiocls.balance import balance
 from audiocls.balance.after_training import balance_head
+from audiocls.balance.blends import Blends
 from audiocls.comparison import compare, plan_trainings, train_contender
 from audiocls.contenders import list_contenders, params_to_train
 from audiocls.corpus import collect_corpus
+from audiocls.errors import LeakageError
 from audiocls.evaluation import evaluate
 from audiocls.manifest import list_clips
 from audiocls.params import RunParams
@@ -68,6 +70,29 @@ def test_what_is_compared_is_what_a_run_by_the_method_scores(prepared, method, t
     metrics = scores_by_run(prepared, params_to_train(params, contender).balance, tmp_path / "run")
     for metric in ("f1_macro", "balanced_accuracy"):
         assert row[f"test/{metric}"] == pytest.approx(metrics[f"test/{metric}"])
+
+
+def test_a_held_out_clip_among_the_blends_stops_the_comparison_and_is_named(prepared, tmp_path, monkeypatch):
+    splits, store, params, training = prepared
+    table = pd.read_parquet(splits)
+    planted = table.loc[table["split"] == "test", "clip_id"].iloc[0]
+    listed = Blends.table
+
+    def leaking(blends: Blends, clip_ids):
+        rows = listed(blends, clip_ids)
+        rows.loc[len(rows) - 1, "clip_id"] = planted
+        return rows
+
+    monkeypatch.setattr(Blends, "table", leaking)
+    with pytest.raises(LeakageError, match=f"1 rows to train on are not of the training split: {planted}"):
+        compare([training], splits, store, params, tmp_path)
+    assert not (tmp_path / "train.yaml").exists()
+
+
+def test_a_method_that_could_not_be_trained_by_is_told_with_the_reason(prepared, tmp_path):
+    splits, store, params, training = prepared
+    compared = compare([training], splits, store, params, tmp_path, refused={"ldam, end to end": "one class"})
+    assert "Not compared: ldam, end to end. one class" in compared.summary
 
 
 def test_a_pretrained_encoder_stays_and_heads_on_it_are_compared(prepared, tmp_path):

@@ -46,11 +46,27 @@ def test_a_comparison_is_of_the_last_layer():
         list_contenders(asked)
 
 
-def test_settings_of_a_method_are_those_of_the_params():
-    own = {"method": "decoupled", "resampling": "smote", "neighbours": 2}
+def test_how_a_head_is_trained_goes_for_all_heads():
+    """Else they would differ by more than their method."""
+    own = {"method": "decoupled", "resampling": "smote", "neighbours": 2, "penalty": 5.0, "no_border": "stop"}
     contenders = {each.name: each.balance for each in list_contenders(params(balance=own))}
-    assert contenders["decoupled, smote"].neighbours == 2
-    assert contenders["decoupled, adasyn"].neighbours == 5
+    heads = [each for name, each in contenders.items() if name.startswith("decoupled")]
+    assert len(heads) == 5
+    assert {(each.neighbours, each.penalty, each.no_border) for each in heads} == {(2, 5.0, "stop")}
+    assert contenders["class_thresholds"].method == "class_thresholds"
+
+
+@pytest.mark.parametrize(
+    ("resampling", "with_counts"),
+    [
+        ("smote", {"decoupled, oversample", "decoupled, smote", "decoupled, borderline_smote", "decoupled, adasyn"}),
+        ("undersample", {"decoupled, undersample"}),
+    ],
+)
+def test_counts_go_for_the_methods_that_can_meet_them(resampling, with_counts):
+    own = {"method": "decoupled", "resampling": resampling, "counts": {"a": 9}}
+    contenders = list_contenders(params(balance=own))
+    assert {each.name for each in contenders if getattr(each.balance, "counts", None) == {"a": 9}} == with_counts
 
 
 @pytest.mark.parametrize(
@@ -81,6 +97,11 @@ def test_what_is_trained(asked, trainings, tmp_path):
             {"comparison": {"end_to_end": ["ldam"]}, "training": {"label_smoothing": 0.1}},
             "end_to_end",
             "with ldam: training.label_smoothing = 0.1",
+        ),
+        (
+            {"comparison": {"end_to_end": ["progressive"]}, "training": {"epochs": 1.0}},
+            "end_to_end",
+            "with progressive: balance.method = 'progressive': goes from the classes as they are",
         ),
     ],
 )

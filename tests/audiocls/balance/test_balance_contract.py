@@ -120,12 +120,12 @@ def leaves_some_of_each_class(resampling, embeddings, labels, params, seed):
 
 
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
-@given(counts=counts_of_classes, seed=seeds, neighbours=st.integers(1, 6), ratio=st.sampled_from([None, 0.4]))
+@given(counts=counts_of_classes, seed=seeds, neighbours=st.integers(1, 6), percent=st.none() | st.integers(1, 100))
 @settings(quickly, max_examples=10)
 def test_embeddings_come_out_with_the_counts_asked_for_and_made_of_clips_of_their_class(
-    resampling, counts, seed, neighbours, ratio
+    resampling, counts, seed, neighbours, percent
 ):
-    labels = labels_of(counts)
+    labels, ratio = labels_of(counts), None if percent is None else percent / 100
     embeddings = np.random.default_rng(seed).normal(size=(len(labels), 3)).astype(np.float32)
     params = BlendParams(neighbours=neighbours, too_few="oversample_first", no_border="smote", ratio=ratio)
     if resampling in CLEANERS and not leaves_some_of_each_class(resampling, embeddings, labels, params, seed):
@@ -139,10 +139,10 @@ def test_embeddings_come_out_with_the_counts_asked_for_and_made_of_clips_of_thei
     assert (parents == np.repeat(blends.labels, np.diff(blends.shares.indptr))).all()
     found, kinds = class_counts(blends.labels), blends.kinds()
     if resampling == "undersample":
-        most = max(min(counts.values()), int(min(counts.values()) / (ratio or 1)))
+        most = 100 * min(counts.values()) // (percent or 100)
         assert found == {name: min(count, most) for name, count in counts.items()}
         return
-    least = int(np.ceil((ratio or 1.0) * max(counts.values())))
+    least = -(-(percent or 100) * max(counts.values()) // 100)
     asked = {name: max(count, least) for name, count in counts.items()}
     if resampling in ("smote_tomek", "smote_enn"):
         assert all(1 <= found[name] <= asked[name] for name in counts)

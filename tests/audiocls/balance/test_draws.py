@@ -49,6 +49,29 @@ def test_the_counts_are_those_that_the_method_stands_for(params, expected):
     assert wanted_counts(COUNTS, params) == expected
 
 
+@given(
+    counts=st.lists(st.integers(1, 500), min_size=2, max_size=8).map(lambda n: dict(zip("abcdefgh", n, strict=False))),
+    percent=st.integers(1, 100),
+)
+def test_a_ratio_is_taken_as_it_is_written(counts, percent):
+    """In whole numbers: 7 % of 100 clips are 7, where floats make 8 of it."""
+    ratio, most, fewest = percent / 100, max(counts.values()), min(counts.values())
+    more = wanted_counts(counts, Oversample(method="oversample", ratio=ratio))
+    assert more == {name: max(count, -(-percent * most // 100)) for name, count in counts.items()}
+    fewer = wanted_counts(counts, Undersample(method="undersample", ratio=ratio))
+    assert fewer == {name: min(count, 100 * fewest // percent) for name, count in counts.items()}
+
+
+@given(counts=st.lists(st.integers(1, 60), min_size=2, max_size=8), extra=st.integers(0, 100), data=st.data())
+def test_counts_are_met_for_the_named_classes_and_the_others_stay(counts, extra, data):
+    there = dict(zip("abcdefgh", counts, strict=False))
+    named = data.draw(st.sets(st.sampled_from(sorted(there)), min_size=1))
+    more = {name: there[name] + extra for name in named}
+    assert wanted_counts(there, Oversample(method="oversample", counts=more)) == there | more
+    fewer = {name: max(1, there[name] - extra) for name in named}
+    assert wanted_counts(there, Undersample(method="undersample", counts=fewer)) == there | fewer
+
+
 def test_progressive_begins_with_the_classes_as_they_are_and_passes_through_the_middle():
     assert wanted_counts(COUNTS, PROGRESSIVE, 0.0) == COUNTS
     # (60 + 25) / 2, (12 + 25) / 2, (3 + 25) / 2

@@ -73,6 +73,35 @@ def test_fewer_groups_and_seeds_that_disagree_widen_the_interval():
     assert width([logits], by_correctness) > 1.5 * width([logits], groups)
 
 
+def test_a_class_in_few_groups_is_in_every_draw():
+    """A draw without it would score another thing than the rest, and lift the interval's end."""
+    targets, groups, logits = drawn(7)
+    groups = groups.copy()
+    groups[targets == 3] = np.resize(["rare 1", "rare 2"], (targets == 3).sum())
+    never_found = np.where(np.arange(4) == 3, -99.0, logits)
+    row = compare_scores({"none": [never_found]}, targets, groups, COUNTS, 1).iloc[0]
+    assert (row.f1_rarest_third_low, row.f1_rarest_third_high) == (0, 0)
+    assert row.balanced_accuracy_high <= 0.75
+
+
+@pytest.mark.parametrize("num_seeds", [2, 5])
+def test_a_gain_that_is_chance_is_found_as_rarely_as_95_percent_say(num_seeds, monkeypatch):
+    """Models of both methods are drawn from one distribution: each seed has a bias of its own."""
+    monkeypatch.setattr("audiocls.balance.scores._REPLICATES", 200)
+    rng = np.random.default_rng(num_seeds)
+    found = 0
+    for _ in range(100):
+        targets, groups = rng.integers(4, size=160), np.repeat(np.arange(20), 8).astype(str).astype(object)
+        shared = 1.5 * np.eye(4)[targets] + rng.normal(size=(160, 4))
+
+        def models(shared=shared):
+            return [shared + rng.normal(size=4) * 0.6 + 0.5 * rng.normal(size=(160, 4)) for _ in range(num_seeds)]
+
+        row = compare_scores({"none": models(), "same": models()}, targets, groups, COUNTS, 1).set_index("method")
+        found += bool(row.loc["same", "f1_macro_gain_low"] > 0 or row.loc["same", "f1_macro_gain_high"] < 0)
+    assert found <= 14  # 5 are expected; with two seeds a few more
+
+
 def test_intervals_hold_the_score_and_a_class_without_clips_has_none():
     targets, groups, logits = drawn(5)
     rest = targets != 3

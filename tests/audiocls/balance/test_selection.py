@@ -63,6 +63,18 @@ def test_a_seed_draws_the_same_clips_again_and_another_one_others(split_clips, t
 def test_a_held_out_clip_among_the_rows_stops_the_run_and_is_named(split_clips, leaked):
     table = pd.read_parquet(split_clips)
     training, held_out = (np.flatnonzero(table["split"] == name) for name in ("train", leaked))
-    check_training_only(table, training)
+    ids = table["clip_id"].to_numpy(object)
+    check_training_only(table, training, ids[training])
+    rows = np.append(training, held_out[3:5])
     with pytest.raises(LeakageError, match=rf"^2 rows .*: {held_out[3]}\.wav, {held_out[4]}\.wav\.$"):
-        check_training_only(table, np.append(training, held_out[3:5]))
+        check_training_only(table, rows, ids[rows])
+
+
+def test_a_list_of_another_table_stops_the_run_and_is_named(split_clips):
+    """Its rows may all be training clips here, and test clips there."""
+    table = pd.read_parquet(split_clips)
+    training = np.flatnonzero(table["split"] == "train")
+    listed = table["clip_id"].to_numpy(object)[training].copy()
+    listed[7] = "elsewhere.wav"
+    with pytest.raises(LeakageError, match=r"^1 rows .* listed as: elsewhere\.wav\."):
+        check_training_only(table, training, listed)
