@@ -80,6 +80,7 @@ class Network:
             # The same weights and modules, computed as they were.
             self.model.encoder.__class__ = FirstEncoder
             self.model.encoder.log_mel.__class__ = FirstLogMel
+            self.model.encoder.stem[0].__class__ = torch.nn.Conv2d
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=params.training.learning_rate, fused=True)
         self.seconds: list[Seconds] = []
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, initialization
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from audiocls.errors import DataError
+from audiocls.models.image_convolution import ImageConv2d
 from audiocls.models.log_mel import LogMel, mask_spans
 from audiocls.models.logmel_resnet_config import LogmelResnetConfig
 
@@ -56,7 +57,7 @@ class LogmelResnetEncoder(nn.Module):
         self.config = config
         self.log_mel = _build_log_mel(config)
         self.input_norm = nn.BatchNorm1d(config.num_mel_bins, affine=config.input_affine)
-        self.stem = ConvNorm(1, config.stem_channels, 5, 2)
+        self.stem = nn.Sequential(ImageConv2d(config.stem_channels, 5, 2), nn.BatchNorm2d(config.stem_channels))
         self.blocks = nn.ModuleList()
         for width_in, width in pairwise([config.stem_channels, *config.channels]):
             self.blocks.append(ResidualBlock(width_in, width, 2))
