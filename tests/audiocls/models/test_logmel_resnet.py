@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClas
 
 from audiocls.errors import DataError, ParamsError
 from audiocls.models import LogmelResnetConfig, LogmelResnetForAudioClassification, WaveformFeatureExtractor
+from audiocls.models.logmel_resnet import ResidualBlock
 
 RATE_HZ = 16_000
 LABELS = {0: "hum", 1: "hiss", 2: "chirp"}
@@ -292,3 +293,13 @@ def test_a_batch_of_the_wrong_shape_is_named(model):
 def test_a_bad_config_names_field_value_and_need(fields, complaint):
     with pytest.raises(ParamsError, match=complaint):
         LogmelResnetConfig(**fields)
+
+
+def test_the_shortcut_takes_every_other_position_by_no_strided_convolution():
+    """That of one tap and few channels makes torch 2.13 write beyond the end of its gradient, and crash later."""
+    block = ResidualBlock(8, 16, 2).eval()
+    assert [conv.stride for conv in block.modules() if getattr(conv, "kernel_size", None) == (1, 1)] == [(1, 1)]
+    x, valid = torch.randn(2, 8, 21, 10), torch.ones(2, 1, 21, 1)
+    strided = torch.nn.functional.conv2d(x, block.shortcut[0].weight, stride=2)
+    expected = torch.relu(block.second(torch.relu(block.first(x))) + block.shortcut[1](strided))
+    torch.testing.assert_close(block(x, valid)[0], expected)
