@@ -111,7 +111,8 @@ def _names_at(root: str) -> Iterator[str]:
         raise DataError(f"{masked(root)}: the directory cannot be listed: {masked(str(error))}.") from error
     if found is None:
         raise _no_directory(root)
-    names = (path.removeprefix(top).lstrip("/") for path in found)
+    # Consoles keep an empty object, "clips/yes/", for each folder made by hand.
+    names = (path.removeprefix(top).lstrip("/") for path in found if path != top and not path.endswith("/"))
     yield from (name for name in names if not any(part.startswith(".") for part in PurePosixPath(name).parts))
 
 
