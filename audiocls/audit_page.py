@@ -79,7 +79,7 @@ def render_audit(
         *_pooled(census),
         "<h2>Recordings</h2>",
         '<div class="pair">',
-        _picture("Length", audit_plots.draw_durations(clips)),
+        _picture("Length", audit_plots.draw_durations(census.duration_histogram)),
         _picture("Loudness", audit_plots.draw_levels(clips)),
         _picture(
             f"Silence: frames {SILENCE_BELOW_LOUDEST_DB:.0f} dB or more below the loudest",

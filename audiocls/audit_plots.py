@@ -34,20 +34,16 @@ def draw_classes(classes: Sequence[dict[str, Any]]) -> bytes:
     return _png(figure)
 
 
-def draw_durations(clips: pd.DataFrame) -> bytes:
-    """Draw how long the clips are."""
-    seconds = clips["duration_seconds"].to_numpy()
+def draw_durations(histogram: dict[str, list[float]]) -> bytes:
+    """Draw how long the clips are, as `Census.duration_histogram` says."""
+    edges = histogram["edges_seconds"]
     figure, axes = _figure(2.6)
-    low, high = max(float(seconds.min()), 1e-3), float(seconds.max())
-    # Where the longest clip is far from the shortest, equal steps would put all into one bar.
-    if high > 20 * low:
-        axes.hist(seconds, bins=np.geomspace(low, high, 41).tolist(), color=_BLUE)
+    axes.stairs(histogram["clips"], edges, fill=True, color=_BLUE)
+    if edges[-1] - edges[-2] > 1.01 * (edges[1] - edges[0]):  # steps that grow
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
-    else:
-        axes.hist(seconds, bins=40, color=_BLUE)
     axes.set(xlabel="seconds", ylabel="clips")
     return _png(figure)
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from audiocls.decoding import SILENCE_BELOW_LOUDEST_DB
 from audiocls.errors import name_some
@@ -19,6 +21,8 @@ DC_OFFSET: Final = 0.01  # of full scale: 40 dB below it, where the hum of a bad
 MOSTLY_SILENT: Final = 0.8  # share of a clip
 _MOSTLY_SILENT_SHARE: Final = 0.05  # of the clips
 _IMBALANCE: Final = 10.0
+_BARS: Final = 40  # of the histogram of lengths
+_FAR_APART: Final = 20
 _QUANTILES: Final = {"least": 0.0, "a_twentieth_below": 0.05, "median": 0.5, "a_twentieth_above": 0.95, "most": 1.0}
 
 
@@ -38,6 +42,7 @@ class Census:
     source_formats: dict[str, int]
     source_channels: dict[str, int]
     duration_seconds: dict[str, float]
+    duration_histogram: dict[str, list[float]]  # `clips` between each two of `edges_seconds`
     rms_db: dict[str, float]
     peak: dict[str, float]
     clipped: int
@@ -71,6 +76,7 @@ def count_corpus(clips: pd.DataFrame, quarantine: pd.DataFrame) -> Census:
         source_formats=_counts(clips["source_format"]),
         source_channels=_counts(clips["source_channels"]),
         duration_seconds=_quantiles(clips["duration_seconds"]),
+        duration_histogram=_histogram(clips["duration_seconds"].to_numpy(np.float64)),
         rms_db=_quantiles(clips["rms_db"]),
         peak=_quantiles(clips["peak"]),
         clipped=int((clips["clipped_fraction"] >= CLIPPED_FRACTION).sum()),
@@ -112,6 +118,14 @@ def _counts(values: pd.Series) -> dict[str, int]:
 
 def _quantiles(values: pd.Series) -> dict[str, float]:
     return {name: round(float(values.quantile(q)), 4) for name, q in _QUANTILES.items()}
+
+
+def _histogram(seconds: NDArray[np.float64]) -> dict[str, list[float]]:
+    low, high = float(seconds.min()), float(seconds.max())
+    # Where the longest clip is far from the shortest, equal steps would put all into one bar.
+    ratios = high > _FAR_APART * low > 0
+    edges = np.geomspace(low, high, _BARS + 1) if ratios else np.histogram_bin_edges(seconds, _BARS)
+    return {"edges_seconds": edges.round(6).tolist(), "clips": np.histogram(seconds, edges)[0].tolist()}
 
 
 def census_findings(census: Census) -> Iterator[Finding]:

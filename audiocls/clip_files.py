@@ -16,8 +16,9 @@ from typing import Any, Final, NamedTuple
 from fsspec.core import url_to_fs
 
 from audiocls.errors import StoreError, UserMistake
+from audiocls.masking import masked
 from audiocls.params import AudioParams
-from audiocls.places import is_uri
+from audiocls.places import chain_fault, is_uri
 from audiocls.storage import local_path, missing_drivers_named
 
 # 8 channels of 64 bits at 192 kHz, or 64 channels of 32 bits at 48 kHz. No format is larger than what it holds.
@@ -27,6 +28,8 @@ MAX_OTHER_BYTES: Final = 64 * 1024 * 1024
 _MOST_AT_ONCE_BYTES: Final = 1 << 30
 _CONNECTIONS: Final = 16
 _TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "created")
+_WEB: Final = ("http://", "https://")
+_TRY_LATER: Final = (408, 425, 429)  # of HTTP, beside 500 and more
 _CHANGED: Final = "it changed while the store was filled; the next run reads it"
 
 
@@ -110,22 +113,45 @@ def _look_at(path: str) -> FileFound:
 
 
 def _look_at_uri(uri: str) -> FileFound:
+    fault = chain_fault(uri)
+    if fault is not None:
+        return FileFound(uri, -1, -1, None, "unreadable", fault)
     try:
         with missing_drivers_named(uri):
             files, path = url_to_fs(uri)
             files.invalidate_cache()
         about = files.info(path)
-    except FileNotFoundError:
-        return _missing(uri, "no such object")
+    except FileNotFoundError as error:
+        return _missing(uri, _absence(uri, error))
     except PermissionError as error:
         return _missing(uri, f"no permission: {error}")
     except UserMistake:
         raise
     except Exception as error:
-        raise StoreError(f"{uri}: its place does not answer: {type(error).__name__}: {error}") from error
+        raise _no_answer(uri, error) from error
     if about["type"] != "file" or about["size"] is None:
         return FileFound(uri, -1, -1, None, "not_a_file", f"a {about['type']}, of no known size")
     return FileFound(uri, about["size"], _modified_ns(about), _etag(about))
+
+
+def _absence(uri: str, error: FileNotFoundError) -> str:
+    """Say why there is no file.
+
+    Raises:
+        StoreError: A web server did not answer or could not: fsspec's "not found" is of that, too.
+    """
+    cause = error.__cause__
+    if cause is None or not any(scheme in uri for scheme in _WEB):
+        return "no such object"
+    status = getattr(cause, "status", 0)
+    if not 400 <= status < 500 or status in _TRY_LATER:
+        raise _no_answer(uri, cause) from error
+    return "no such object" if status in (404, 410) else f"the server refuses it: {masked(str(cause))}"
+
+
+def _no_answer(uri: str, error: BaseException) -> StoreError:
+    said = masked(f"{type(error).__name__}: {error}")
+    return StoreError(f"{masked(uri)}: its place does not answer: {said}. Run again when it does.")
 
 
 def _missing(path: str, detail: str) -> FileFound:
@@ -161,10 +187,12 @@ def _read_uri(found: FileFound) -> tuple[bytes, str | None]:
         content = files.cat_file(path, end=found.size_bytes + 1) if found.size_bytes else b""
         files.invalidate_cache()
         about = files.info(path)
-    except (FileNotFoundError, PermissionError) as error:
+    except FileNotFoundError as error:
+        return b"", _absence(found.path, error)
+    except PermissionError as error:
         return b"", str(error)
     except Exception as error:
-        raise StoreError(f"{found.path}: its place does not answer: {type(error).__name__}: {error}") from error
+        raise _no_answer(found.path, error) from error
     if (len(content), _modified_ns(about), _etag(about)) != (found.size_bytes, found.modified_ns, found.etag):
         return b"", _CHANGED
     return content, None

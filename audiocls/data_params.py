@@ -34,7 +34,10 @@ class DataParams(Params):
 
 
 class FolderData(DataParams):
-    """A directory a class, `path/LABEL/any/depth/clip.wav`, or names that a pattern finds the label in."""
+    """A directory a class, `path/LABEL/any/depth/clip.wav`, or names that a pattern finds the label in.
+
+    White space around a label is no part of it.
+    """
 
     source: Literal["folder"]
     path: PathOrUri = Field(description="The directory that holds one directory a class, or its URI: s3://bucket/a.")
@@ -47,7 +50,8 @@ class FolderData(DataParams):
     include: list[str] = Field(
         default_factory=list,
         description="Globs over the path below `path`; files that match none are left out. * and ? stay within a "
-        "directory, ** is any number of them: **/*.wav. Empty: all.",
+        "directory, ** is any number of them: **/*.wav. A glob that names a suffix takes it even if it is no usual "
+        "one of recordings. Empty: all.",
     )
     exclude: list[str] = Field(
         default_factory=list, description="Globs as in `include`; files that match one are left out."

@@ -168,7 +168,7 @@ def _read(content: bytes, params: AudioParams) -> tuple[NDArray[np.float32 | np.
             _check_frames(file.frames, len(content))
             channels = file.read(dtype="float32", always_2d=True)
             return channels, int(file.samplerate), f"{file.format}/{file.subtype}"
-    except soundfile.SoundFileError as error:
+    except (soundfile.SoundFileError, ValueError) as error:  # ValueError: XI, whose length soundfile cannot find
         return _read_container(content, _plain(error), params)
 
 

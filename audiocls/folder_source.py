@@ -22,8 +22,9 @@ logger = logging.getLogger(__name__)
 
 RECORDING_SUFFIXES: Final = frozenset(
     {
-        ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
-        ".w64", ".rf64", ".m4a", ".aac", ".mp4", ".wma", ".webm",
+        ".wav", ".wave", ".bwf", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au",
+        ".snd", ".caf", ".w64", ".rf64", ".sph", ".nist", ".voc", ".m4a", ".m4b", ".aac", ".mp4", ".3gp", ".3g2",
+        ".wma", ".asf", ".webm", ".weba", ".mka", ".wv", ".amr",
     }
 )  # fmt: skip
 
@@ -41,8 +42,8 @@ def list_folder(params: FolderData) -> pd.DataFrame:
     for name in _names_below(root) if isinstance(root, Path) else _names_at(root):
         if not is_wanted(name):
             continue
-        suffix = PurePosixPath(name).suffix.lower()
-        if suffix and suffix not in RECORDING_SUFFIXES:
+        suffix = PurePosixPath(name).suffix
+        if suffix and suffix.lower() not in RECORDING_SUFFIXES and not _asks_for_suffix(params, name):
             skipped.append(name)
             continue
         label, group = _label_and_group(name, params)
@@ -55,7 +56,10 @@ def list_folder(params: FolderData) -> pd.DataFrame:
         )
     if skipped:
         logger.warning(
-            "%d files are no recordings by their names and were left out: %s", len(skipped), name_some(skipped)
+            "%d files are no recordings by their names and were left out, as no glob of `include` ends in their "
+            "suffix: %s",
+            len(skipped),
+            name_some(skipped),
         )
     return pd.DataFrame(rows, columns=list(COLUMNS[:4]), dtype=object)
 
@@ -67,9 +71,17 @@ def _name_filter(params: FolderData) -> Callable[[str], bool]:
     return lambda name: any(glob.match(name) for glob in include) and not any(glob.match(name) for glob in exclude)
 
 
+def _asks_for_suffix(params: FolderData, name: str) -> bool:
+    """Say whether a glob of `include` matches a path because of its suffix, as **/*.raw does and noisy/** does not."""
+    # With a suffix that no glob asks for: no text of a params file holds a zero byte.
+    other = PurePosixPath(name).with_suffix(".\0").as_posix()
+    globs = [re.compile(glob_translate(glob)) for glob in params.include]
+    return any(glob.match(name) and not glob.match(other) for glob in globs)
+
+
 def _label_and_group(clip_id: str, params: FolderData) -> tuple[str | None, str]:
     path = PurePosixPath(clip_id)
-    label = path.parts[0] if len(path.parts) > 1 else None
+    label = path.parts[0].strip() or None if len(path.parts) > 1 else None
     group = path.parent.as_posix() if params.group_by == "folder" else clip_id
     if params.pattern is None:
         return label, group
@@ -99,7 +111,8 @@ def _names_at(root: str) -> Iterator[str]:
         raise DataError(f"{masked(root)}: the directory cannot be listed: {masked(str(error))}.") from error
     if found is None:
         raise _no_directory(root)
-    names = (path.removeprefix(top).lstrip("/") for path in found)
+    # Consoles keep an empty object, "clips/yes/", for each folder made by hand.
+    names = (path.removeprefix(top).lstrip("/") for path in found if path != top and not path.endswith("/"))
     yield from (name for name in names if not any(part.startswith(".") for part in PurePosixPath(name).parts))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import posixpath
 import re
@@ -19,6 +20,7 @@ Place = Path | str  # a str is a URI
 _URI: Final = re.compile(r"(?P<before>(?:[\w+.-]{2,}::)*[\w+.-]{2,}://)(?P<path>.*?)(?P<after>::.*)?", re.DOTALL)
 _LOCAL: Final = ("file://", "local://")
 _WEB: Final = ("http://", "https://")
+_ANOTHER: Final = {"fo", "fs", "target_protocol"}  # how fsspec gives a link of a chain what comes after it
 
 
 class _Parts(NamedTuple):
@@ -83,13 +85,35 @@ def _normal(path: str) -> str:
     return posixpath.normpath(path.lstrip("/")) if path.strip("/") else ""
 
 
+def chain_fault(uri: str) -> str | None:
+    """Say what is wrong with a URI in which "::" is part of a name, and not between the links of a chain."""
+    links = uri.split("::")[:-1]
+    if all(_opens_another(link) for link in links):
+        return None
+    return "in a URI '::' stands between the links of a chain, such as zip://a.wav::s3://bucket/a.zip; rename it"
+
+
+def _opens_another(link: str) -> bool:
+    """Say whether this is an archive, a cache or the like, which finds its files by another file system."""
+    try:
+        known = fsspec.get_filesystem_class(link.partition("://")[0])
+    except ImportError:  # which is told where it is opened
+        return True
+    except ValueError:
+        return False
+    return any(not _ANOTHER.isdisjoint(inspect.signature(base.__init__).parameters) for base in known.__mro__)
+
+
 def file_system(uri: str) -> tuple[Any, str]:
     """Return the fsspec file system of a URI, and the path in it.
 
     Raises:
-        DataError: There is no such scheme.
+        DataError: There is no such scheme, or a chain is none.
         MissingExtraError: The package that knows the scheme is not installed.
     """
+    fault = chain_fault(uri)
+    if fault is not None:
+        raise DataError(f"{masked(uri)}: {fault}.")
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(uri)
     except ImportError as error:

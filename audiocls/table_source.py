@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -11,7 +12,7 @@ from audiocls.columns import REFUSAL, SEGMENT, SPLITS
 from audiocls.data_params import TableData
 from audiocls.errors import DataError, name_some
 from audiocls.masking import masked
-from audiocls.places import Place, folder_of, joined, localised, plain_below
+from audiocls.places import Place, folder_of, is_uri, joined, localised, plain_below
 from audiocls.segments import read_bounds
 from audiocls.tables import read_columns, text_column
 
@@ -26,7 +27,7 @@ def list_table(params: TableData) -> pd.DataFrame:
     file = localised(params.path)
     place, folder = masked(str(file)), folder_of(file)
     table = read_columns(file, _wanted_columns(params))
-    paths = _paths(place, table, params)
+    paths = _paths(place, table, params, folder)
     files = pd.Series([joined(folder, path) for path in paths], dtype=object)
     shown = paths.map(masked)
     groups = _text(place, table, params.group_column, len(paths))
@@ -61,12 +62,19 @@ def _text(place: str, table: pa.Table, name: str | None, rows: int) -> pd.Series
     return text_column(place, table, name) if name else pd.Series([None] * rows, dtype=object)
 
 
-def _paths(place: str, table: pa.Table, params: TableData) -> pd.Series:
+def _paths(place: str, table: pa.Table, params: TableData, folder: Place) -> pd.Series:
     paths = text_column(place, table, params.path_column)
     if paths.isna().any():
         rows = [int(row) + 1 for row in paths.index[paths.isna()]]
         raise DataError(f"{place}: {len(rows)} rows have no {params.path_column}: data rows {name_some(rows)}.")
-    return paths
+    # White space at either end is mostly that of a table made by hand, and now and then of the name itself.
+    written = text_column(place, table, params.path_column, strip=False)
+    meant = [path != bare and _is_here(joined(folder, path)) for path, bare in zip(written, paths, strict=True)]
+    return paths.mask(pd.Series(meant, dtype=bool), written)
+
+
+def _is_here(path: str) -> bool:
+    return not is_uri(path) and Path(path).exists()
 
 
 def _with_segments(clips: pd.DataFrame, place: str, table: pa.Table, params: TableData) -> pd.DataFrame:

@@ -87,13 +87,14 @@ def check_columns(place: str, wanted: dict[str, str], columns: Sequence[str]) ->
         raise DataError(f"{place}: several columns have one name: {', '.join(twice)}. Rename all but one.")
 
 
-def text_column(place: str, table: pa.Table, name: str) -> pd.Series:
+def text_column(place: str, table: pa.Table, name: str, strip: bool = True) -> pd.Series:
     """Return a column as text, stripped of white space; what is null, not a number or blank becomes None."""
     column = table[name]
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
     try:
-        text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+        text = column.cast(pa.string())
+        text = pc.utf8_trim_whitespace(text) if strip else text
     except pa.ArrowException as error:
         raise DataError(f"{place}: the column {name} holds {column.type}, and text is needed.") from error
     return pd.Series([cell or None for cell in text.to_pylist()], dtype=object)
@@ -109,8 +110,30 @@ def _read_parquet(file: Path | bytes, shown: str, wanted: dict[str, str]) -> pa.
 def _read_delimited(file: Path | bytes, shown: str, wanted: dict[str, str], parse: pa.csv.ParseOptions) -> pa.Table:
     check_columns(shown, wanted, pa.csv.open_csv(_unread(file), parse_options=parse).schema.names)
     names = _once(wanted)
-    convert = pa.csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, pa.string()))
-    return pa.csv.read_csv(_unread(file), parse_options=parse, convert_options=convert)
+    # As bytes, as pyarrow's own message on what is not UTF-8 names no row.
+    convert = pa.csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, pa.binary()))
+    table = pa.csv.read_csv(_unread(file), parse_options=parse, convert_options=convert)
+    return pa.table({name: _utf8(table[name], name, shown) for name in names})
+
+
+def _utf8(column: pa.ChunkedArray, name: str, shown: str) -> pa.ChunkedArray:
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid as error:
+        odd = [(row, cell) for row, cell in enumerate(column.to_pylist(), start=1) if not _is_utf8(cell)]
+        raise DataError(
+            f"data.path = {shown}: a table must be UTF-8, and {len(odd)} cells of the column {name} are not, first "
+            f"that of data row {odd[0][0]}, {odd[0][1]!r}. If it is Latin-1 (Windows), convert it: "
+            "iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW."
+        ) from error
+
+
+def _is_utf8(cell: bytes) -> bool:
+    try:
+        cell.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 # Not pyarrow's own reader: it makes a time of the label "2026-01-01", and of a column with 7 and "7" an error.

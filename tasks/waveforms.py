@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from prefect import task
@@ -9,15 +10,21 @@ from prefect.cache_policies import NO_CACHE
 
 from audiocls import shards, waveforms
 from audiocls.params import AudioParams, RunnerParams
+from audiocls.reach import doubtful_reach
 from audiocls.stopwatch import timed
 from tasks.retries import unless_mistaken
 from tasks.runners import run_shards
+
+logger = logging.getLogger("audiocls.reach")
 
 
 @timed
 def cache_waveforms(manifest: Path, params: AudioParams, workspace: Path, runner: RunnerParams) -> waveforms.StorePlan:
     """Fill the store, one mapped task a shard; return what the store was asked for."""
     plan = plan_store(manifest, params, workspace)
+    doubt = doubtful_reach(runner.address, manifest, plan.store, workspace) if plan.shards else None
+    if doubt:
+        logger.warning(doubt)
     run_shards(write_shard, plan.shards, params, runner, "decoding")
     return plan
 

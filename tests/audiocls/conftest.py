@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import os
 
@@ -109,6 +110,25 @@ def touch():
             (root / name).touch()
 
     return touched
+
+
+@pytest.fixture
+def forbid(monkeypatch):
+    """A function that takes the permission to read a file or a directory away, from root too."""
+
+    def forbidden(path):
+        for name in ("open", "scandir"):
+            monkeypatch.setattr(os, name, refusing(getattr(os, name), path))
+
+    def refusing(call, path):
+        def refused(asked, *arguments, **options):
+            if os.fspath(asked) == str(path):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return call(asked, *arguments, **options)
+
+        return refused
+
+    return forbidden
 
 
 @pytest.fixture(scope="session")

@@ -168,6 +168,11 @@ def test_the_counts_are_those_of_the_corpus(audited):
     assert corpus["source_rates_hz"] == {"16000": 64}
     assert corpus["source_channels"] == {"1": 64}
     assert corpus["quarantined"] == {"silent": 1}
+    histogram, lengths = corpus["duration_histogram"], corpus["duration_seconds"]
+    assert sum(histogram["clips"]) == 64
+    assert len(histogram["edges_seconds"]) == len(histogram["clips"]) + 1
+    ends = histogram["edges_seconds"][0], histogram["edges_seconds"][-1]
+    assert ends == pytest.approx((lengths["least"], lengths["most"]), abs=1e-4)
     assert corpus["hours"] == pytest.approx(sum(row["hours"] for row in corpus["classes"]), abs=1e-5)
     assert titles(report) == ["1 of 65 clips are in quarantine"]
 

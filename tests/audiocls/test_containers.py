@@ -92,6 +92,11 @@ def test_lossless_codecs_give_what_a_wav_gives(encode, write_container, muxer, c
     np.testing.assert_array_equal(decode(content, AudioParams()).samples, decode(encode(noise), AudioParams()).samples)
 
 
+def test_mp2_needs_no_container(tone, write_container):
+    recording = decode(write_container(tone(440), muxer="mp2", codec="mp2"), AudioParams())
+    assert recording.source_format == "MP3/MPEG_LAYER_II"
+
+
 def test_a_container_longer_than_allowed_is_too_long_by_its_header_and_without_one(tone, write_container):
     for muxer in ("ipod", "adts"):
         content = write_container(tone(440, 3.0), muxer=muxer)

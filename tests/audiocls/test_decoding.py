@@ -224,6 +224,10 @@ def test_what_is_no_recording_is_unreadable(content):
     assert reason_of(content) == "unreadable"
 
 
+def test_an_instrument_whose_length_nobody_can_tell_is_unreadable(tone, encode):
+    assert reason_of(encode(tone(440), container="XI", subtype="DPCM_16")) == "unreadable"
+
+
 def test_a_truncated_flac_is_unreadable_and_says_the_same_every_time(encode):
     noise = np.random.default_rng(1).normal(0, 0.1, 16_000).astype(np.float32)
     content = encode(noise, container="FLAC")

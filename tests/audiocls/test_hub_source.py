@@ -159,6 +159,34 @@ def test_parquet_as_on_the_hub_is_loaded(recordings, list_rows, tmp_path):
     }
 
 
+def test_a_configuration_is_chosen_by_its_name(recordings, list_rows, tmp_path):
+    repo = tmp_path / "repo"
+    lines = ["---", "configs:"]
+    for config, paths in {"en": recordings[:2], "de": recordings[2:]}.items():
+        (repo / config).mkdir(parents=True)
+        of_bytes(paths).to_parquet(repo / config / "train.parquet")
+        lines += [f"- config_name: {config}", f"  data_files: {config}/train.parquet"]
+    (repo / "README.md").write_text("\n".join([*lines, "---", ""]))
+    assert len(list_rows(repo, config="en")) == 2
+    assert len(list_rows(repo, config="de")) == 4
+    for config in (None, "fr"):
+        with pytest.raises(DataError, match=r"(?s)the data set cannot be loaded: .*'en', 'de'"):
+            list_rows(repo, config=config)
+
+
+def test_the_hub_is_asked_for_the_revision(recordings, list_rows, monkeypatch):
+    asked = []
+
+    def load(**where):
+        asked.append(where)
+        return DatasetDict({"train": of_bytes(recordings)})
+
+    monkeypatch.setattr("datasets.load_dataset_builder", load)
+    monkeypatch.setattr("datasets.load_dataset", load)
+    assert len(list_rows("lab/digits", config="en", revision="4f2c1d")) == 6
+    assert asked == [{"path": "lab/digits", "name": "en", "revision": "4f2c1d"}] * 2
+
+
 def test_a_stranger_names_no_file_of_ours(recordings, list_rows, tmp_path):
     odd = ["../../up.wav", "a.wav?x=/etc", "a." + "w" * 300, "/etc/passwd.wav"]
     audio = [{"bytes": recordings[i].read_bytes(), "path": name} for i, name in enumerate(odd)]

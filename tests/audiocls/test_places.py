@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from audiocls.errors import DataError, MissingExtraError
-from audiocls.places import file_system, folder_of, is_uri, joined, localised, plain_below, suffix_of
+from audiocls.places import chain_fault, file_system, folder_of, is_uri, joined, localised, plain_below, suffix_of
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,25 @@ def test_the_suffix_is_that_of_the_path():
     assert suffix_of("https://host/x/Clips.CSV?name=a.txt") == ".csv"
     assert suffix_of("zip://clips.tsv::s3://b/a.zip") == ".tsv"
     assert suffix_of(Path("a/b.Parquet")) == ".parquet"
+
+
+@pytest.mark.parametrize(
+    ("uri", "good"),
+    [
+        ("s3://bucket/a.wav", True),
+        ("zip://a.wav::s3://bucket/a.zip", True),
+        ("zip://a.wav::simplecache::https://host/a.zip", True),
+        ("tar://a.wav::/data/a.tar", True),
+        ("s3://bucket/a::b.wav", False),
+        ("zip://a::b.wav::s3://bucket/a.zip", False),
+        ("https://host/a::https://host/b", False),
+    ],
+)
+def test_two_colons_in_a_name_are_no_chain(uri, good):
+    assert (chain_fault(uri) is None) is good
+    if not good:
+        with pytest.raises(DataError, match=rf"{uri}: in a URI '::' stands between the links .* rename it"):
+            file_system(uri)
 
 
 def test_a_scheme_that_nobody_knows_or_whose_package_is_missing_is_told(monkeypatch):

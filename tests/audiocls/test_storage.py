@@ -12,8 +12,10 @@ import pytest
 from fsspec.registry import _registry
 
 from audiocls.corpus import collect_corpus
+from audiocls.data_params import FolderData
 from audiocls.decoding import FULL_SCALE, decode
 from audiocls.errors import MissingExtraError, StoreError, UserMistake
+from audiocls.manifest import list_clips
 from audiocls.mapped import MappedWaveforms
 from audiocls.params import AudioParams
 from audiocls.shards import write_shard
@@ -101,6 +103,21 @@ def test_samples_of_a_store_elsewhere_are_mapped_from_the_workspace(elsewhere, f
     (unpacked,) = (corpus.store / "unpacked").iterdir()
     assert unpacked.is_relative_to(tmp_path / "other")
     assert unpacked.stat().st_size == 2 * 3 * 1_600
+
+
+def test_a_folder_made_by_hand_is_no_clip_and_a_name_with_two_colons_is_told(s3, files, fill_store, tmp_path):
+    there = fsspec.filesystem("s3")
+    root = f"{s3.removeprefix('s3://')}/{uuid.uuid4().hex}"
+    for marker in ("", "yes/", "empty/"):
+        there.call_s3("put_object", Bucket="bucket", Key=f"{root.removeprefix('bucket/')}/{marker}", Body=b"")
+    for name in ("a.wav", "b#1 c.wav", "d::e.wav"):
+        there.pipe_file(f"{root}/yes/{name}", files[0].read_bytes())
+    manifest = list_clips(FolderData(source="folder", path=f"s3://{root}"), tmp_path)
+    corpus = collect_corpus(manifest, fill_store(manifest, tmp_path), tmp_path)
+    assert pd.read_parquet(corpus.clips)["clip_id"].tolist() == ["yes/a.wav", "yes/b#1 c.wav"]
+    (refused,) = pd.read_parquet(corpus.quarantine).itertuples()
+    assert (refused.clip_id, refused.reason) == ("yes/d::e.wav", "unreadable")
+    assert "rename it" in refused.detail
 
 
 def test_an_unfinished_fill_of_a_store_elsewhere_is_finished(in_memory, files, list_table, fill_store, tmp_path):

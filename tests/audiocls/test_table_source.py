@@ -185,3 +185,11 @@ def test_a_password_in_a_path_is_in_no_name(root, list_rows, write_csv):
     assert row["path"] == "https://me:secret@host/a.wav"
     assert row["clip_id"] == "https://me:***@host/a.wav@1.00-end"
     assert row["group"] == "https://me:***@host/a.wav"
+
+
+def test_white_space_around_a_path_is_kept_where_a_file_is_named_so(root, list_rows, write_csv, touch):
+    touch(root, " sp.wav", "end.wav ", "a.wav")
+    path = write_csv(root, "path,label\n sp.wav,x\nend.wav ,x\n a.wav ,x\n gone.wav,x\n")
+    rows = list_rows(TableData(source="table", path=path))
+    names = [" sp.wav", "a.wav", "end.wav ", "gone.wav"]
+    assert [(row["clip_id"], row["path"]) for row in rows] == [(name, str(root / name)) for name in names]

@@ -125,7 +125,11 @@ def test_a_column_name_given_twice_is_told_only_where_it_is_used(root, list_rows
     [
         ("clips.csv", b"path,label\n", "no clips found"),
         ("clips.csv", b"", "the table cannot be read: Empty CSV file"),
-        ("clips.csv", b"path,label\na.wav,caf\xe9\n", "the table cannot be read: .*invalid UTF8 data"),
+        (
+            "clips.csv",
+            b"path,label\na.wav,yes\nb.wav,caf\xe9\nc.wav,\xfc\n",
+            r"must be UTF-8, and 2 cells of the column label are not, first that of data row 2, b'caf\\xe9'.*iconv",
+        ),
         ("clips.csv", b"path,label\na,b,c\n", "the table cannot be read: .*Expected 2 columns, got 3"),
         ("clips.parquet", b"PAR1 and no more PAR1", "the table cannot be read"),
         ("clips.xlsx", b"PK", r"a table is \.csv, \.tsv, \.parquet, \.jsonl or \.ndjson, and this one is \.xlsx"),

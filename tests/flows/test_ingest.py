@@ -49,7 +49,10 @@ def test_the_page_the_json_and_the_quarantine_are_in_the_run_and_the_verdict_is_
     assert run.data.tags["prefect.flow_run_name"] == run.info.run_name
     with get_client(sync_client=True) as prefect:
         shown = [a for a in prefect.read_artifacts() if str(a.flow_run_id) == run.data.tags["prefect.flow_run_id"]]
-    assert run.data.tags["data.verdict"] in next(a.data for a in shown if a.key == "corpus-audit")
+    by_key = {artifact.key: artifact.data for artifact in shown}
+    assert run.data.tags["data.verdict"] in by_key["corpus-audit"]
+    (refused,) = json.loads(by_key["quarantine"])
+    assert (refused["clip_id"], refused["reason"]) == ("low/broken/broken.wav", "unreadable")
 
 
 def test_a_missing_folder_ends_with_2_and_one_message(tmp_path, capsys):

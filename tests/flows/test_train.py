@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -275,18 +276,31 @@ def test_too_many_broken_files_stop_the_run_and_are_still_logged(tones, tmp_path
     assert len(table) == 2
 
 
-def test_a_given_split_with_a_straddling_group_stops_the_run_and_names_it(tones, tmp_path, capsys):
+def write_given_split(folder: Path, tones: Path, groups: dict[int, str], copy_of: dict[int, int]) -> Path:
+    """Params of a table of the tones, the third of each three in test; some are of one group, or copies of another."""
+    paths = sorted(tones.rglob("*.wav"))
     rows = []
-    for i, path in enumerate(sorted(tones.rglob("*.wav"))):
+    for i, path in enumerate(paths):
         split = ("train", "validation", "test")[i % 3]
-        rows.append((str(path), path.parts[-3], "ann" if i < 2 else f"speaker-{i}", split))
-    pd.DataFrame(rows, columns=["path", "label", "group", "split"]).to_csv(tmp_path / "table.csv", index=False)
-    data = {"source": "table", "path": str(tmp_path / "table.csv"), "group_column": "group", "split_column": "split"}
-    params_file = write_params(tmp_path, tones, data=data)
-    assert run_flow(train_flow, asdict, [str(params_file)]) == 2
-    captured = capsys.readouterr()
-    assert "'ann' (1 in train, 1 in validation)" in captured.err
-    assert "Traceback" not in captured.err
+        if i in copy_of:
+            (folder / path.name).write_bytes(paths[copy_of[i]].read_bytes())
+            path = folder / path.name
+        rows.append((str(path), paths[i].parts[-3], groups.get(i, f"speaker-{i}"), split))
+    pd.DataFrame(rows, columns=["path", "label", "group", "split"]).to_csv(folder / "table.csv", index=False)
+    data = {"source": "table", "path": str(folder / "table.csv"), "group_column": "group", "split_column": "split"}
+    return write_params(folder, tones, data=data)
+
+
+def test_a_given_split_with_a_straddling_group_or_copy_stops_the_run_and_names_it(tones, tmp_path, capsys):
+    for groups, copy_of, named in (
+        ({0: "ann", 1: "ann"}, {}, r"'ann' \(1 in train, 1 in validation\)"),
+        ({}, {5: 3}, r"1 recordings stand in more than one split .*\.wav \(test\) = .*\.wav \(train\)"),
+    ):
+        params_file = write_given_split(tmp_path, tones, groups, copy_of)
+        assert run_flow(train_flow, asdict, [str(params_file)]) == 2
+        captured = capsys.readouterr()
+        assert re.search(named, captured.err)
+        assert "Traceback" not in captured.err
 
 
 def test_a_failed_stage_ends_with_1(tones, tmp_path, capsys):
