@@ -70,7 +70,8 @@ class TrainingParams(Params):
         None,
         gt=0,
         lt=1,
-        description="Keep and evaluate a moving average of the weights with this decay a step. null: the weights.",
+        description="Keep and evaluate a moving average of the weights with this decay a step, to which it rises in "
+        "the first steps. null: the weights.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="auto: bf16 on a GPU that has it, else fp32. fp16 is for GPUs without bf16."

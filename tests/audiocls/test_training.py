@@ -246,6 +246,15 @@ def test_the_saved_weights_are_those_of_the_best_step(ema_decay, prepared, tones
     assert report.metrics["validation/loss"] == pytest.approx(losses[model.best_step], rel=1e-3)
 
 
+def test_weights_are_averaged_where_the_forward_pass_makes_buffers_anew(prepared, tones, tmp_path):
+    """The Conformer's table of positions takes the length and the precision of what comes in."""
+    training = {"max_steps": 2, "ema_decay": 0.5, "precision": "bf16"}
+    params = run_params(tmp_path, tones, training, "wav2vec2-conformer")
+    model, log = train(prepared, params, tmp_path)
+    assert model.precision == "bf16"
+    assert np.isfinite([metrics["validation/loss"] for metrics, _ in log if "validation/loss" in metrics]).all()
+
+
 def test_a_frozen_encoder_comes_out_as_it_went_in(prepared, tones, tmp_path):
     params = run_params(tmp_path, tones, {"max_steps": 5}, freeze="encoder")
     torch.manual_seed(params.seed)
