@@ -20,6 +20,7 @@ from audiocls.distributed import _error_of, _hand_on, join_training, read_job, w
 from audiocls.errors import ParamsError
 from audiocls.machines import Machines, machines
 from audiocls.manifest import list_clips
+from audiocls.model_params import ModelParams
 from audiocls.params import RunParams
 from audiocls.resumption import last_checkpoint
 from audiocls.splits import assign_splits
@@ -140,6 +141,17 @@ def test_two_processes_killed_in_the_second_pass_go_on_to_the_same_weights(prepa
     assert [step for _, step in said] == [0, 1, 6, 10, 0, 10, 12]
     # After it goes on, the first line of the log is the mean of fewer steps.
     assert are_alike(alone, said[:4] + said[6:], tmp_path)
+
+
+def test_processes_that_leave_out_layers_train_with_activations_computed_anew(prepared, tones, tmp_path):
+    config = TINY_CONFIGS["hubert"] | {"layerdrop": 0.5}
+    plain = run_params(tmp_path, tones, batch_size=4, max_steps=4, gradient_checkpointing=True)
+    model = ModelParams(family="hubert", config=config)
+    params, port = plain.model_copy(update={"model": model, "augmentation": []}), free_port()
+    ranks = [begin_rank(rank, prepared, params, tmp_path, port) for rank in range(2)]
+    for process in ranks:
+        process.join(60)
+    assert [process.exitcode for process in ranks] == [99, 99]
 
 
 def test_a_process_ends_when_the_one_that_began_it_is_killed(tmp_path):
