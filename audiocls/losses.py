@@ -1,4 +1,8 @@
-"""The losses of training. Each is a plain mean over the batch, so that accumulated gradients are the whole batch's."""
+"""The losses of training.
+
+Each is a plain mean over the batch. Where `ClassifierTrainer` accumulates the gradients of several batches, it weighs
+them by their clips, so that the gradients are those of one batch with all of them.
+"""
 
 from __future__ import annotations
 

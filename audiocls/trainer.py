@@ -36,7 +36,7 @@ class ClassifierTrainer(BatchTrainer):
 
     # Heads that take **kwargs make transformers 5.23 believe that the loss is divided by the number of accumulated
     # batches already, so that gradients come out that many times too large (eleven of twelve audio families). Our
-    # loss is a plain mean over the batch, and this says so. Goes when Trainer asks the loss and not the signature.
+    # loss is a mean over the batch, and this says so. Goes when Trainer asks the loss and not the signature.
     loss_is_scaled_for_ga = False
 
     def __init__(
@@ -48,6 +48,7 @@ class ClassifierTrainer(BatchTrainer):
         self._loss = loss.to(self.args.device)
         self._sampler = sampler
         self._frozen = frozen_modules(self.model)
+        self._clips_in_step = 0
         self._average = None if params.ema_decay is None else WeightAverage(self.model, params.ema_decay)
         if self._average:
             self.add_callback(self._average)
@@ -99,6 +100,12 @@ class ClassifierTrainer(BatchTrainer):
             self._average.restore(best)
             self._average.into_model()
 
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[dict[str, Any]], Any]:
+        """Take the batches of one optimizer step, and count their clips."""
+        batches, num_items = super().get_batch_samples(*args, **kwargs)
+        self._clips_in_step = sum(len(batch["labels"]) for batch in batches)
+        return batches, num_items
+
     def compute_loss(
         self, model: PreTrainedModel, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
     ) -> Tensor | tuple[Tensor, Any]:
@@ -107,9 +114,18 @@ class ClassifierTrainer(BatchTrainer):
         quieten(self._frozen)
         outputs = model(**inputs)
         logits = outputs.logits.float()
-        progress = self.state.global_step / max(1, self.state.max_steps)
-        loss = self._loss(logits, targets, progress) if model.training else F.cross_entropy(logits, targets)
+        if not model.training:
+            loss = F.cross_entropy(logits, targets)
+        else:
+            progress = self.state.global_step / max(1, self.state.max_steps)
+            loss = self._loss(logits, targets, progress) * self._weight_in_step(len(targets))
         return (loss, outputs) if return_outputs else loss
+
+    def _weight_in_step(self, clips: int) -> float:
+        """Weigh a batch, so that all clips of a step count alike: the last batch of a pass may have fewer."""
+        if self.args.gradient_accumulation_steps == 1:
+            return 1.0
+        return clips * self.current_gradient_accumulation_steps / self._clips_in_step
 
 
 class MetricReporter(TrainerCallback):  # type: ignore[misc]  # transformers has no types

@@ -244,6 +244,9 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         activation_checkpointing=params.gradient_checkpointing,
         # The reentrant kind gives no gradients where what comes into a layer needs none, as behind a frozen front end.
         activation_checkpointing_kwargs={"use_reentrant": False},
+        # Under checkpointing Trainer looks for none, as the reentrant kind bears it not; where a layer is then left out
+        # at random, several processes end with "Expected to have finished reduction".
+        ddp_find_unused_parameters=True,
         max_grad_norm=params.max_grad_norm,
         weight_decay=params.weight_decay,
         eval_strategy="epoch",

@@ -37,7 +37,9 @@ class TrainingParams(Params):
     group_by_length: bool = Field(
         False, description="Gather clips of like length in a batch, and make it as long as its longest clip."
     )
-    gradient_accumulation_steps: int = Field(1, ge=1, description="Batches per optimizer step.")
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, description="Batches per optimizer step, in which all clips count alike."
+    )
     max_grad_norm: float = Field(1.0, ge=0, description="Gradients are clipped to this norm; 0 does not clip.")
     gradient_checkpointing: bool = Field(
         False, description="Compute activations anew in the backward pass: less memory, a third slower."
@@ -68,7 +70,8 @@ class TrainingParams(Params):
         None,
         gt=0,
         lt=1,
-        description="Keep and evaluate a moving average of the weights with this decay a step. null: the weights.",
+        description="Keep and evaluate a moving average of the weights with this decay a step, to which it rises in "
+        "the first steps. null: the weights.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="auto: bf16 on a GPU that has it, else fp32. fp16 is for GPUs without bf16."

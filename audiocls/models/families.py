@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import (
@@ -27,6 +28,11 @@ from audiocls.models.inputs import model_inputs as model_inputs
 from audiocls.models.lora import add_lora
 from audiocls.params import AudioParams
 
+logger = logging.getLogger(__name__)
+
+# The share of the encoder's layers that each training step leaves out at random.
+_LAYER_DROPS: Final = ("layerdrop", "encoder_layerdrop")
+
 
 def config_mistakes(family: Family, config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (key, message) for every field that the family's config does not have, or whose value it refuses."""
@@ -37,10 +43,23 @@ def config_mistakes(family: Family, config: dict[str, Any]) -> Iterator[tuple[st
         yield f"model.config.{name}", f"= {config[name]!r}: {config_class.__name__} has no such field"
     for name in (name for name in config if name in ADAPTERS[family].ignored_fields):
         yield f"model.config.{name}", f"= {config[name]!r}: does nothing in the classifier of {family}; leave it out"
+    if config.get("use_weighted_layer_sum"):
+        yield from _dropped_layers(config)
     try:
         config_class(**{name: value for name, value in config.items() if name in known})
     except (StrictDataclassError, ParamsError, ValueError, TypeError) as error:
         yield "model.config", f"is refused by {config_class.__name__}: {' '.join(str(error).split())}"
+
+
+def _dropped_layers(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield (key, message) for every field that leaves out layers of a weighted sum."""
+    for name in _LAYER_DROPS:
+        if config.get(name):
+            yield (
+                f"model.config.{name}",
+                f"= {config[name]!r}: leaves out layers at random, and use_weighted_layer_sum sums all of them; leave "
+                "out one of the two",
+            )
 
 
 def length_mistakes(params: ModelParams) -> Iterator[tuple[str, str]]:
@@ -138,6 +157,7 @@ def _from_scratch(params: ModelParams, audio: AudioParams, names: dict[str, Any]
     ADAPTERS[params.family].tune_extractor(extractor, audio)
     try:
         ADAPTERS[params.family].check_lengths(config, extractor, audio)
+        _keep_summed_layers(config, params.config)
         model = AutoModelForAudioClassification.from_config(config)
     except (StrictDataclassError, ValueError, TypeError, RuntimeError) as error:
         raise _cannot_build(params, audio, error) from error
@@ -176,6 +196,7 @@ def _from_checkpoint(params: ModelParams, audio: AudioParams, names: dict[str, A
         _check_rate(extractor, audio, source)
         ADAPTERS[params.family].tune_extractor(extractor, audio)
         ADAPTERS[params.family].check_lengths(config, extractor, audio)
+        _keep_summed_layers(config, params.config)
         # A head of another number of classes is made anew.
         model, report = AutoModelForAudioClassification.from_pretrained(
             source, config=config, ignore_mismatched_sizes=True, use_safetensors=True, output_loading_info=True
@@ -184,6 +205,25 @@ def _from_checkpoint(params: ModelParams, audio: AudioParams, names: dict[str, A
         raise _cannot_load(source, error) from error
     _check_encoder_fits(model, report["mismatched_keys"], source)
     return model, extractor
+
+
+def _keep_summed_layers(config: PreTrainedConfig, given: dict[str, Any]) -> None:
+    """Leave out no layer where the head stands on a weighted sum of all, in place.
+
+    With one left out, transformers 5.23 ends training with "The size of tensor a (2) must match the size of tensor b
+    (3)": it has a weight for each layer, and sums those that ran. It goes when transformers sums all of them.
+
+    Raises:
+        ParamsError: The params ask for both.
+    """
+    if not getattr(config, "use_weighted_layer_sum", False):
+        return
+    for key, message in _dropped_layers(given):
+        raise ParamsError(f"{key} {message}")
+    for name in _LAYER_DROPS:
+        if getattr(config, name, 0):
+            logger.info("%s = %g is set to 0, as use_weighted_layer_sum sums all layers.", name, getattr(config, name))
+            setattr(config, name, 0.0)
 
 
 def _check_encoder_fits(model: PreTrainedModel, mismatched: Iterable[Any], source: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import sys
@@ -16,10 +17,12 @@ from safetensors.torch import load_file
 
 from audiocls.balance import balance
 from audiocls.corpus import collect_corpus
-from audiocls.distributed import _error_of, _hand_on, join_training, read_job, write_job
-from audiocls.errors import ParamsError
+from audiocls.distributed import _error_of, _hand_on, join_training, main, read_job, write_job
+from audiocls.errors import ParamsError, TrainingError
+from audiocls.losses import CrossEntropy
 from audiocls.machines import Machines, machines
 from audiocls.manifest import list_clips
+from audiocls.model_params import ModelParams
 from audiocls.params import RunParams
 from audiocls.resumption import last_checkpoint
 from audiocls.splits import assign_splits
@@ -123,9 +126,13 @@ def begin_rank(rank: int, prepared, params: RunParams, folder: Path, port: str, 
 
     checkpoint = last_checkpoint(folder / "checkpoints", {"clips": splits})
     job = {"split_clips": splits, "balanced": balanced, "store": store, "params": params, "folder": folder}
-    variables = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return begin(lambda: fit_here(**job, log=log, features=None, checkpoint=checkpoint), variables | meeting)
+    job |= {"log": log, "features": None, "checkpoint": checkpoint}
+    return begin(lambda: fit_here(**job), rank_variables(rank, port))
+
+
+def rank_variables(rank: int, port: str) -> dict[str, str]:
+    ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    return ranks | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
 
 
 def test_two_processes_killed_in_the_second_pass_go_on_to_the_same_weights(prepared, alone, tones, tmp_path):
@@ -140,6 +147,44 @@ def test_two_processes_killed_in_the_second_pass_go_on_to_the_same_weights(prepa
     assert [step for _, step in said] == [0, 1, 6, 10, 0, 10, 12]
     # After it goes on, the first line of the log is the mean of fewer steps.
     assert are_alike(alone, said[:4] + said[6:], tmp_path)
+
+
+def test_processes_that_leave_out_layers_train_with_activations_computed_anew(prepared, tones, tmp_path):
+    config = TINY_CONFIGS["hubert"] | {"layerdrop": 0.5}
+    plain = run_params(tmp_path, tones, batch_size=4, max_steps=4, gradient_checkpointing=True)
+    model = ModelParams(family="hubert", config=config)
+    params, port = plain.model_copy(update={"model": model, "augmentation": []}), free_port()
+    ranks = [begin_rank(rank, prepared, params, tmp_path, port) for rank in range(2)]
+    for process in ranks:
+        process.join(60)
+    assert [process.exitcode for process in ranks] == [99, 99]
+
+
+def test_a_loss_that_is_no_number_in_one_process_ends_all_and_names_its_clips(prepared, tones, tmp_path):
+    splits, balanced, store = prepared
+    params = run_params(tmp_path, tones, batch_size=4, max_steps=20)
+    job = {"split_clips": splits, "balanced": balanced, "store": store, "params": params, "folder": tmp_path}
+    job_file, port = write_job(**job, features=None, checkpoint=None), free_port()
+
+    def train_as(rank: int) -> None:
+        os.dup2(os.pipe()[0], 0)  # the parent that it would end with
+        sys.argv[1:] = [str(job_file)]
+        if rank == 1:
+            CrossEntropy.forward = lambda self, logits, targets, progress: logits.sum() * float("nan")
+        with (tmp_path / f"rank-{rank}").open("w") as sys.stdout:
+            status = main()
+        os._exit(status)
+
+    ranks = [begin(lambda rank=rank: train_as(rank), rank_variables(rank, port)) for rank in range(2)]
+    for process in ranks:
+        process.join(60)
+    assert [process.exitcode for process in ranks] == [1, 1]
+    made: dict[str, dict[str, str]] = {}
+    for rank in range(2):
+        _hand_on((tmp_path / f"rank-{rank}").read_text().splitlines(), lambda metrics, step: None, made)
+    error = _error_of(made, 1)
+    assert isinstance(error, TrainingError)
+    assert re.match(r"the loss is nan at step 1, in a batch of the clips (\S+\.wav,? ?(and )?){4}", str(error))
 
 
 def test_a_process_ends_when_the_one_that_began_it_is_killed(tmp_path):

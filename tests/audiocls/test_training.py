@@ -148,8 +148,25 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(family, prepared, to
     assert norms[4] == pytest.approx(norms[1], rel=1e-3)
 
 
-def _first_gradient_norm(prepared, params: RunParams, folder: Path, balanced: Balanced) -> float:
-    """The norm as the optimizer sees it, whatever Trainer says it is."""
+def test_all_clips_of_a_step_count_alike_where_its_last_batch_is_short(prepared, tones, tmp_path):
+    clips = len(pd.read_parquet(prepared[1].rows))
+    weights = {"high": 2.0, "low": 0.5, "middle": 1.0}
+    balanced = Balanced(prepared[1].rows, weights, prepared[1].counts_before, prepared[1].counts_after)
+    norms, losses = {}, {}
+    for batch_size, accumulation in ((clips, 1), (clips - 1, 2)):
+        training = {
+            "epochs": 1, "batch_size": batch_size, "gradient_accumulation_steps": accumulation, "max_grad_norm": 0.0,
+        }  # fmt: skip
+        params = run_params(tmp_path, tones, training, "audio-spectrogram-transformer")
+        log: list[dict[str, float]] = []
+        norms[accumulation] = _first_gradient_norm(prepared, params, tmp_path / str(accumulation), balanced, log)
+        losses[accumulation] = next(metrics["train/loss"] for metrics in log if "train/loss" in metrics)
+    assert norms[2] == pytest.approx(norms[1], rel=1e-3)
+    assert losses[2] == pytest.approx(losses[1], rel=1e-3)
+
+
+def _first_gradient_norm(prepared, params: RunParams, folder: Path, balanced: Balanced, log: list | None = None):
+    """The norm as the optimizer sees it, whatever Trainer says it is; metrics are added to a log."""
     seen: list[float] = []
     step = torch.optim.AdamW.step
 
@@ -160,9 +177,11 @@ def _first_gradient_norm(prepared, params: RunParams, folder: Path, balanced: Ba
 
     torch.optim.AdamW.step = recording
     try:
-        train(prepared, params, folder, balanced)
+        _, measured = train(prepared, params, folder, balanced)
     finally:
         torch.optim.AdamW.step = step
+    if log is not None:
+        log.extend(metrics for metrics, _ in measured)
     return seen[0]
 
 
@@ -225,6 +244,15 @@ def test_the_saved_weights_are_those_of_the_best_step(ema_decay, prepared, tones
     losses = {step: metrics["validation/loss"] for metrics, step in log if "validation/loss" in metrics}
     assert report.metrics["validation/f1_macro"] == pytest.approx(scores[model.best_step])
     assert report.metrics["validation/loss"] == pytest.approx(losses[model.best_step], rel=1e-3)
+
+
+def test_weights_are_averaged_where_the_forward_pass_makes_buffers_anew(prepared, tones, tmp_path):
+    """The Conformer's table of positions takes the length and the precision of what comes in."""
+    training = {"max_steps": 2, "ema_decay": 0.5, "precision": "bf16"}
+    params = run_params(tmp_path, tones, training, "wav2vec2-conformer")
+    model, log = train(prepared, params, tmp_path)
+    assert model.precision == "bf16"
+    assert np.isfinite([metrics["validation/loss"] for metrics, _ in log if "validation/loss" in metrics]).all()
 
 
 def test_a_frozen_encoder_comes_out_as_it_went_in(prepared, tones, tmp_path):

@@ -189,6 +189,34 @@ def test_the_weighted_sum_of_the_layers_is_trained_saved_and_embedded(family, tm
 
 
 @pytest.mark.parametrize("family", SUMS)
+def test_all_layers_of_a_weighted_sum_are_trained_in_every_step(family, tmp_path):
+    """transformers drops layers by default, and cannot sum those that are left."""
+    summed = {"use_weighted_layer_sum": True}
+    config = build(family)[0].config
+    drops = {name: 0.9 for name in ("layerdrop", "encoder_layerdrop") if hasattr(config, name)}
+    assert bool(drops) == (family != "sew-d")
+    save_model(*build(family, drops), tmp_path)
+    loaded = build_model(ModelParams(family=family, pretrained=str(tmp_path), config=summed), AUDIO, "abc")
+    for model, extractor in (build(family, summed), loaded):
+        batch = model_inputs(WAVEFORMS, extractor, SAMPLES)
+        for _ in range(5):
+            moved = gradients(model.train(), batch)
+            depths = parameter_depths(model)
+            assert {depths[name] for name in moved} == {0, 1, 2, 3}
+            assert moved["layer_weights"].shape == (3,)
+
+
+def test_a_weighted_sum_with_layers_left_out_at_random_is_refused(tmp_path):
+    both = {"use_weighted_layer_sum": True, "layerdrop": 0.1}
+    message = "leaves out layers at random, and use_weighted_layer_sum sums all of them; leave out one of the two"
+    assert dict(config_mistakes("hubert", both)) == {"model.config.layerdrop": f"= 0.1: {message}"}
+    assert not dict(config_mistakes("hubert", both | {"layerdrop": 0.0}))
+    save_model(*build("hubert", {"use_weighted_layer_sum": True}), tmp_path)
+    with pytest.raises(ParamsError, match=r"model\.config\.layerdrop = 0\.2: leaves out layers"):
+        build_model(ModelParams(family="hubert", pretrained=str(tmp_path), config={"layerdrop": 0.2}), AUDIO, "abc")
+
+
+@pytest.mark.parametrize("family", SUMS)
 def test_fields_of_dropout_and_specaugment_reach_the_network(family):
     def differs(**fields) -> bool:
         """Whether two passes in training differ."""
