@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from audiocls.atomic import living_parts
 from audiocls.errors import AudioclsError, UserMistake
+from audiocls.masking import masked
 from audiocls.params import AudioParams
 from audiocls.params_file import load_params
 from audiocls.storage import Place, open_table, tables_in
@@ -91,7 +92,7 @@ def _describe(generation: Generation) -> str:
     settings = ", ".join(f"{name} {value}" for name, value in generation.settings.items())
     stays = f"; stays: {generation.in_use}" if generation.in_use else ""
     return (
-        f"{generation.store}\n    {settings}\n    {generation.recordings:,} recordings, "
+        f"{masked(str(generation.store))}\n    {settings}\n    {generation.recordings:,} recordings, "
         f"{generation.size_bytes / 1e6:,.1f} MB, last used {generation.last_use:%Y-%m-%d %H:%M} UTC{stays}\n"
     )
 
@@ -124,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _run(parser.parse_intermixed_args(argv))
     except AudioclsError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {masked(str(error))}\n")
         return 2 if isinstance(error, UserMistake) else 1
     return 0
 
