@@ -69,7 +69,7 @@ format: $(VENV)/.dev ## Mend what style can be mended by itself
 explain: $(VENV)/.train ## Say of one CLIP of PARAMS, an id or a path, why it was decoded or not
 	@$(BIN)/python -m audiocls.explain $(PARAMS) "$(CLIP)" $(ARGS)
 
-stores: $(VENV)/.train ## List the stores of decoded audio; remove those out of use for DAYS=30 with YES=--yes
+stores: $(VENV)/.train ## List the stores of audio and features; remove those out of use for DAYS=30 with YES=--yes
 	@$(BIN)/python -m audiocls.generations $(PARAMS) --remove-unused-days $(DAYS) $(YES) $(ARGS)
 
 phrases: data/phrases/manifest.csv ## Fetch telephone prompts in 5 languages (Debian and Ubuntu; no root)

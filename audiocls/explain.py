@@ -7,6 +7,7 @@ but for what listing the source writes to the workspace.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from audiocls.clip_files import FileFound, look_at_files
 from audiocls.columns import SEGMENT
 from audiocls.errors import AudioclsError, DataError, UserMistake, name_some
 from audiocls.manifest import list_clips
+from audiocls.mapped_features import features_folder, stored_features
 from audiocls.masking import masked
 from audiocls.params import AudioParams, RunParams
 from audiocls.params_file import load_params
@@ -95,7 +97,7 @@ def _explain_file(path: str, row: dict[str, Any] | None, audio: AudioParams, wor
         yield f"known: {_key_words(file)} are those of table {same['table'].iloc[0]}; not read again"
         content = same["content_sha256"].iloc[0]
         yield _describe_bytes(content, path, met)
-        yield from _explain_clip(rows[rows["content_sha256"] == content].iloc[0], row, store)
+        yield from _explain_clip(rows[rows["content_sha256"] == content].iloc[0], row, store, workspace)
 
 
 def _key_words(file: FileFound) -> str:
@@ -124,7 +126,7 @@ def _describe_bytes(content: str, path: str, met: pd.DataFrame) -> str:
     return f"bytes: SHA-256 {content}{also}"
 
 
-def _explain_clip(recording: pd.Series, row: dict[str, Any] | None, store: Place) -> Iterator[str]:
+def _explain_clip(recording: pd.Series, row: dict[str, Any] | None, store: Place, workspace: Path) -> Iterator[str]:
     """Say what the store has of a recording, and what becomes of the clip that `row` lists in it."""
     if pd.notna(recording["reason"]):
         yield f"decoded, and in quarantine: {recording['reason']}: {recording['detail']}"
@@ -134,6 +136,7 @@ def _explain_clip(recording: pd.Series, row: dict[str, Any] | None, store: Place
         f"{int(recording['source_rate_hz'])} Hz, {int(recording['source_channels'])} channels"
     )
     first, length = int(recording["first_sample"]), int(recording["num_samples"])
+    audio_hash = recording["audio_hash"]
     if row is not None and row["start_seconds"] is not None:
         end = "the end" if row["end_seconds"] is None else f"{row['end_seconds']:g} s"
         yield f"segment: from {row['start_seconds']:g} s to {end}"
@@ -141,11 +144,25 @@ def _explain_clip(recording: pd.Series, row: dict[str, Any] | None, store: Place
         if cut["reason"] is not None:
             yield f"in quarantine: {cut['reason']}: {cut['detail']}"
             return
-        first, length = first + cut["start_sample"], cut["num_samples"]
+        first, length, audio_hash = first + cut["start_sample"], cut["num_samples"], cut["audio_hash"]
     if row is not None and row["label"] is None:
         yield "in quarantine: unlabelled: the source gives no label"
         return
     yield f"stored: {length:,} samples, from sample {first:,} of {_shard_of(recording, store)}"
+    yield from _explain_features(audio_hash, recording["scale"], workspace)
+
+
+def _explain_features(audio_hash: str, scale: float, workspace: Path) -> Iterator[str]:
+    """Say which feature stores keep what of a clip."""
+    for path in sorted(features_folder(workspace.absolute()).glob("*/settings.json")):
+        kept = stored_features(path.parent)
+        # A window of a long clip has the clip's hash, and its start behind that.
+        is_of_clip = kept["audio_hash"].str.partition(":")[0] == audio_hash
+        rows = kept[is_of_clip & (kept["scale"] == np.float32(scale))]
+        if len(rows):
+            extractor = json.loads(path.read_text())["extractor"]["class"]
+            shards = name_some(path.parent / "shards" / f"{name}.parquet" for name in rows["feature_shard"].unique())
+            yield f"features: {len(rows)} of the clip or its windows, by {extractor}, in {shards}"
 
 
 def _shard_of(recording: pd.Series, store: Place) -> Place:

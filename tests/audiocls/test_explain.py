@@ -8,12 +8,14 @@ import pytest
 import soundfile
 import yaml
 
+from audiocls.atomic import write_table
 from audiocls.clip_files import FileFound
 from audiocls.corpus import collect_corpus
 from audiocls.errors import StoreError
 from audiocls.explain import main
 from audiocls.manifest import list_clips
 from audiocls.params_file import load_params
+from audiocls.waveforms import look_up
 
 
 @pytest.fixture
@@ -142,6 +144,20 @@ def test_the_path_of_several_segments_names_them(say_of_segments, tmp_path):
     text = say_of_segments(tmp_path / "long.wav")
     assert "clips: 5 of one file, each to be explained by its id: long.wav@0.00-0.50, " in text
     assert "stored: 32,000 samples, from sample 0 of " in text
+
+
+def test_features_that_are_kept_are_named_with_the_extractor_that_made_them(fill, say, tmp_path):
+    plan = fill()
+    stored = look_up(plan).set_index("path").loc[str(tmp_path / "good.wav")]
+    store = tmp_path / "workspace" / "features" / "abc"
+    hashes = [stored["audio_hash"], f"{stored['audio_hash']}:160", "another"]
+    kept = pd.DataFrame({"audio_hash": hashes, "scale": np.float32(stored["scale"])})
+    write_table(kept, store / "shards" / "one.parquet")
+    (store / "settings.json").write_text('{"extractor": {"class": "ASTFeatureExtractor"}}')
+    said = f"features: 2 of the clip or its windows, by ASTFeatureExtractor, in {store / 'shards' / 'one.parquet'}"
+    assert said in say("good.wav")
+    kept.assign(scale=np.float32(2 * stored["scale"])).to_parquet(store / "shards" / "one.parquet")
+    assert "features:" not in say("good.wav")
 
 
 def test_no_password_or_token_is_shown(params_file, say, tmp_path, monkeypatch):
