@@ -21,10 +21,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export AUDIOCLS_HOME := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help train ingest balance explain stores test lint format phrases letters mlflow deploy worker stop schema clean
+.PHONY: help train ingest balance explain stores test test-clusters lint format phrases letters mlflow deploy worker stop schema clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  PARAMS=params/x.yaml and ARGS="training.epochs=3 seed=4" go with train, ingest and balance.'
 
@@ -57,6 +57,14 @@ balance: $(VENV)/.train ## Compare balance methods on the corpus of PARAMS, and 
 test: $(VENV)/.dev ## Run the tests
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+# Apart from `make test`, as Ray is large and either cluster takes a minute to start and stop on a busy machine.
+$(VENV)/.clusters: $(VENV)/.dev
+	@$(PIP_INSTALL) --editable '.[dask,ray]'
+	@touch $@
+
+test-clusters: $(VENV)/.clusters ## Install Dask and Ray, and run the tests of every runner
+	@TEST_CLUSTERS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/flows/test_runners.py $(ARGS)
+
 lint: $(VENV)/.dev ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -69,7 +77,7 @@ format: $(VENV)/.dev ## Mend what style can be mended by itself
 explain: $(VENV)/.train ## Say of one CLIP of PARAMS, an id or a path, why it was decoded or not
 	@$(BIN)/python -m audiocls.explain $(PARAMS) "$(CLIP)" $(ARGS)
 
-stores: $(VENV)/.train ## List the stores of decoded audio; remove those out of use for DAYS=30 with YES=--yes
+stores: $(VENV)/.train ## List the stores of audio and features; remove those out of use for DAYS=30 with YES=--yes
 	@$(BIN)/python -m audiocls.generations $(PARAMS) --remove-unused-days $(DAYS) $(YES) $(ARGS)
 
 phrases: data/phrases/manifest.csv ## Fetch telephone prompts in 5 languages (Debian and Ubuntu; no root)

@@ -7,54 +7,77 @@ but for what listing the source writes to the workspace.
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from audiocls.clip_files import FileFound, look_at_files
-from audiocls.errors import AudioclsError, DataError, UserMistake
+from audiocls.columns import SEGMENT
+from audiocls.errors import AudioclsError, DataError, UserMistake, name_some
 from audiocls.manifest import list_clips
+from audiocls.mapped_features import features_folder, stored_features
+from audiocls.masking import masked
 from audiocls.params import AudioParams, RunParams
 from audiocls.params_file import load_params
 from audiocls.places import is_uri
-from audiocls.storage import Place
+from audiocls.segments import cut_segment
+from audiocls.storage import Place, damaged, open_table
 from audiocls.waveforms import met_files, name_store, shard_rows
 
 
 def explain(params: RunParams, clip: str) -> list[str]:
-    """Return what there is to say of a clip, a line each.
+    """Return what there is to say of a clip, a line each; no line shows a password or token of a URI.
 
     Raises:
         DataError: Neither the manifest nor the disk knows it.
     """
-    row, path = _find(params, clip)
-    if row is None:
-        lines = [f"clip: {path}, which is none of the clips that data lists"]
+    rows, path = _find(params, clip)
+    row = rows.iloc[0].to_dict() if len(rows) == 1 else None
+    lines = [*_describe_clips(rows, path)]
+    if row is not None and row["reason"] is not None:
+        lines.append(f"not read: {row['reason']}: {row['detail']}")
     else:
-        lines = [f"clip: {row['clip_id']}, label {row['label']}, group {row['group']}", f"path: {path}"]
-        if row["reason"] is not None:
-            return [*lines, f"not read: {row['reason']}: {row['detail']}"]
-    return lines + list(_explain_file(path, params.audio, params.workspace))
+        lines += _explain_file(path, row, params.audio, params.workspace)
+    return [masked(line) for line in lines]
 
 
-def _find(params: RunParams, clip: str) -> tuple[dict[str, Any] | None, str]:
-    """Return the clip's row of the manifest, if it has one, and its path."""
+def _find(params: RunParams, clip: str) -> tuple[pd.DataFrame, str]:
+    """Return the clip's row of the manifest, or the rows of all clips in the file, and the file's path."""
     path = clip if is_uri(clip) else str(Path(clip).absolute())
     clips = pd.read_parquet(list_clips(params.data, params.workspace)).astype(object)
     clips = clips.where(clips.notna(), None)
-    found = clips[(clips["clip_id"] == clip) | (clips["path"] == path)]
+    # Ids first: a segment's names it alone, and the path of its file may be that of many. The tables show paths masked.
+    named = (clips["clip_id"] == clip, clips["path"] == path, clips["path"].map(masked) == path)
+    found = next((clips[is_it] for is_it in named if is_it.any()), clips[:0])
     if len(found):
-        row = found.iloc[0].to_dict()
-        return row, row["path"]
+        return found, found["path"].iloc[0]
     if is_uri(clip) or Path(clip).exists():
-        return None, path
-    raise DataError(f"{clip}: data lists no clip with this id or path, and there is no such file.")
+        return found, path
+    raise DataError(f"{masked(clip)}: data lists no clip with this id or path, and there is no such file.")
 
 
-def _explain_file(path: str, audio: AudioParams, workspace: Path) -> Iterator[str]:
+def _describe_clips(rows: pd.DataFrame, path: str) -> Iterator[str]:
+    if rows.empty:
+        yield f"clip: {path}, which is none of the clips that data lists"
+        return
+    if len(rows) > 1:
+        yield f"clips: {len(rows)} of one file, each to be explained by its id: {name_some(rows['clip_id'])}"
+    else:
+        row = rows.iloc[0]
+        label = "no label" if row["label"] is None else f"label {row['label']}"
+        yield f"clip: {row['clip_id']}, {label}, group {row['group']}"
+    yield f"path: {path}"
+
+
+def _explain_file(path: str, row: dict[str, Any] | None, audio: AudioParams, workspace: Path) -> Iterator[str]:
+    """Say what is known of a file, and of the clip that `row` lists in it, if it is one."""
     store, settings = name_store(audio, workspace)
     there = "" if (store / "settings.json").exists() else ", not made yet"
     yield f"store: {store}{there}; its name is that of {' '.join(settings.split())}"
@@ -72,7 +95,9 @@ def _explain_file(path: str, audio: AudioParams, workspace: Path) -> Iterator[st
         yield from _explain_unknown(file, met, rows)
     else:
         yield f"known: {_key_words(file)} are those of table {same['table'].iloc[0]}; not read again"
-        yield from _explain_content(same["content_sha256"].iloc[0], path, met, rows, store)
+        content = same["content_sha256"].iloc[0]
+        yield _describe_bytes(content, path, met)
+        yield from _explain_clip(rows[rows["content_sha256"] == content].iloc[0], row, store, workspace)
 
 
 def _key_words(file: FileFound) -> str:
@@ -95,21 +120,71 @@ def _explain_unknown(file: FileFound, met: pd.DataFrame, rows: pd.DataFrame) -> 
         yield f"will be read by the next run: it changed; when it was read it had {was}"
 
 
-def _explain_content(content: str, path: str, met: pd.DataFrame, rows: pd.DataFrame, store: Place) -> Iterator[str]:
-    """Say what the store has of some bytes."""
-    row = rows[rows["content_sha256"] == content].iloc[0]
+def _describe_bytes(content: str, path: str, met: pd.DataFrame) -> str:
     others = sorted(set(met.loc[met["content_sha256"] == content, "path"]) - {path})
     also = f", as have {len(others)} other paths, e.g. {others[0]}" if others else ""
-    yield f"bytes: SHA-256 {content}{also}"
-    if pd.notna(row["reason"]):
-        yield f"decoded, and in quarantine: {row['reason']}: {row['detail']}"
+    return f"bytes: SHA-256 {content}{also}"
+
+
+def _explain_clip(recording: pd.Series, row: dict[str, Any] | None, store: Place, workspace: Path) -> Iterator[str]:
+    """Say what the store has of a recording, and what becomes of the clip that `row` lists in it."""
+    if pd.notna(recording["reason"]):
+        yield f"decoded, and in quarantine: {recording['reason']}: {recording['detail']}"
         return
     yield (
-        f"decoded: {row['duration_seconds']:.3f} s of {row['source_format']}, {int(row['source_rate_hz'])} Hz, "
-        f"{int(row['source_channels'])} channels"
+        f"decoded: {recording['duration_seconds']:.3f} s of {recording['source_format']}, "
+        f"{int(recording['source_rate_hz'])} Hz, {int(recording['source_channels'])} channels"
     )
-    shard = store / "shards" / f"{row['shard']}.parquet"
-    yield f"stored: {int(row['num_samples']):,} samples, from sample {int(row['first_sample']):,} of {shard}"
+    first, length = int(recording["first_sample"]), int(recording["num_samples"])
+    audio_hash = recording["audio_hash"]
+    if row is not None and row["start_seconds"] is not None:
+        end = "the end" if row["end_seconds"] is None else f"{row['end_seconds']:g} s"
+        yield f"segment: from {row['start_seconds']:g} s to {end}"
+        cut = _cut(recording, row, store)
+        if cut["reason"] is not None:
+            yield f"in quarantine: {cut['reason']}: {cut['detail']}"
+            return
+        first, length, audio_hash = first + cut["start_sample"], cut["num_samples"], cut["audio_hash"]
+    if row is not None and row["label"] is None:
+        yield "in quarantine: unlabelled: the source gives no label"
+        return
+    yield f"stored: {length:,} samples, from sample {first:,} of {_shard_of(recording, store)}"
+    yield from _explain_features(audio_hash, recording["scale"], workspace)
+
+
+def _explain_features(audio_hash: str, scale: float, workspace: Path) -> Iterator[str]:
+    """Say which feature stores keep what of a clip."""
+    for path in sorted(features_folder(workspace.absolute()).glob("*/settings.json")):
+        kept = stored_features(path.parent)
+        # A window of a long clip has the clip's hash, and its start behind that.
+        is_of_clip = kept["audio_hash"].str.partition(":")[0] == audio_hash
+        rows = kept[is_of_clip & (kept["scale"] == np.float32(scale))]
+        if len(rows):
+            extractor = json.loads(path.read_text())["extractor"]["class"]
+            shards = name_some(path.parent / "shards" / f"{name}.parquet" for name in rows["feature_shard"].unique())
+            yield f"features: {len(rows)} of the clip or its windows, by {extractor}, in {shards}"
+
+
+def _shard_of(recording: pd.Series, store: Place) -> Place:
+    return store / "shards" / f"{recording['shard']}.parquet"
+
+
+def _cut(recording: pd.Series, row: dict[str, Any], store: Place) -> dict[str, Any]:
+    """Cut a segment as a run does, but without the unpacked samples that a run maps."""
+    bounds = {name: math.nan if row[name] is None else row[name] for name in SEGMENT}
+    (segment,) = pd.DataFrame([recording.to_dict() | bounds]).itertuples()
+    return cut_segment(segment, _read_samples(recording["content_sha256"], _shard_of(recording, store)), store)
+
+
+def _read_samples(content: str, shard: Place) -> NDArray[np.int16]:
+    """Read one recording out of its shard, of which no more than a group of rows comes into memory."""
+    with open_table(shard) as table:
+        for group in range(table.num_row_groups):
+            hashes = table.read_row_group(group, ["content_sha256"])["content_sha256"].to_pylist()
+            if content in hashes:
+                samples = table.read_row_group(group, ["samples"])["samples"][hashes.index(content)]
+                return np.frombuffer(samples.as_buffer(), "<i2")
+    raise damaged(shard, ValueError(f"it has no row of {content}"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -122,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         lines = explain(load_params(arguments.params_file, arguments.overrides), arguments.clip)
     except AudioclsError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {masked(str(error))}\n")
         return 2 if isinstance(error, UserMistake) else 1
     sys.stdout.write("\n".join(lines) + "\n")
     return 0

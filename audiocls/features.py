@@ -45,11 +45,12 @@ from audiocls.atomic import replacing, write_table
 from audiocls.batches import ClipDataset, cut_of, input_samples
 from audiocls.errors import StoreError
 from audiocls.mapped import MappedWaveforms
-from audiocls.mapped_features import CLIP_KEY, MappedFeatures, stored_features
+from audiocls.mapped_features import CLIP_KEY, MappedFeatures, features_folder, stored_features
 from audiocls.models.families import build_extractor
 from audiocls.models.inputs import build_front_end, model_inputs
 from audiocls.normalisation import normalise_by_training
 from audiocls.params import AudioParams, RunParams
+from audiocls.storage import clean_up, mark_used
 from audiocls.windows import cut_into_windows
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,8 @@ def plan_features(split_clips: Path, waveforms: Path, params: RunParams) -> Feat
     clips = pd.read_parquet(split_clips)
     normalise_by_training(extractor, clips, waveforms, params)
     store = _open_store(extractor, params.audio, params.workspace)
+    clean_up(store)
+    mark_used(store / "settings.json")
     held_out = cut_into_windows(clips[clips["split"] != "train"], params.audio)
     table = pd.concat([clips[clips["split"] == "train"], held_out], ignore_index=True)
     # Augmented clips differ in every epoch: of those, no features are kept.
@@ -124,7 +127,7 @@ def varies(clips: pd.DataFrame, audio: AudioParams) -> pd.Series:
 def _open_store(extractor: Any, audio: AudioParams, workspace: Path) -> Path:
     """Return the folder of the store for an extractor and these clips, made if need be."""
     text = _describe(extractor, audio)
-    store = workspace / "features" / _key(text)
+    store = features_folder(workspace) / _key(text)
     if not (store / "settings.json").exists():
         store.mkdir(parents=True, exist_ok=True)
         extractor.save_pretrained(store / "extractor")

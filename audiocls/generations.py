@@ -1,9 +1,11 @@
-"""The waveform stores of a params file, one a generation of settings: list them, and remove those out of use.
+"""The stores of a params file, one a generation of settings: list them, and remove those out of use.
 
     python -m audiocls.generations PARAMS.yaml [--remove-unused-days DAYS [--yes]] [key.path=value ...]
 
-Without --yes nothing is removed, and what would be is said. The store of the params file itself is never removed, nor
-one that a run is filling: one that was touched within a day, or that somebody writes to.
+These are the waveform stores, the workspace's copies of those that lie elsewhere, and the feature stores. Without --yes
+nothing is removed, and what would be is said. The waveform store of the params file itself is never removed, nor one
+that a run is filling: one that was touched within a day, or that somebody writes to. Which feature store is that of the
+params file only a run finds out: such a store goes by its last use alone, and the next run that needs it fills it anew.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from typing import Any, Final
 
 from audiocls.atomic import living_parts
 from audiocls.errors import AudioclsError, UserMistake
+from audiocls.mapped_features import features_folder
+from audiocls.masking import masked
 from audiocls.params import AudioParams
 from audiocls.params_file import load_params
-from audiocls.storage import Place, open_table, tables_in
+from audiocls.storage import Place, name_of_home, open_table, tables_in
 from audiocls.waveforms import name_store, stores_folder
 
 # Who fills a store touches it with every shard, and no shard takes a day.
@@ -36,6 +40,7 @@ class Generation:
 
     store: Place
     settings: dict[str, Any]
+    holds: str
     recordings: int
     size_bytes: int
     last_use: datetime
@@ -43,12 +48,18 @@ class Generation:
 
 
 def list_generations(params: AudioParams, workspace: Path) -> list[Generation]:
-    """Return every store beside the one of these settings, the one used last first."""
-    folder = stores_folder(params, workspace)
-    current, _ = name_store(params, workspace)
-    stores = [path for path in folder.iterdir() if (path / "settings.json").exists()] if folder.exists() else []
-    found = [_look_into(store, current) for store in stores if not (store / "store.txt").exists()]
+    """Return every store beside the one of these settings, and every feature store, the one used last first."""
+    current = str(name_store(params, workspace)[0])
+    here = stores_folder(params.model_copy(update={"store": None}), workspace)
+    waveforms = [store for store in _stores_in(stores_folder(params, workspace)) if name_of_home(store) is None]
+    copies = [store for store in _stores_in(here) if name_of_home(store) is not None]
+    features = _stores_in(features_folder(workspace.absolute()))
+    found = [_look_into(store, current) for store in (*waveforms, *copies, *features)]
     return sorted(found, key=lambda generation: generation.last_use, reverse=True)
+
+
+def _stores_in(folder: Place) -> list[Place]:
+    return [path for path in folder.iterdir() if (path / "settings.json").exists()] if folder.exists() else []
 
 
 def unused(generations: Sequence[Generation], days: float) -> list[Generation]:
@@ -66,19 +77,25 @@ def remove(generation: Generation) -> None:
         generation.store.fs.rm(generation.store.path, recursive=True)
 
 
-def _look_into(store: Place, current: Place) -> Generation:
+def _look_into(store: Place, current: str) -> Generation:
     files = [path for path in store.rglob("*") if path.is_file()]
     states = [path.stat() for path in files]
     last_use = max(state.st_mtime for state in states)
-    recordings = 0
+    rows = 0
     for shard in tables_in(store / "shards"):
         with open_table(shard) as table:
-            recordings += table.metadata.num_rows
+            rows += table.metadata.num_rows
     size = sum(state.st_size for state in states)
     settings = json.loads((store / "settings.json").read_text())
-    is_current = str(store) == str(current)
+    home = name_of_home(store)
+    is_current = (home or str(store)) == current
     in_use = "of this params file" if is_current else _filled_by_somebody(store, last_use)
-    return Generation(store, settings, recordings, size, datetime.fromtimestamp(last_use, UTC), in_use)
+    holds = _describe_rows(rows, settings) if home is None else f"copies of what {home} holds"
+    return Generation(store, settings, holds, rows, size, datetime.fromtimestamp(last_use, UTC), in_use)
+
+
+def _describe_rows(rows: int, settings: dict[str, Any]) -> str:
+    return f"features of {rows:,} clips or windows" if "extractor" in settings else f"{rows:,} recordings"
 
 
 def _filled_by_somebody(store: Place, last_use: float) -> str | None:
@@ -88,10 +105,12 @@ def _filled_by_somebody(store: Place, last_use: float) -> str | None:
 
 
 def _describe(generation: Generation) -> str:
-    settings = ", ".join(f"{name} {value}" for name, value in generation.settings.items())
+    # Of an extractor the class, as its settings are many, and some of them tables.
+    named = {k: v.get("class") if k == "extractor" else v for k, v in generation.settings.items()}
+    settings = ", ".join(f"{name} {value}" for name, value in named.items())
     stays = f"; stays: {generation.in_use}" if generation.in_use else ""
-    return (
-        f"{generation.store}\n    {settings}\n    {generation.recordings:,} recordings, "
+    return masked(
+        f"{generation.store}\n    {settings}\n    {generation.holds}, "
         f"{generation.size_bytes / 1e6:,.1f} MB, last used {generation.last_use:%Y-%m-%d %H:%M} UTC{stays}\n"
     )
 
@@ -124,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _run(parser.parse_intermixed_args(argv))
     except AudioclsError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {masked(str(error))}\n")
         return 2 if isinstance(error, UserMistake) else 1
     return 0
 

@@ -56,6 +56,11 @@ class MappedFeatures:
         return {name: features[self._rows[position]] for name, features in self._shards[position].items()}
 
 
+def features_folder(workspace: Path) -> Path:
+    """Return the folder that holds a feature store for each extractor and its settings."""
+    return workspace / "features"
+
+
 def stored_features(store: Path) -> pd.DataFrame:
     """Return a row a clip that the store has: its key, and where its features stand."""
     parts = [pd.DataFrame({"audio_hash": [], "scale": [], "feature_shard": [], "feature_row": []})]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from audiocls.decoding import FULL_SCALE, hash_audio
 from audiocls.mapped import unpack_shard
+from audiocls.storage import Place
 
 END_TOLERANCE_SECONDS: Final = 0.05
 """How far a segment may end behind its recording and is cut there: tables are often rounded to tenths of a second."""
@@ -88,11 +89,20 @@ def cut_segments(rows: pd.DataFrame, store: Path) -> pd.DataFrame:
     Returns:
         With the index of `rows`, the columns of a clip that are not its recording's, and `reason` and `detail`.
     """
-    settings = json.loads((store / "settings.json").read_text())
-    limits = _Limits(settings["sample_rate_hz"], settings["min_seconds"], settings["silence_db"])
+    limits = _read_limits(store)
     shards = {name: np.memmap(unpack_shard(store, name), dtype="<i2", mode="r") for name in rows["shard"].unique()}
     cut = [_cut(row, np.asarray(shards[row.shard]), limits) for row in rows.itertuples()]
     return pd.DataFrame(cut, index=rows.index)
+
+
+def cut_segment(row: Any, recording: NDArray[np.int16], store: Place) -> dict[str, Any]:
+    """Cut one segment, a row as for `cut_segments`, out of its recording's samples, shape (num_samples,)."""
+    return _cut(row._replace(first_sample=0), recording, _read_limits(store))
+
+
+def _read_limits(store: Place) -> _Limits:
+    settings = json.loads((store / "settings.json").read_text())
+    return _Limits(settings["sample_rate_hz"], settings["min_seconds"], settings["silence_db"])
 
 
 def _cut(row: Any, shard: NDArray[np.int16], limits: _Limits) -> dict[str, Any]:

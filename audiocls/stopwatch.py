@@ -35,9 +35,13 @@ def timed(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         finally:
-            seconds = _seconds.get()
-            if seconds is not None:
-                name = function.__name__
-                seconds[name] = round(seconds.get(name, 0.0) + time.perf_counter() - start, 3)
+            _add(function.__name__, time.perf_counter() - start)
 
     return measured
+
+
+# Not in `measured`: Prefect sends a flow to other processes with all that it names, and a ContextVar cannot be sent.
+def _add(name: str, elapsed: float) -> None:
+    seconds = _seconds.get()
+    if seconds is not None:
+        seconds[name] = round(seconds.get(name, 0.0) + elapsed, 3)

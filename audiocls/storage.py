@@ -175,5 +175,11 @@ def local_folder(store: Place, stores: Path) -> Path:
 
 def home_of(folder: Path) -> Place:
     """Return the store that a folder made by `local_folder` stands for."""
+    home = name_of_home(folder)
+    return folder if home is None else open_place(home)
+
+
+def name_of_home(folder: Place) -> str | None:
+    """Return the URI of the store that a folder made by `local_folder` stands for, None for a store itself."""
     home = folder / _HOME
-    return open_place(home.read_text()) if home.exists() else folder
+    return str(home.read_text()) if home.exists() else None

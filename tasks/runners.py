@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
+from prefect.client.orchestration import get_client
 from prefect.futures import as_completed
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
@@ -34,10 +37,18 @@ def run_shards(
         return
     new = sum(shard.stop - shard.start for shard in shards)
     # A runner of its own, and not the flow's: which one is known only when the flow has read its params.
-    with make_runner(runner) as started, progress_bar(doing, new) as advance:
+    with _one_server(runner), make_runner(runner) as started, progress_bar(doing, new) as advance:
         futures = [started.submit(write, {"shard": shard, "params": params}) for shard in shards]
         for future in as_completed(futures):
             advance(future.result())
+
+
+def _one_server(params: RunnerParams) -> AbstractContextManager[Any]:
+    """Tell processes of this machine where the flow's server is: each would start a temporary one of its own."""
+    if params.kind == "thread" or params.address is not None:
+        return nullcontext()
+    url = str(get_client(sync_client=True).api_url).rstrip("/")
+    return temporary_settings({PREFECT_API_URL: url})
 
 
 def make_runner(params: RunnerParams) -> Any:  # Any, as Prefect's own types of runners do not fit each other

@@ -22,8 +22,6 @@ from audiocls.params import AudioParams
 
 TOUCHES = {"tempfile.mkstemp", "os.rename"}
 
-waveforms.SHARD_CLIPS, shards.ROW_GROUP_BYTES = 3, 1
-
 
 def start(manifest: Path, workspace: Path, kill_at: int | None = None) -> int:
     """Fill in a child; return its process id."""
@@ -81,6 +79,7 @@ def kill_everywhere(folder: Path) -> list[list[str]]:
 
 def main(folder: Path) -> None:
     """Fill all the stores."""
+    waveforms.SHARD_CLIPS, shards.ROW_GROUP_BYTES = 3, 1
     manifest, overlapping = folder / "manifest", folder / "overlapping"
     assert has_ended_well(start(manifest, folder / "whole"))
     left = kill_everywhere(folder)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -9,12 +12,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+from disturbed_fills import kill_at_touch
 from transformers import AutoFeatureExtractor
 
 from audiocls.balance import balance
 from audiocls.batches import ClipDataset, Collator
 from audiocls.corpus import collect_corpus
-from audiocls.errors import StoreError
+from audiocls.errors import FullDiskError, StoreError
 from audiocls.evaluation import evaluate
 from audiocls.features import map_features, plan_features, write_features
 from audiocls.manifest import list_clips
@@ -204,6 +208,13 @@ def test_a_second_run_computes_nothing_and_new_clips_cost_what_is_new(prepared, 
     assert fill(params).shards == ()
 
 
+def test_a_store_that_has_all_is_used_by_a_run_all_the_same(fill, tmp_path):
+    settings = fill(run_params(tmp_path)).store / "settings.json"
+    os.utime(settings, (0, 0))
+    assert fill(run_params(tmp_path)).shards == ()
+    assert settings.stat().st_mtime > 0
+
+
 def test_copies_of_a_recording_are_computed_once_and_by_their_scale(prepared, fill, tmp_path):
     table = pd.read_parquet(prepared[0]).query("split == 'train'")[:5]
     louder = table.assign(scale=2.0)
@@ -212,16 +223,65 @@ def test_copies_of_a_recording_are_computed_once_and_by_their_scale(prepared, fi
     assert sum(shard.stop - shard.start for shard in plan.shards) == 10
 
 
-@pytest.mark.parametrize("done", [slice(0, 1), slice(2, 4), slice(4, None), slice(1, None, 2)])
-def test_a_run_that_was_killed_is_finished_to_the_same_bytes(done, fill, tmp_path):
-    whole = fill(run_params(tmp_path / "whole"))
-    params = run_params(tmp_path / "killed")
-    plan = fill(params, only=done)
-    (plan.store / "shards" / ".half.parquet.abc.part").write_bytes(b"half a shard")
-    again = fill(params)
-    assert len(again.shards) == len(whole.shards) - len(whole.shards[done])
-    (again.store / "shards" / ".half.parquet.abc.part").unlink()
-    assert contents(again.store) == contents(whole.store)
+@pytest.fixture
+def few(prepared, tmp_path):
+    """The tables of 24 clips: three shards of features."""
+    splits = pd.read_parquet(prepared[0])
+    splits[splits["split"] == "train"][:24].to_parquet(tmp_path / "few.parquet")
+    return tmp_path / "few.parquet"
+
+
+@pytest.fixture
+def begin(fill, few):
+    """A function that fills a workspace in a child process, which may be killed at a touch of a file of ours."""
+
+    def filled_by_child(workspace, kill_at=None):
+        def run():
+            if kill_at is not None:
+                kill_at_touch(kill_at, workspace)
+            fill(run_params(workspace), clips=few)
+
+        child = multiprocessing.get_context("fork").Process(target=run)
+        child.start()
+        return child
+
+    return filled_by_child
+
+
+def test_a_fill_that_is_killed_and_run_again_leaves_the_same_shards_and_nothing_else(fill, few, begin, tmp_path):
+    whole = contents(fill(run_params(tmp_path / "whole"), clips=few).store)
+    assert len(whole) == 3
+    # Settings, plan and three shards are each made under another name, at the even touches, and renamed.
+    stages = {1: "*/.settings.json*", 3: "*/plans/.*", 4: "*/plans/[!.]*", 7: "*/shards/.*", 9: "*/shards/.*"}
+    for touch, left in stages.items():
+        workspace = tmp_path / str(touch)
+        child = begin(workspace, kill_at=touch)
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+        assert len(list((workspace / "features").glob(left))) == 1
+        store = fill(run_params(workspace), clips=few).store
+        assert contents(store) == whole
+        assert not list(workspace.rglob(".*.part"))
+
+
+def test_two_runs_at_the_same_time_leave_what_one_leaves(fill, few, begin, tmp_path):
+    whole = contents(fill(run_params(tmp_path / "whole"), clips=few).store)
+    children = [begin(tmp_path / "both") for _ in range(2)]
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0, 0]
+    again = fill(run_params(tmp_path / "both"), clips=few)
+    assert again.shards == ()
+    assert contents(again.store) == whole
+    assert not list((tmp_path / "both").rglob(".*.part"))
+
+
+def test_a_full_disk_is_said_and_the_next_run_goes_on(fill, few, full_disk, tmp_path):
+    whole = contents(fill(run_params(tmp_path / "whole"), clips=few).store)
+    with full_disk(min(map(len, whole.values())) - 1), pytest.raises(FullDiskError, match="Make room"):
+        fill(run_params(tmp_path / "full"), clips=few)
+    assert not list((tmp_path / "full").rglob(".*.part"))
+    assert contents(fill(run_params(tmp_path / "full"), clips=few).store) == whole
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import json
 import os
 import time
 
+import pandas as pd
 import pytest
 import yaml
 
-from audiocls.atomic import replacing
+from audiocls.atomic import replacing, write_table
 from audiocls.generations import list_generations, main
 from audiocls.params import AudioParams
+from audiocls.storage import local_folder
+from audiocls.waveforms import open_store
 
 
 @pytest.fixture
@@ -20,6 +24,17 @@ def stores(tmp_path, list_table, fill_store, write_tone):
         for rate_hz in (16_000, 8_000)
     }
     return made.__getitem__
+
+
+@pytest.fixture
+def features(tmp_path):
+    """A feature store of two rows, by an extractor with a long list of settings."""
+    store = tmp_path / "workspace" / "features" / "abc"
+    rows = pd.DataFrame({"audio_hash": ["1", "2"], "scale": [1.0, 1.0], "input_values": [b"", b""]})
+    write_table(rows, store / "shards" / "one.parquet")
+    extractor = {"class": "ASTFeatureExtractor", "mel_filters": 999 * [0.5]}
+    (store / "settings.json").write_text(json.dumps({"extractor": extractor, "pad": "zero"}))
+    return store
 
 
 @pytest.fixture
@@ -92,3 +107,44 @@ def test_a_damaged_shard_is_named(stores, run, capsys):
     shard.write_bytes(b"PAR1")
     assert run() == 1
     assert f"error: {shard}: cannot be read" in capsys.readouterr().err
+
+
+def test_feature_stores_are_listed_and_removed_too(stores, features, run, capsys):
+    age(features, 40)
+    assert run("--remove-unused-days", "30") == 0
+    text = capsys.readouterr().out
+    assert (
+        f"{features}\n    extractor ASTFeatureExtractor, pad zero\n    features of 2 clips or windows, 0.0 MB" in text
+    )
+    assert "1 of 3 stores" in text
+    assert run("--remove-unused-days", "30", "--yes") == 0
+    assert not features.exists()
+    assert stores(8_000).exists()
+
+
+def test_a_feature_store_that_was_used_lately_stays(features, run):
+    age(features, 20)
+    assert run("--remove-unused-days", "30", "--yes") == 0
+    assert features.exists()
+
+
+@pytest.mark.parametrize("where", [None, "memory://elsewhere"])
+def test_copies_of_stores_elsewhere_are_removed_and_those_of_the_params_file_stay(where, run, tmp_path, capsys):
+    elsewhere = [AudioParams(store="memory://elsewhere", sample_rate_hz=rate_hz) for rate_hz in (16_000, 8_000)]
+    stores = [open_store(audio, tmp_path / "workspace") for audio in elsewhere]
+    copies = [local_folder(store, tmp_path / "workspace" / "waveforms") for store in stores]
+    for copy in copies:
+        age(copy, 40)
+    assert run("--remove-unused-days", "30", "--yes", *([f"audio.store={where}"] if where else [])) == 0
+    assert f"copies of what {stores[0]} holds" in capsys.readouterr().out
+    assert [copy.exists() for copy in copies] == [where is not None, False]
+    assert (stores[0] / "settings.json").exists()
+
+
+def test_no_password_of_a_store_elsewhere_is_shown(run, tmp_path, capsys):
+    copy = tmp_path / "workspace" / "waveforms" / "abc-1"
+    copy.mkdir(parents=True)
+    (copy / "store.txt").write_text("https://bob:hunter2@host/abc")
+    (copy / "settings.json").write_text("{}")
+    assert run() == 0
+    assert "copies of what https://bob:***@host/abc holds" in capsys.readouterr().out
