@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audiocls.decoding import FULL_SCALE, hash_audio
+from audiocls.decoding import FULL_SCALE, hash_audio, measure_levels
 from audiocls.mapped import unpack_shard
 from audiocls.storage import Place
 
@@ -147,10 +147,14 @@ def _measured(samples: NDArray[np.int16], scale: float, limits: _Limits) -> dict
         block = samples[start : start + _BLOCK_SAMPLES].astype(np.float64)
         energy += float(block @ block)
         clipped += int(np.count_nonzero(np.abs(block) >= full))
+    signal = samples * np.float32(scale / FULL_SCALE)
+    _, dc_offset, silence_fraction = measure_levels(signal, limits.rate_hz)
     return {
         "peak": peak,
         "rms_db": 10 * math.log10(energy / len(samples) * (scale / FULL_SCALE) ** 2),
         "clipped_fraction": clipped / len(samples),
+        "dc_offset": dc_offset,
+        "silence_fraction": silence_fraction,
         "audio_hash": hash_audio(samples.data),
         "reason": None,
         "detail": None,

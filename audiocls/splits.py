@@ -128,6 +128,10 @@ def _make(
     """Split the clips of a pool, the groups met before as they were, and remember the new ones."""
     units = linked_groups(pool, near)
     earlier = pool["group"].map(remembered).dropna()
+    # A split that is given takes no group of the pool, whatever an earlier run made of it.
+    earlier = earlier[
+        ~earlier.isin([name for name, share in (("test", test), ("validation", validation)) if not share])
+    ]
     # Where a new copy links groups that were in different splits, training takes them: what was trained on must not
     # come into the test.
     fixed = earlier.map(SPLITS.index).groupby(units[earlier.index]).min().map(dict(enumerate(SPLITS)))

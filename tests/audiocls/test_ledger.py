@@ -104,3 +104,15 @@ def test_runs_of_one_experiment_seed_and_shares_have_one_ledger(tmp_path):
     }
     assert mine not in others
     assert len(others) == 3
+
+
+def test_a_given_test_split_is_not_added_to_from_memory(tmp_path):
+    names = [f"speaker {i}" for i in range(20)]
+    before = assign(names, tmp_path, tmp_path / "ledger.parquet")
+    table = pd.read_parquet(tmp_path / "corpora" / "digest" / "clips.parquet")
+    given = [name for name in names if before[name] == "train"][:3]
+    table["split"] = table["group"].isin(given).map({True: "test", False: "train"})
+    path = tmp_path / "given.parquet"
+    table.to_parquet(path)
+    made = pd.read_parquet(assign_splits(path, PARAMS, 1, tmp_path, tmp_path / "ledger.parquet"))
+    assert set(made.loc[made["split"] == "test", "group"]) == set(given)

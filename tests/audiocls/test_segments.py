@@ -118,6 +118,14 @@ def test_a_segment_has_measures_and_a_hash_of_its_own(collect, long_file, tmp_pa
     assert clips.loc["long.wav@3.00-end", "clipped_fraction"] > 0.5
 
 
+def test_the_offset_and_the_silence_of_a_segment_are_its_own(collect, tmp_path, tone):
+    signal = np.concatenate([np.zeros(RATE_HZ), tone(300, 1, peak=0.5) + 0.2]).astype(np.float32)
+    soundfile.write(tmp_path / "half.wav", signal, RATE_HZ, subtype="PCM_16")
+    _, clips, _ = collect(["half.wav,1,1.5,a,,", "half.wav,1.5,2,b,,"])
+    assert clips["dc_offset"].tolist() == pytest.approx([0.2, 0.2], abs=1e-2)
+    assert clips["silence_fraction"].tolist() == [0, 0]
+
+
 def test_a_segment_of_what_exceeds_full_scale_is_as_loud_as_it_was(collect, tmp_path, tone):
     loud = np.concatenate([tone(300, 1, peak=0.25), tone(300, 1, peak=4.0)])
     soundfile.write(tmp_path / "loud.wav", loud, RATE_HZ, subtype="FLOAT")
