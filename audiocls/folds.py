@@ -9,6 +9,7 @@ import pandas as pd
 
 from audiocls.errors import DataError
 from audiocls.leakage import linked_groups
+from audiocls.ledger import recall, remember
 from audiocls.manifest import SPLITS
 from audiocls.stratification import fold_groups, split_groups
 
@@ -53,7 +54,7 @@ def split_folds(
         {i: _split_rest(table, units, fold == i, validation, seed + i, earlier[i]) for i in range(folds)}
     )
     splits = made[0].str.cat([made[i] for i in range(1, folds)], sep=_BETWEEN)
-    remembered.update(zip(table["group"], splits, strict=True))
+    remember(table, splits, remembered)
     return made
 
 
@@ -71,11 +72,10 @@ def _check(table: pd.DataFrame, units: pd.Series, folds: int) -> None:
 
 
 def _earlier(table: pd.DataFrame, units: pd.Series, remembered: dict[str, str], folds: int) -> pd.DataFrame:
-    """Return what is remembered, a row a group and a column a fold, by the unit that the group is in now."""
-    met = pd.Series(units.to_numpy(), index=table["group"]).groupby(level=0).first()
-    met = met[[group in remembered for group in met.index]]
-    rows = [remembered[group].split(_BETWEEN) for group in met.index]
-    return pd.DataFrame(np.array(rows, dtype=object).reshape(-1, folds), index=met.to_numpy())
+    """Return what is remembered, a row a clip and a column a fold, by the unit that the clip is in now."""
+    met = recall(table, remembered)
+    rows = [splits.split(_BETWEEN) for splits in met]
+    return pd.DataFrame(np.array(rows, dtype=object).reshape(-1, folds), index=units[met.index].to_numpy())
 
 
 def _split_rest(

@@ -1,4 +1,4 @@
-"""The split ledger: which split a group was put into, so that no later corpus moves it.
+"""The split ledger: which split a group and its sounds were put into, so that no later corpus moves it.
 
 Without it a split that is stratified has to move some groups when others come or go; with it, a test clip of today is
 a test clip of every retraining to come, and the champion and its challenger can be compared.
@@ -15,10 +15,29 @@ from filelock import FileLock
 
 from audiocls.atomic import write_table
 
+# No group has such a name by accident.
+_SOUND = "\x1faudio "
+
+
+def recall(clips: pd.DataFrame, remembered: dict[str, str]) -> pd.Series:
+    """Return the split of each clip whose group was met before, or whose sound was, under another name of the group.
+
+    Args:
+        clips: With `group` and `audio_hash`.
+        remembered: Of `remembered_splits`.
+    """
+    return clips["group"].map(remembered).fillna((_SOUND + clips["audio_hash"]).map(remembered)).dropna()
+
+
+def remember(clips: pd.DataFrame, splits: pd.Series, remembered: dict[str, str]) -> None:
+    """Keep the split of each clip, of the index of `clips`, for its group and for its sound."""
+    remembered.update(zip(clips["group"], splits, strict=True))
+    remembered.update(zip(_SOUND + clips["audio_hash"], splits, strict=True))
+
 
 @contextmanager
 def remembered_splits(ledger: Path) -> Iterator[dict[str, str]]:
-    """Yield the split of every group met so far; what the block adds is written down when it ends well.
+    """Yield the split of every group and sound met so far; what the block adds is written down when it ends well.
 
     Runs that share a ledger wait for each other here.
     """

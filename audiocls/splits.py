@@ -20,7 +20,7 @@ from audiocls.leakage import (
     move_copies,
     report_label_conflicts,
 )
-from audiocls.ledger import remembered_splits
+from audiocls.ledger import recall, remember, remembered_splits
 from audiocls.manifest import SPLITS
 from audiocls.params import SplitParams
 from audiocls.stratification import split_groups
@@ -61,13 +61,14 @@ def assign_splits(
     # What the checks refuse is not remembered: the next try starts anew.
     memory: AbstractContextManager[dict[str, str]] = remembered_splits(ledger) if ledger else nullcontext({})
     with memory as remembered:
+        met = not recall(table, remembered).empty
         table["split"] = _splits_of(table, params, seed, remembered, near)
         table["split"] = _moved(table, params, near)
         check_disjoint(table)
         check_copies(table)
         if near is not None:
             check_near_duplicates(table, near)
-        check_classes(table)
+        check_classes(table, ledger if met else None)
     rows = table[["clip_id", "split"]].astype(str)
     digest = hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
     name = f"{clips.parent.name}-{digest.hexdigest()[:12]}"
@@ -127,7 +128,7 @@ def _make(
 ) -> pd.Series:
     """Split the clips of a pool, the groups met before as they were, and remember the new ones."""
     units = linked_groups(pool, near)
-    earlier = pool["group"].map(remembered).dropna()
+    earlier = recall(pool, remembered)
     # A split that is given takes no group of the pool, whatever an earlier run made of it.
     earlier = earlier[
         ~earlier.isin([name for name, share in (("test", test), ("validation", validation)) if not share])
@@ -136,12 +137,28 @@ def _make(
     # come into the test.
     fixed = earlier.map(SPLITS.index).groupby(units[earlier.index]).min().map(dict(enumerate(SPLITS)))
     made = split_groups(units, pool["label"], test, validation, seed, fixed.to_dict())
-    remembered.update(zip(pool["group"], made, strict=True))
+    _tell_moves(pool, earlier, made)
+    remember(pool, made, remembered)
     return made
 
 
-def check_classes(table: pd.DataFrame) -> None:
+def _tell_moves(pool: pd.DataFrame, earlier: pd.Series, made: pd.Series) -> None:
+    moved = earlier[earlier != made[earlier.index]]
+    if not moved.empty:
+        logger.warning(
+            "%d clips of groups that were in validation or test go to training, as a copy that is new links them to "
+            "a group that was trained on; scores from now on are of a smaller test: %s",
+            len(moved),
+            name_some(pool.loc[moved.index, "group"].unique()),
+        )
+
+
+def check_classes(table: pd.DataFrame, ledger: Path | None = None) -> None:
     """Stop where training or testing would mean nothing; warn where a class is left out of a score.
+
+    Args:
+        table: The clips with their splits.
+        ledger: What some of them were put by, where it is one.
 
     Raises:
         DataError: One class alone, an empty split, or classes without training clips.
@@ -157,6 +174,12 @@ def check_classes(table: pd.DataFrame) -> None:
             f"the split has no {' and no '.join(empty)} clips: there are {len(table)} clips in "
             f"{table['group'].nunique()} groups. "
             "A given split needs training clips, and a made one three groups or more."
+            + (
+                ""
+                if ledger is None
+                else f" Groups that an earlier run split stay where they were ({ledger}): for a part of that corpus, "
+                "or another one, give the run another `experiment`."
+            )
         )
     unseen = counts.index[counts["train"] == 0]
     if len(unseen):

@@ -116,3 +116,37 @@ def test_a_given_test_split_is_not_added_to_from_memory(tmp_path):
     table.to_parquet(path)
     made = pd.read_parquet(assign_splits(path, PARAMS, 1, tmp_path, tmp_path / "ledger.parquet"))
     assert set(made.loc[made["split"] == "test", "group"]) == set(given)
+
+
+def test_groups_under_other_names_stay_where_their_sounds_were(tmp_path):
+    """As when a folder is renamed, or becomes one of several sources."""
+    ledger = tmp_path / "ledger.parquet"
+    names = [f"speaker {i}" for i in range(30)]
+    sounds = {name: f"sound of {name}" for name in names}
+    before = assign(names, tmp_path, ledger, classes=2, copies=sounds)
+    renamed = {f"studio/{name}": sound for name, sound in sounds.items()}
+    after = assign([*renamed, "new"], tmp_path, ledger, copies=renamed)
+    assert {name: after[f"studio/{name}"] for name in names} == before
+
+
+def test_a_move_by_a_new_copy_is_told(tmp_path, caplog):
+    ledger = tmp_path / "ledger.parquet"
+    names = [f"speaker {i}" for i in range(30)]
+    before = assign(names, tmp_path, ledger)
+    one = next(name for name in names if before[name] == "train")
+    other = next(name for name in names if before[name] == "test")
+    assign(names, tmp_path, ledger)
+    assert "go to training" not in caplog.text
+    assign(names, tmp_path, ledger, copies={one: "the same", other: "the same"})
+    assert "go to training, as a copy that is new links them" in caplog.text
+    assert other in caplog.text
+
+
+def test_a_part_of_a_corpus_that_has_no_test_by_its_ledger_names_it(tmp_path):
+    ledger = tmp_path / "ledger.parquet"
+    before = assign([f"speaker {i}" for i in range(30)], tmp_path, ledger)
+    trained = [name for name, split in before.items() if split == "train"]
+    with pytest.raises(
+        DataError, match="an earlier run split stay where they were .*ledger.parquet.*another `experiment`"
+    ):
+        assign(trained[:8], tmp_path, ledger)
