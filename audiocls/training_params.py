@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -80,3 +80,10 @@ class TrainingParams(Params):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: the GPU where there is one, else the CPU."
     )
+
+
+WITHOUT_TRAINING: Final = ("eval_batch_size", "resume", "device")
+"""All that is looked at where a head is fitted on embeddings and nothing else is trained."""
+
+FOR_THE_ENCODER: Final = ("layer_decay", "gradient_checkpointing")
+"""What is of no matter where the encoder keeps its weights."""
