@@ -69,7 +69,11 @@ class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers ha
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Catch Ctrl-C while the block runs."""
+        """Catch Ctrl-C while the block runs.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed, and no checkpoint came after it, as behind the last one.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -78,6 +82,8 @@ class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers ha
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+        if self._asked:
+            raise KeyboardInterrupt
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self._asked:

@@ -15,7 +15,9 @@ class TrainingParams(Params):
     epochs: float = Field(10.0, gt=0, description="Passes over the training clips.")
     max_steps: int | None = Field(None, ge=1, description="Optimizer steps; when given, `epochs` is not looked at.")
     optimizer: Literal["adamw", "adafactor", "sgd", "rmsprop", "adagrad"] = Field(
-        "adamw", description="sgd has a momentum of 0.9."
+        "adamw",
+        description="sgd has a momentum of 0.9. These are torch's and transformers' own; others that Trainer knows "
+        "need further packages.",
     )
     learning_rate: float = Field(5.0e-5, gt=0, description="The highest rate of the schedule.")
     head_learning_rate: float | None = Field(None, gt=0, description="Of the head alone. null: `learning_rate`.")
@@ -42,7 +44,12 @@ class TrainingParams(Params):
     gradient_checkpointing: bool = Field(
         False, description="Compute activations anew in the backward pass: less memory, a third slower."
     )
-    weight_decay: float = Field(0.01, ge=0, description="Decoupled decay; biases and norms have none.")
+    weight_decay: float = Field(
+        0.01,
+        ge=0,
+        description="Decoupled from the gradient in adamw and adafactor, added to it in sgd, rmsprop and adagrad; "
+        "biases and norms have none.",
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target spread over all classes.")
     early_stopping_patience: int | None = Field(
         None, ge=1, description="Epochs without a better `best_metric` before training ends. null: never."

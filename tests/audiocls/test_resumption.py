@@ -20,6 +20,7 @@ from audiocls.params import RunParams
 from audiocls.resumption import last_checkpoint
 from audiocls.shards import write_shard
 from audiocls.splits import assign_splits
+from audiocls.trainer import ClassifierTrainer
 from audiocls.training import fit
 from audiocls.waveforms import plan_store
 
@@ -104,6 +105,23 @@ def test_the_weights_are_those_of_an_undisturbed_training(number, exit_code, sav
     assert resumed.epochs == 4
     found = weights_of(resumed.folder)
     assert all(torch.equal(tensor, found[name]) for name, tensor in undisturbed.items())
+
+
+def test_ctrl_c_behind_the_last_checkpoint_ends_the_run_too(prepared, tmp_path, monkeypatch):
+    splits, balanced, store, params = prepared
+    short = params.model_copy(update={"training": params.training.model_copy(update={"max_steps": 2})})
+    load = ClassifierTrainer._load_best_model
+
+    def interrupted(trainer: ClassifierTrainer) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        load(trainer)
+
+    monkeypatch.setattr(ClassifierTrainer, "_load_best_model", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train((splits, balanced, store, short), tmp_path)
+    monkeypatch.undo()
+    assert not (tmp_path / "model").exists()
+    assert train((splits, balanced, store, short), tmp_path).steps == 2
 
 
 # LoRA's own dropout, and the average of frozen weights beside trained ones.
