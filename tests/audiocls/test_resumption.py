@@ -107,9 +107,17 @@ def test_the_weights_are_those_of_an_undisturbed_training(number, exit_code, sav
     assert all(torch.equal(tensor, found[name]) for name, tensor in undisturbed.items())
 
 
-def test_ctrl_c_behind_the_last_checkpoint_ends_the_run_too(prepared, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("training", "steps"),
+    [
+        ({"max_steps": 2}, 2),
+        ({"batch_size": 17, "learning_rate": 1.0e-12, "epochs": 9, "early_stopping_patience": 1}, 4),
+    ],
+    ids=["the last step is in the middle of a pass", "patience had ended"],
+)
+def test_ctrl_c_behind_the_last_checkpoint_ends_the_run_too(training, steps, prepared, tmp_path, monkeypatch):
     splits, balanced, store, params = prepared
-    short = params.model_copy(update={"training": params.training.model_copy(update={"max_steps": 2})})
+    params = params.model_copy(update={"training": params.training.model_copy(update=training)})
     load = ClassifierTrainer._load_best_model
 
     def interrupted(trainer: ClassifierTrainer) -> None:
@@ -118,10 +126,10 @@ def test_ctrl_c_behind_the_last_checkpoint_ends_the_run_too(prepared, tmp_path, 
 
     monkeypatch.setattr(ClassifierTrainer, "_load_best_model", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train((splits, balanced, store, short), tmp_path)
-    monkeypatch.undo()
+        train((splits, balanced, store, params), tmp_path)
     assert not (tmp_path / "model").exists()
-    assert train((splits, balanced, store, short), tmp_path).steps == 2
+    monkeypatch.undo()
+    assert train((splits, balanced, store, params), tmp_path).steps == steps  # and none more
 
 
 # LoRA's own dropout, and the average of frozen weights beside trained ones.
