@@ -14,6 +14,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+import torch
+from torch import distributed
+from torch.distributed import ProcessGroup
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -23,6 +26,7 @@ from audiocls.atomic import replacing
 logger = logging.getLogger(__name__)
 
 _IDENTITY: Final = "identity.json"
+INTERRUPTED: Final = "Interrupted: this step is finished and a checkpoint written; press Ctrl-C again to end at once."
 
 
 def last_checkpoint(folder: Path, inputs: dict[str, Path | str]) -> Path | None:
@@ -61,11 +65,17 @@ def _read(path: Path) -> Any:
 class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers has no types
     """On Ctrl-C, ends the step that is being made, writes a checkpoint, and then ends as Ctrl-C does.
 
-    A second Ctrl-C ends at once. Away from the main thread, where Python takes no signals, nothing is caught.
+    A second Ctrl-C ends at once. Away from the main thread, where Python takes no signals, nothing is caught. Where
+    several processes train together, one that was asked is enough: they agree after each step, and end together.
     """
 
     def __init__(self) -> None:
         self._asked = False
+        self._group: ProcessGroup | None = None
+
+    def ask(self) -> None:
+        """Do as on Ctrl-C: for processes that no terminal reaches."""
+        self._asked = True
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -88,14 +98,12 @@ class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers ha
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self._asked:
             raise KeyboardInterrupt
-        self._asked = True
-        logger.warning(
-            "Interrupted: this step is finished and a checkpoint written; press Ctrl-C again to end at once."
-        )
+        self.ask()
+        logger.warning(INTERRUPTED)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Ask for a checkpoint where Ctrl-C was pressed."""
-        control.should_save = control.should_save or self._asked
+        control.should_save = control.should_save or self._agree(args)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """End once the checkpoint is written.
@@ -103,6 +111,16 @@ class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers ha
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
-        if self._asked:
+        if self._agree(args):  # which no process comes to before the checkpoint is written
             logger.warning("Step %d is saved; the same command goes on from there.", state.global_step)
             raise KeyboardInterrupt
+
+    def _agree(self, args: TrainingArguments) -> bool:
+        """Tell whether any of the processes was asked."""
+        if args.world_size > 1:
+            # By gloo, as a GPU would have to come to the end of what it has been given before it can say.
+            self._group = self._group or distributed.new_group(backend="gloo")
+            asked = torch.tensor(int(self._asked))
+            distributed.all_reduce(asked, distributed.ReduceOp.MAX, group=self._group)
+            self._asked = bool(asked)
+        return self._asked
