@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -71,7 +72,6 @@ class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers ha
 
     def __init__(self) -> None:
         self._asked = False
-        self._group: ProcessGroup | None = None
 
     def ask(self) -> None:
         """Do as on Ctrl-C: for processes that no terminal reaches."""
@@ -103,7 +103,7 @@ class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers ha
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Ask for a checkpoint where Ctrl-C was pressed."""
-        control.should_save = control.should_save or self._agree(args)
+        control.should_save = control.should_save or any_process(self._asked, args)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """End once the checkpoint is written.
@@ -111,16 +111,22 @@ class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers ha
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
-        if self._agree(args):  # which no process comes to before the checkpoint is written
-            logger.warning("Step %d is saved; the same command goes on from there.", state.global_step)
+        if any_process(self._asked, args):  # which no process comes to before the checkpoint is written
+            if state.is_world_process_zero:
+                logger.warning("Step %d is saved; the same command goes on from there.", state.global_step)
             raise KeyboardInterrupt
 
-    def _agree(self, args: TrainingArguments) -> bool:
-        """Tell whether any of the processes was asked."""
-        if args.world_size > 1:
-            # By gloo, as a GPU would have to come to the end of what it has been given before it can say.
-            self._group = self._group or distributed.new_group(backend="gloo")
-            asked = torch.tensor(int(self._asked))
-            distributed.all_reduce(asked, distributed.ReduceOp.MAX, group=self._group)
-            self._asked = bool(asked)
-        return self._asked
+
+def any_process(flag: bool, args: TrainingArguments) -> bool:
+    """Tell whether the flag is set in any of the processes that train together; all of them have to come here."""
+    if args.world_size == 1:
+        return flag
+    found = torch.tensor(int(flag))
+    distributed.all_reduce(found, distributed.ReduceOp.MAX, group=_talk())
+    return bool(found)
+
+
+@functools.cache
+def _talk() -> ProcessGroup:
+    """Return a group that talks by gloo: a GPU would have to come to the end of what it was given before it can say."""
+    return distributed.new_group(backend="gloo")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig, Wav2Vec2FeatureExtractor
 
@@ -43,7 +43,7 @@ class Wav2Vec2(Adapter):
 
     lora_targets = ("q_proj", "v_proj")
     # Of the heads of speech recognition and of pre-training.
-    ignored_fields = ("feat_quantizer_dropout", "final_dropout")
+    ignored_fields: ClassVar[tuple[str, ...]] = ("feat_quantizer_dropout", "final_dropout")
 
     def new_extractor(self, config: PreTrainedConfig, audio: AudioParams) -> Wav2Vec2FeatureExtractor:
         """Build the extractor, with masks where the front end normalises by layer.
