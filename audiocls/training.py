@@ -42,7 +42,7 @@ from audiocls.models.lora import merge_lora
 from audiocls.normalisation import normalise_by_training
 from audiocls.optimizers import TRAINER_NAMES
 from audiocls.params import RunParams
-from audiocls.resumption import SaveOnInterrupt, last_checkpoint
+from audiocls.resumption import SaveByTheClock, SaveOnInterrupt, last_checkpoint
 from audiocls.trainer import ClassifierTrainer, MetricLog, MetricReporter
 from audiocls.training_batches import PassCounter, TrainingClips, TrainingCollator, build_augmenter
 from audiocls.training_params import TrainingParams
@@ -308,7 +308,8 @@ def choose_precision(params: TrainingParams) -> str:
 
 def _callbacks(params: TrainingParams, log: MetricLog) -> list[TrainerCallback]:
     stopping = [EarlyStoppingCallback(params.early_stopping_patience)] if params.early_stopping_patience else []
-    return [MetricReporter(log), *stopping]
+    saving = [SaveByTheClock(params.checkpoint_minutes)] if params.checkpoint_minutes else []
+    return [MetricReporter(log), *stopping, *saving]
 
 
 def _sampler(labels: NDArray[np.object_], params: RunParams) -> EpochSampler | None:

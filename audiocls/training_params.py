@@ -57,6 +57,9 @@ class TrainingParams(Params):
     resume: bool = Field(
         True, description="Go on with a run of the same params that was killed or interrupted, from its checkpoint."
     )
+    checkpoint_minutes: float | None = Field(
+        15.0, gt=0, description="A checkpoint is also written when the last one is so old. null: after epochs alone."
+    )
     best_metric: Literal[
         "loss",
         "accuracy",

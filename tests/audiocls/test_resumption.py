@@ -132,6 +132,17 @@ def test_ctrl_c_behind_the_last_checkpoint_ends_the_run_too(training, steps, pre
     assert train((splits, balanced, store, params), tmp_path).steps == steps  # and none more
 
 
+def test_a_long_pass_that_is_killed_goes_on_from_the_checkpoint_of_the_clock(prepared, undisturbed, tmp_path):
+    splits, balanced, store, params = prepared
+    at_every_step = params.training.model_copy(update={"checkpoint_minutes": 1e-9})
+    params = params.model_copy(update={"training": at_every_step})
+    assert train_until((splits, balanced, store, params), tmp_path, 30, signal.SIGKILL) == -signal.SIGKILL
+    checkpoints = {path.name for path in (tmp_path / "checkpoints").glob("checkpoint-*")}
+    assert checkpoints == {"checkpoint-17", "checkpoint-29"}  # the best one and the last one, in the second pass
+    found = weights_of(train((splits, balanced, store, params), tmp_path).folder)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in undisturbed.items())
+
+
 # LoRA's own dropout, and the average of frozen weights beside trained ones.
 LORA = {
     "model": {
