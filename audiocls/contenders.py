@@ -13,10 +13,11 @@ from typing import Any, Final, get_args
 
 from pydantic import TypeAdapter
 
-from audiocls.balance_params import BalanceParams, Blending, Decoupled, HeadOnly, NoBalance
+from audiocls.balance_params import BalanceParams, Blending, Decoupled, EmbeddingBalance, HeadOnly, NoBalance
 from audiocls.comparison_params import HEAD_METHODS, SLOW, ComparisonParams, HeadMethod
 from audiocls.errors import ParamsError
 from audiocls.params import RunParams
+from audiocls.training_params import FOR_THE_ENCODER, WITHOUT_TRAINING, TrainingParams
 
 NONE: Final = "none"
 _FITTED: Final = {"tau_norm": {"tau": None}, "post_hoc_logit_adjustment": {"tau": None}, "class_thresholds": {}}
@@ -96,10 +97,14 @@ def _section(section: Mapping[str, Any], params: RunParams) -> BalanceParams:
 
 
 def params_to_train(params: RunParams, contender: Contender) -> RunParams:
-    """Return the params of a run by a contender, as it was compared."""
+    """Return the params of a run by a contender, as it was compared, without those that would do nothing in it."""
     changed: dict[str, Any] = {"balance": contender.balance, "comparison": ComparisonParams()}
     if not trains_encoder(params):
         # The encoder stayed as it is, and heard the clips as they are.
         frozen = {"freeze": "encoder", "freeze_layers": None, "lora": None}
         changed |= {"model": params.model.model_copy(update=frozen), "augmentation": []}
+        idle = set(FOR_THE_ENCODER)
+        if isinstance(contender.balance, EmbeddingBalance):
+            idle = set(TrainingParams.model_fields) - set(WITHOUT_TRAINING)
+        changed["training"] = TrainingParams(**params.training.model_dump(exclude=idle))
     return params.model_copy(update=changed)

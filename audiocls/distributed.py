@@ -15,9 +15,14 @@ import dataclasses
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any, Final
 
 from audiocls import errors
@@ -25,6 +30,7 @@ from audiocls.balance import Balanced
 from audiocls.balance_params import EmbeddingBalance
 from audiocls.machines import machines
 from audiocls.params import RunParams
+from audiocls.resumption import INTERRUPTED, SaveOnInterrupt
 from audiocls.torchrun import end_with_the_parent
 from audiocls.trainer import MetricLog
 from audiocls.training import TrainedModel, fit_here
@@ -73,21 +79,51 @@ def launch_command(processes: int, argument: str) -> list[str]:
 
 
 def _run(command: list[str], log: MetricLog) -> dict[str, Any]:
-    """Run the processes to their end, and return what rank 0 has made, if it is here."""
+    """Run the processes to their end, and return what rank 0 has made, if it is here.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed, here or at another machine; at the first, a checkpoint was written.
+    """
     made: dict[str, Any] = {}
-    # A session of its own: Ctrl-C ends the parent, which ends the processes; their last checkpoint stays.
+    # A session of its own: Ctrl-C comes to the parent alone, which asks the processes for a checkpoint.
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        assert process.stdout is not None  # for mypy: PIPE was asked for
+        assert process.stdin is not None  # for mypy: PIPE was asked for
+        assert process.stdout is not None
         try:
-            _hand_on(process.stdout, log, made)
+            with _asking(process.stdin, made):
+                _hand_on(process.stdout, log, made)
         except BaseException:
             process.terminate()
             raise
     if process.returncode or "error" in made:
         raise _error_of(made, process.returncode)
+    if made.get("interrupted"):
+        raise KeyboardInterrupt
     return made
+
+
+@contextmanager
+def _asking(processes: IO[str], made: dict[str, Any]) -> Iterator[None]:
+    """On Ctrl-C, ask the processes for a checkpoint; a second one ends them. As `SaveOnInterrupt.listening`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if made.get("interrupted"):
+            raise KeyboardInterrupt
+        made["interrupted"] = True
+        logger.warning(INTERRUPTED)
+        with suppress(BrokenPipeError):  # they have ended already
+            os.write(processes.fileno(), b"!")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def write_job(**job: Any) -> Path:
@@ -144,15 +180,22 @@ class _Teller(logging.Handler):
 
 def main() -> int:
     """Train as one of several processes."""
-    end_with_the_parent()
+    interrupt = SaveOnInterrupt()
+    end_with_the_parent(interrupt.ask)
     is_first = os.environ["RANK"] == "0"
     if is_first:
         logging.getLogger("audiocls").addHandler(_Teller())
         logging.getLogger("audiocls").setLevel(logging.INFO)
     try:
         model = fit_here(
-            log=lambda metrics, step: _tell("metrics", metrics=metrics, step=step), **_take_job(sys.argv[1])
+            log=lambda metrics, step: _tell("metrics", metrics=metrics, step=step),
+            interrupt=interrupt,
+            **_take_job(sys.argv[1]),
         )
+    except KeyboardInterrupt:
+        # No failure: torchrun would end the others, who may still be at work on what they have to say.
+        _tell("interrupted", interrupted=True)
+        return 0
     except errors.AudioclsError as error:
         _tell("error", error={"type": type(error).__name__, "message": str(error)})
         return 1

@@ -59,9 +59,9 @@ class AudioParams(Params):
     )
     cache_features: Literal["auto", "always", "never"] = Field(
         "auto",
-        description="Whether spectrograms are kept on the disk, those of clips that are cut at random excepted. auto: "
-        "where transformers' extractor has to make them, a clip at a time, as with torchaudio installed, and not where "
-        "they are computed in batches on the model's device. never: they are computed anew in every epoch.",
+        description="Whether spectrograms are kept on the disk, but of clips that are cut at random or augmented. "
+        "auto: where transformers' extractor has to make them, a clip at a time, as with torchaudio installed, and not "
+        "where they are computed in batches on the model's device. never: they are computed anew in every epoch.",
     )
 
 

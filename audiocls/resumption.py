@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+import torch
+from torch import distributed
+from torch.distributed import ProcessGroup
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -23,6 +28,7 @@ from audiocls.atomic import replacing
 logger = logging.getLogger(__name__)
 
 _IDENTITY: Final = "identity.json"
+INTERRUPTED: Final = "Interrupted: this step is finished and a checkpoint written; press Ctrl-C again to end at once."
 
 
 def last_checkpoint(folder: Path, inputs: dict[str, Path | str]) -> Path | None:
@@ -61,15 +67,24 @@ def _read(path: Path) -> Any:
 class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers has no types
     """On Ctrl-C, ends the step that is being made, writes a checkpoint, and then ends as Ctrl-C does.
 
-    A second Ctrl-C ends at once. Away from the main thread, where Python takes no signals, nothing is caught.
+    A second Ctrl-C ends at once. Away from the main thread, where Python takes no signals, nothing is caught. Where
+    several processes train together, one that was asked is enough: they agree after each step, and end together.
     """
 
     def __init__(self) -> None:
         self._asked = False
 
+    def ask(self) -> None:
+        """Do as on Ctrl-C: for processes that no terminal reaches."""
+        self._asked = True
+
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Catch Ctrl-C while the block runs."""
+        """Catch Ctrl-C while the block runs.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed, and no checkpoint came after it, as behind the last one.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -78,18 +93,18 @@ class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers ha
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+        if self._asked:
+            raise KeyboardInterrupt
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self._asked:
             raise KeyboardInterrupt
-        self._asked = True
-        logger.warning(
-            "Interrupted: this step is finished and a checkpoint written; press Ctrl-C again to end at once."
-        )
+        self.ask()
+        logger.warning(INTERRUPTED)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Ask for a checkpoint where Ctrl-C was pressed."""
-        control.should_save = control.should_save or self._asked
+        control.should_save = control.should_save or any_process(self._asked, args)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """End once the checkpoint is written.
@@ -97,6 +112,43 @@ class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers ha
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
-        if self._asked:
-            logger.warning("Step %d is saved; the same command goes on from there.", state.global_step)
+        if any_process(self._asked, args):  # which no process comes to before the checkpoint is written
+            if state.is_world_process_zero:
+                logger.warning("Step %d is saved; the same command goes on from there.", state.global_step)
             raise KeyboardInterrupt
+
+
+class SaveByTheClock(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+    """Writes a checkpoint where the last one is long ago, so that a long pass that is killed loses minutes."""
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds = minutes * 60
+        self._saved_at = time.monotonic()
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Begin to count."""
+        self._saved_at = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Ask for a checkpoint when it is time, in all processes at the same step."""
+        is_due = time.monotonic() - self._saved_at >= self._seconds
+        control.should_save = any_process(is_due, args) or control.should_save
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Count anew."""
+        self._saved_at = time.monotonic()
+
+
+def any_process(flag: bool, args: TrainingArguments) -> bool:
+    """Tell whether the flag is set in any of the processes that train together; all of them have to come here."""
+    if args.world_size == 1:
+        return flag
+    found = torch.tensor(int(flag))
+    distributed.all_reduce(found, distributed.ReduceOp.MAX, group=_talk())
+    return bool(found)
+
+
+@functools.cache
+def _talk() -> ProcessGroup:
+    """Return a group that talks by gloo: a GPU would have to come to the end of what it was given before it can say."""
+    return distributed.new_group(backend="gloo")

@@ -13,7 +13,14 @@ from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from audiocls.averaging import WeightAverage
@@ -61,6 +68,17 @@ class ClassifierTrainer(BatchTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return super()._get_train_sampler(train_dataset) if self._sampler is None else self._sampler
+
+    # transformers 5.23 looks whether training is over once a step is made, and so makes one more after a checkpoint of
+    # the last step in the middle of a pass, or a pass more after one at which patience had ended.
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        patience = [call for call in self.callback_handler.callbacks if isinstance(call, EarlyStoppingCallback)]
+        if self.state.global_step >= self.state.max_steps or any(
+            call.early_stopping_patience_counter >= call.early_stopping_patience for call in patience
+        ):
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate the weights that will be kept: their average, where there is one."""

@@ -42,7 +42,7 @@ from audiocls.models.lora import merge_lora
 from audiocls.normalisation import normalise_by_training
 from audiocls.optimizers import TRAINER_NAMES
 from audiocls.params import RunParams
-from audiocls.resumption import SaveOnInterrupt, last_checkpoint
+from audiocls.resumption import SaveByTheClock, SaveOnInterrupt, last_checkpoint
 from audiocls.trainer import ClassifierTrainer, MetricLog, MetricReporter
 from audiocls.training_batches import PassCounter, TrainingClips, TrainingCollator, build_augmenter
 from audiocls.training_params import TrainingParams
@@ -122,6 +122,7 @@ def fit_here(
     features: Path | None,
     checkpoint: Path | None,
     callbacks: Sequence[TrainerCallback] = (),
+    interrupt: SaveOnInterrupt | None = None,
 ) -> TrainedModel:
     """Do what `fit` says in this process, from a checkpoint if there is one; one of several where torchrun began it."""
     # Before the model is built: its first weights are drawn from the run's seed.
@@ -174,7 +175,7 @@ def fit_here(
     )
     if statistics and trainer.is_world_process_zero():
         log(statistics, 0)
-    _train(trainer, checkpoint)
+    _train(trainer, checkpoint, interrupt or SaveOnInterrupt())
     trained = _describe(trainer, model, folder / "model")
     if params.model.lora is not None:
         merge_lora(model)
@@ -194,10 +195,9 @@ def _collator(model: PreTrainedModel, extractor: Any, params: RunParams, argumen
     return Collator(extractor, params.audio, least_length, leave_to_device=arguments.device.type != "cpu")
 
 
-def _train(trainer: ClassifierTrainer, checkpoint: Path | None) -> None:
+def _train(trainer: ClassifierTrainer, checkpoint: Path | None, interrupt: SaveOnInterrupt) -> None:
     """Train from the beginning, or on from a checkpoint."""
     trainer.remove_callback(PrinterCallback)
-    interrupt = SaveOnInterrupt()
     # Last, so that what other callbacks add to a checkpoint is in it before training ends.
     trainer.add_callback(interrupt)
     with no_progress_bars(), interrupt.listening():
@@ -311,7 +311,8 @@ def choose_precision(params: TrainingParams) -> str:
 
 def _callbacks(params: TrainingParams, log: MetricLog) -> list[TrainerCallback]:
     stopping = [EarlyStoppingCallback(params.early_stopping_patience)] if params.early_stopping_patience else []
-    return [MetricReporter(log), *stopping]
+    saving = [SaveByTheClock(params.checkpoint_minutes)] if params.checkpoint_minutes else []
+    return [MetricReporter(log), *stopping, *saving]
 
 
 def _sampler(labels: NDArray[np.object_], params: RunParams) -> EpochSampler | None:

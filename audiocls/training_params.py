@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -15,7 +15,9 @@ class TrainingParams(Params):
     epochs: float = Field(10.0, gt=0, description="Passes over the training clips.")
     max_steps: int | None = Field(None, ge=1, description="Optimizer steps; when given, `epochs` is not looked at.")
     optimizer: Literal["adamw", "adafactor", "sgd", "rmsprop", "adagrad"] = Field(
-        "adamw", description="sgd has a momentum of 0.9."
+        "adamw",
+        description="sgd has a momentum of 0.9. These are torch's and transformers' own; others that Trainer knows "
+        "need further packages.",
     )
     learning_rate: float = Field(5.0e-5, gt=0, description="The highest rate of the schedule.")
     head_learning_rate: float | None = Field(None, gt=0, description="Of the head alone. null: `learning_rate`.")
@@ -44,13 +46,21 @@ class TrainingParams(Params):
     gradient_checkpointing: bool = Field(
         False, description="Compute activations anew in the backward pass: less memory, a third slower."
     )
-    weight_decay: float = Field(0.01, ge=0, description="Decoupled decay; biases and norms have none.")
+    weight_decay: float = Field(
+        0.01,
+        ge=0,
+        description="Decoupled from the gradient in adamw and adafactor, added to it in sgd, rmsprop and adagrad; "
+        "biases and norms have none.",
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target spread over all classes.")
     early_stopping_patience: int | None = Field(
         None, ge=1, description="Epochs without a better `best_metric` before training ends. null: never."
     )
     resume: bool = Field(
         True, description="Go on with a run of the same params that was killed or interrupted, from its checkpoint."
+    )
+    checkpoint_minutes: float | None = Field(
+        15.0, gt=0, description="A checkpoint is also written when the last one is so old. null: after epochs alone."
     )
     best_metric: Literal[
         "loss",
@@ -83,3 +93,10 @@ class TrainingParams(Params):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: the GPU where there is one, else the CPU."
     )
+
+
+WITHOUT_TRAINING: Final = ("eval_batch_size", "resume", "device")
+"""All that is looked at where a head is fitted on embeddings and nothing else is trained."""
+
+FOR_THE_ENCODER: Final = ("layer_decay", "gradient_checkpointing")
+"""What is of no matter where the encoder keeps its weights."""

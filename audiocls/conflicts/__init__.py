@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from audiocls.conflicts import balance, comparison, data, model, training
+from audiocls.conflicts import balance, comparison, data, idle, model, training
 from audiocls.conflicts.conflict import Conflict
 from audiocls.params import RunParams
 
 
 def find_conflicts(params: RunParams) -> list[Conflict]:
     """Return every impossible combination as (key, message); an empty list when there is none."""
-    rules = (*data.RULES, *model.RULES, *balance.RULES, *comparison.RULES, *training.RULES)
+    rules = (*data.RULES, *model.RULES, *balance.RULES, *comparison.RULES, *training.RULES, *idle.RULES)
     return [conflict for rule in rules for conflict in rule(params)]

@@ -41,7 +41,7 @@ def config_mistakes(family: Family, config: dict[str, Any]) -> Iterator[tuple[st
     unknown = [name for name in config if name not in known]
     for name in unknown:
         yield f"model.config.{name}", f"= {config[name]!r}: {config_class.__name__} has no such field"
-    for name in (name for name in config if name in ADAPTERS[family].ignored_fields):
+    for name in (name for name in config if name in known and name in ADAPTERS[family].ignored_fields):
         yield f"model.config.{name}", f"= {config[name]!r}: does nothing in the classifier of {family}; leave it out"
     if config.get("use_weighted_layer_sum"):
         yield from _dropped_layers(config)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from audiocls.balance import balance
 from audiocls.corpus import collect_corpus
-from audiocls.distributed import _error_of, _hand_on, join_training, main, read_job, write_job
+from audiocls.distributed import _error_of, _hand_on, _run, join_training, main, read_job, write_job
 from audiocls.errors import ParamsError, TrainingError
 from audiocls.losses import CrossEntropy
 from audiocls.machines import Machines, machines
@@ -114,15 +114,17 @@ def test_two_machines_train_as_one_process_with_the_doubled_batch(prepared, alon
     assert are_alike(alone, log, tmp_path)
 
 
-def begin_rank(rank: int, prepared, params: RunParams, folder: Path, port: str, stop_step: int | None = None):
-    """Train as one of two processes; rank 0 appends what it measures to a file, and may be killed at a step."""
+def begin_rank(
+    rank: int, prepared, params: RunParams, folder: Path, port: str, stop_step: int | None = None, by=signal.SIGKILL
+):
+    """Train as one of two processes; rank 0 appends what it measures to a file, and may get a signal at a step."""
     splits, balanced, store = prepared
 
     def log(metrics, step):
         with (folder / "log").open("a") as file:
             file.write(json.dumps([metrics, step]) + "\n")
         if step == stop_step:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), by)
 
     checkpoint = last_checkpoint(folder / "checkpoints", {"clips": splits})
     job = {"split_clips": splits, "balanced": balanced, "store": store, "params": params, "folder": folder}
@@ -185,6 +187,70 @@ def test_a_loss_that_is_no_number_in_one_process_ends_all_and_names_its_clips(pr
     error = _error_of(made, 1)
     assert isinstance(error, TrainingError)
     assert re.match(r"the loss is nan at step 1, in a batch of the clips (\S+\.wav,? ?(and )?){4}", str(error))
+
+
+def test_two_processes_of_which_one_is_interrupted_save_the_same_step_and_go_on(prepared, alone, tones, tmp_path):
+    params = run_params(tmp_path, tones, batch_size=4)
+    for stop_step, exit_codes in ((1, [1, 1]), (None, [99, 99])):
+        port = free_port()
+        ranks = [begin_rank(rank, prepared, params, tmp_path, port, stop_step, signal.SIGINT) for rank in range(2)]
+        for process in ranks:
+            process.join(60)
+        assert [process.exitcode for process in ranks] == exit_codes  # KeyboardInterrupt ends a process with 1
+        if stop_step is not None:
+            (checkpoint,) = (tmp_path / "checkpoints").glob("checkpoint-*")
+            assert checkpoint.name == "checkpoint-2"  # the step after the signal's
+            assert {"rng_state_0.pth", "rng_state_1.pth", "trainer_state.json"} <= {
+                path.name for path in checkpoint.iterdir()
+            }
+    said = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [step for _, step in said] == [0, 1, 0, 6, 10, 12]
+    metrics, weights = alone
+    assert said[-1][0] == pytest.approx(metrics[-1][0], rel=1e-3, abs=1e-4)
+    found = load_file(tmp_path / "model" / "model.safetensors")
+    assert all((tensor - found[name]).abs().max() < 1e-3 for name, tensor in weights.items())
+
+
+INTERRUPT = "import os, signal, sys, time; os.kill(os.getppid(), signal.SIGINT); "
+
+
+def test_ctrl_c_asks_the_processes_for_a_checkpoint_and_lets_them_end(tmp_path):
+    written = tmp_path / "written"
+    processes = INTERRUPT + f"open({str(written)!r}, 'wb').write(os.read(0, 1))"
+    with pytest.raises(KeyboardInterrupt):
+        _run([sys.executable, "-c", processes], lambda metrics, step: None)
+    assert written.read_bytes() == b"!"
+
+
+def test_a_second_ctrl_c_ends_the_processes_at_once():
+    processes = INTERRUPT + "os.read(0, 1); os.kill(os.getppid(), signal.SIGINT); signal.pause()"
+    with pytest.raises(KeyboardInterrupt):
+        _run([sys.executable, "-c", processes], lambda metrics, step: None)
+
+
+def test_a_machine_ends_when_another_was_interrupted():
+    said = 'print(\'audiocls-event {"kind": "interrupted", "interrupted": true}\')'
+    with pytest.raises(KeyboardInterrupt):
+        _run([sys.executable, "-c", said], lambda metrics, step: None)
+
+
+def test_only_the_process_that_would_save_takes_what_the_parent_asks():
+    (reading, writing), (hearing, telling) = os.pipe(), os.pipe()
+
+    def launch():
+        os.close(writing)
+        os.dup2(reading, 0)
+        end_with_the_parent()
+        begin(lambda: (end_with_the_parent(lambda: os.write(telling, b"asked")), signal.pause()), {}).join()
+
+    process = begin(launch, {})
+    os.close(telling)
+    os.write(writing, b"!")
+    assert os.read(hearing, 9) == b"asked"
+    assert process.is_alive()
+    os.close(writing)
+    process.join(30)
+    assert process.exitcode == -signal.SIGKILL
 
 
 def test_a_process_ends_when_the_one_that_began_it_is_killed(tmp_path):

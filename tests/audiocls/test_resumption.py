@@ -20,6 +20,7 @@ from audiocls.params import RunParams
 from audiocls.resumption import last_checkpoint
 from audiocls.shards import write_shard
 from audiocls.splits import assign_splits
+from audiocls.trainer import ClassifierTrainer
 from audiocls.training import fit
 from audiocls.waveforms import plan_store
 
@@ -103,6 +104,42 @@ def test_the_weights_are_those_of_an_undisturbed_training(number, exit_code, sav
     resumed = train(prepared, tmp_path)
     assert resumed.epochs == 4
     found = weights_of(resumed.folder)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in undisturbed.items())
+
+
+@pytest.mark.parametrize(
+    ("training", "steps"),
+    [
+        ({"max_steps": 2}, 2),
+        ({"batch_size": 17, "learning_rate": 1.0e-12, "epochs": 9, "early_stopping_patience": 1}, 4),
+    ],
+    ids=["the last step is in the middle of a pass", "patience had ended"],
+)
+def test_ctrl_c_behind_the_last_checkpoint_ends_the_run_too(training, steps, prepared, tmp_path, monkeypatch):
+    splits, balanced, store, params = prepared
+    params = params.model_copy(update={"training": params.training.model_copy(update=training)})
+    load = ClassifierTrainer._load_best_model
+
+    def interrupted(trainer: ClassifierTrainer) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        load(trainer)
+
+    monkeypatch.setattr(ClassifierTrainer, "_load_best_model", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train((splits, balanced, store, params), tmp_path)
+    assert not (tmp_path / "model").exists()
+    monkeypatch.undo()
+    assert train((splits, balanced, store, params), tmp_path).steps == steps  # and none more
+
+
+def test_a_long_pass_that_is_killed_goes_on_from_the_checkpoint_of_the_clock(prepared, undisturbed, tmp_path):
+    splits, balanced, store, params = prepared
+    at_every_step = params.training.model_copy(update={"checkpoint_minutes": 1e-9})
+    params = params.model_copy(update={"training": at_every_step})
+    assert train_until((splits, balanced, store, params), tmp_path, 30, signal.SIGKILL) == -signal.SIGKILL
+    checkpoints = {path.name for path in (tmp_path / "checkpoints").glob("checkpoint-*")}
+    assert checkpoints == {"checkpoint-17", "checkpoint-29"}  # the best one and the last one, in the second pass
+    found = weights_of(train((splits, balanced, store, params), tmp_path).folder)
     assert all(torch.equal(tensor, found[name]) for name, tensor in undisturbed.items())
 
 

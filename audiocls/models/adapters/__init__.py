@@ -6,7 +6,7 @@ from audiocls.model_params import Family
 from audiocls.models.adapters.base import Adapter
 from audiocls.models.adapters.clap import Clap
 from audiocls.models.adapters.spectrogram import AST, Wav2Vec2Bert, Whisper
-from audiocls.models.adapters.waveform import SEWD, Conformer, LeakyWav2Vec2, LogmelResnet, Wav2Vec2, WavLM
+from audiocls.models.adapters.waveform import SEW, SEWD, Conformer, LeakyWav2Vec2, LogmelResnet, Wav2Vec2, WavLM
 
 ADAPTERS: dict[Family, Adapter] = {
     "logmel-resnet": LogmelResnet(),
@@ -16,7 +16,7 @@ ADAPTERS: dict[Family, Adapter] = {
     "wavlm": WavLM(),
     "unispeech": Wav2Vec2(),
     "unispeech-sat": Wav2Vec2(),
-    "sew": LeakyWav2Vec2(),
+    "sew": SEW(),
     "sew-d": SEWD(),
     "wav2vec2-conformer": Conformer(),
     "wav2vec2-bert": Wav2Vec2Bert(),

@@ -47,6 +47,14 @@ class Adapter:
         """Return over how many frames SpecAugment lays its spans; None where the family has none of its own."""
         return None
 
+    def input_frames(self, config: PreTrainedConfig, samples: int) -> int | None:
+        """Return how many frames the encoder gets of the longest input; None where any length will do."""
+        return self.num_frames(config, samples)
+
+    def least_frames(self, config: PreTrainedConfig) -> int:
+        """Return how many of `input_frames` the encoder needs."""
+        return 1
+
     def longest_samples(self, config: PreTrainedConfig, extractor: Any) -> int | None:
         """Return how long a clip the model takes, where its input has one fixed length; None: any length."""
         return None
@@ -78,7 +86,7 @@ class Adapter:
         """Refuse inputs that the model would cut, and shorten SpecAugment's spans to fit into what it takes.
 
         Raises:
-            ParamsError: `audio.max_seconds` is longer than the model's window, or makes no frame at all.
+            ParamsError: `audio.max_seconds` is longer than the model's window, or makes too few frames.
         """
         longest = self.longest_samples(config, extractor)
         if longest is not None and round(audio.max_seconds * audio.sample_rate_hz) > longest:
@@ -86,6 +94,12 @@ class Adapter:
                 f"audio.max_seconds = {audio.max_seconds:g}: this {config.model_type} takes "
                 f"{longest / audio.sample_rate_hz:.4g} s and would cut off the rest; lower audio.max_seconds: longer "
                 "clips are then scored by windows"
+            )
+        frames = self.input_frames(config, round(audio.max_seconds * audio.sample_rate_hz))
+        if frames is not None and frames < self.least_frames(config):
+            raise ParamsError(
+                f"audio.max_seconds = {audio.max_seconds:g} is too short: the {config.model_type} front end makes "
+                f"{max(0, frames)} frames of it, and at least {self.least_frames(config)} are needed; raise it"
             )
         self._limit_time_masks(config, audio)
 
@@ -98,11 +112,6 @@ class Adapter:
         frames = self.num_frames(config, round(audio.sample_rate_hz * audio.max_seconds))
         if frames is None or not getattr(config, "mask_time_prob", 0):
             return
-        if frames < 1:
-            raise ParamsError(
-                f"audio.max_seconds = {audio.max_seconds:g} is too short: "
-                f"the {config.model_type} front end makes no frame of it"
-            )
         if config.mask_time_length >= frames:
             shorter = max(1, frames // 2)
             logger.warning(

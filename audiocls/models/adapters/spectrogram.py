@@ -47,6 +47,14 @@ class AST(Adapter):
             sampling_rate=audio.sample_rate_hz, num_mel_bins=config.num_mel_bins, max_length=config.max_length
         )
 
+    def input_frames(self, config: PreTrainedConfig, samples: int) -> int:
+        """Return the frames that every clip is filled to."""
+        return int(config.max_length)
+
+    def least_frames(self, config: PreTrainedConfig) -> int:
+        """Return those of one patch."""
+        return int(config.patch_size)
+
     def longest_samples(self, config: PreTrainedConfig, extractor: Any) -> int:
         """Return the last length that makes no frame too many."""
         window, hop = _ast_window(extractor.sampling_rate)
@@ -64,6 +72,10 @@ class Whisper(Adapter):
     lora_targets = ("q_proj", "v_proj")
     # SpecAugment stands in the model with the decoder, which the classifier is built without.
     ignored_fields = (
+        "decoder_attention_heads",
+        "decoder_ffn_dim",
+        "decoder_layerdrop",
+        "decoder_layers",
         "apply_spec_augment",
         "mask_time_prob",
         "mask_time_length",
@@ -105,6 +117,7 @@ class Wav2Vec2Bert(Adapter):
     """wav2vec2-BERT: pairs of filterbank frames, normalised over the clip alone, with a mask that its layers keep."""
 
     lora_targets = ("linear_q", "linear_v")
+    ignored_fields = ("final_dropout",)  # of the head of speech recognition
 
     def new_extractor(self, config: PreTrainedConfig, audio: AudioParams) -> SeamlessM4TFeatureExtractor:
         """Build the extractor, two frames to an input.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig, Wav2Vec2FeatureExtractor
 
@@ -25,6 +25,14 @@ class LogmelResnet(Adapter):
         """Build the extractor that pads and masks."""
         return WaveformFeatureExtractor(sampling_rate=audio.sample_rate_hz)
 
+    def input_frames(self, config: PreTrainedConfig, samples: int) -> int:
+        """Count the frames, which are centred on every hop from the first sample on."""
+        return -(-samples // int(config.hop_samples))
+
+    def least_frames(self, config: PreTrainedConfig) -> int:
+        """Return two: of one frame of one clip, the first batch norm can take no deviation."""
+        return 2
+
     def ignores_padding(self, config: PreTrainedConfig) -> bool:
         """Every layer is masked."""
         return True
@@ -34,6 +42,8 @@ class Wav2Vec2(Adapter):
     """wav2vec2, HuBERT, UniSpeech and UniSpeech-SAT: strided convolutions, then a transformer."""
 
     lora_targets = ("q_proj", "v_proj")
+    # Of the heads of speech recognition and of pre-training.
+    ignored_fields: ClassVar[tuple[str, ...]] = ("feat_quantizer_dropout", "final_dropout")
 
     def new_extractor(self, config: PreTrainedConfig, audio: AudioParams) -> Wav2Vec2FeatureExtractor:
         """Build the extractor, with masks where the front end normalises by layer.
@@ -83,17 +93,29 @@ class LeakyWav2Vec2(Wav2Vec2):
         return False
 
 
-class SEWD(LeakyWav2Vec2):
+class SEW(LeakyWav2Vec2):
+    """SEW, whose transformer runs on squeezed frames."""
+
+    def least_frames(self, config: PreTrainedConfig) -> int:
+        """Return those that are squeezed into one."""
+        return int(config.squeeze_factor)
+
+
+class SEWD(SEW):
     """DeBERTa's attention, which names its projections otherwise."""
 
     lora_targets = ("query_proj", "value_proj")
-    ignored_fields = ("hidden_dropout",)  # `activation_dropout` is what its layers use
+    ignored_fields = (*SEW.ignored_fields, "hidden_dropout")  # `activation_dropout` is what its layers use
 
 
 class Conformer(LeakyWav2Vec2):
     """wav2vec2 with convolutions in the layers."""
 
     lora_targets = ("linear_q", "linear_v")
+
+    def least_frames(self, config: PreTrainedConfig) -> int:
+        """Return two: of one frame of one clip, a batch norm can take no deviation."""
+        return 2
 
 
 def _normalises_by_layer(config: PreTrainedConfig) -> bool:
