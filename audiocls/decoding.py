@@ -20,12 +20,13 @@ from audiocls.errors import DataError
 from audiocls.params import AudioParams
 from audiocls.plain_wav import FORMAT as PLAIN_WAV
 from audiocls.plain_wav import read_plain_wav
+from audiocls.truncation import find_truncation
 
-ALGORITHM: Final = 6
+ALGORITHM: Final = 7
 """Part of every store's key. Raise it when the same bytes would become other samples or measures.
 
 2: PyAV. 3: DC offset and silence share. 4: levels added up without BLAS, whose sums depend on the number of threads.
-5: audio is told by XXH3. 6: levels added up in float32 where that is exact enough.
+5: audio is told by XXH3. 6: levels added up in float32 where that is exact enough. 7: no truncated recordings.
 """
 
 FULL_SCALE: Final = 32_768.0
@@ -88,7 +89,8 @@ def decode(content: bytes, params: AudioParams) -> Recording:
     """Decode, mix to mono, resample and measure one recording.
 
     Raises:
-        UnusableClipError: With the reason `unreadable`, `empty`, `too_short`, `too_long`, `non_finite` or `silent`.
+        UnusableClipError: With the reason `unreadable`, `truncated`, `empty`, `too_short`, `too_long`, `non_finite` or
+            `silent`.
     """
     if not content:
         raise UnusableClipError("empty", "the file has no bytes")
@@ -167,6 +169,7 @@ def _read(content: bytes, params: AudioParams) -> tuple[NDArray[np.float32 | np.
             _check_header(file.samplerate, file.channels, file.frames / max(file.samplerate, 1), params)
             _check_frames(file.frames, len(content))
             channels = file.read(dtype="float32", always_2d=True)
+            _check_whole(content, len(channels) / file.samplerate)
             return channels, int(file.samplerate), f"{file.format}/{file.subtype}"
     except (soundfile.SoundFileError, ValueError) as error:  # ValueError: XI, whose length soundfile cannot find
         return _read_container(content, _plain(error), params)
@@ -214,6 +217,12 @@ def _too_long(seconds: float, params: AudioParams) -> UnusableClipError:
 def _check_frames(frames: int, num_bytes: int) -> None:
     if frames > num_bytes * MAX_FRAMES_PER_BYTE:
         raise UnusableClipError("unreadable", f"the header says {frames} frames, and the file has {num_bytes} bytes")
+
+
+def _check_whole(content: bytes, seconds: float) -> None:
+    missing = find_truncation(content, seconds)
+    if missing is not None:
+        raise UnusableClipError("truncated", missing)
 
 
 def _checked_peak(channels: NDArray[np.float32 | np.int16], rate_hz: int, params: AudioParams) -> float:

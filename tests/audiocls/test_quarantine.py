@@ -13,6 +13,7 @@ from audiocls.params import AudioParams
 PARAMS = AudioParams(max_file_seconds=2.0)
 FAULTS: dict[str, tuple[str, str]] = {
     "x/truncated.flac": ("unreadable", "flac decoder lost sync"),
+    "x/truncated.wav": ("truncated", "the header declares 0.200 s, and 0.100 s are there"),
     "x/header.wav": ("unreadable", "No 'data' chunk marker"),
     "x/zero_bytes.wav": ("empty", "the file has no bytes"),
     "x/zero_frames.wav": ("empty", "a header and no samples"),
@@ -63,6 +64,7 @@ def test_every_fault_has_its_reason_and_good_files_come_through(write, tone, enc
     flac = encode(noise, container="FLAC")
     contents = {
         "x/truncated.flac": flac[: len(flac) // 2],
+        "x/truncated.wav": encode(good)[: 44 + 3_200],
         "x/header.wav": encode(good)[:24],
         "x/zero_bytes.wav": b"",
         "x/zero_frames.wav": encode(good[:0]),
