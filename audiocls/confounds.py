@@ -1,7 +1,8 @@
 """Does something that is not the sound tell the class? Then a model may learn that, and the test will not notice.
 
-A class with one group cannot be told from its group. And where a small decision tree names the class of clips of
-groups that it has never seen from the file format, the level, the length or the background alone, a network can too.
+A class with one group cannot be told from its group, and where no group holds two classes, what sets groups apart may
+be learnt in place of what sets classes apart. And where a small decision tree names the class of clips of groups that
+it has never seen from the file format, the level, the length or the background alone, a network can too.
 """
 
 from __future__ import annotations
@@ -24,8 +25,14 @@ from audiocls.findings import Finding, Severity
 
 _FOLDS: Final = 5
 _LEAST_CLIPS: Final = 6  # of a class that is judged
+_LEAST_GROUPS: Final = 2  # of the same
 _MOST_CLIPS: Final = 4_000  # looked at in all; the background of so many takes about six seconds
 _STANDARD_ERRORS: Final = 2.0
+_FEW_GROUPS: Final = 5  # of a class; of fewer, a test of a fifth gets one at most
+# Groups hold one class each where those of several classes are at most this share of what chance would make. Where
+# chance would make fewer than three, finding none means nothing.
+_MIXED_SHARE: Final = 0.1
+_LEAST_MIXED: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +146,7 @@ def predictability(
     kept = ~np.isnan(values).any(axis=1)
     if kept.mean() < 0.5:
         return None
-    sizes = table[kept].groupby("label").agg(clips=("group", "size"), groups=("group", "nunique"))
-    sizes = sizes[(sizes["clips"] >= _LEAST_CLIPS) & (sizes["groups"] >= 2)]
+    sizes = _judged(table[kept])
     if len(sizes) < 2:
         return None
     kept &= table["label"].isin(sizes.index).to_numpy()
@@ -153,6 +159,12 @@ def predictability(
     return Predictability(nuisance.name, accuracy, chance, threshold, len(table), len(sizes))
 
 
+def _judged(clips: pd.DataFrame) -> pd.DataFrame:
+    """Count the clips and groups of each class that has enough of both."""
+    sizes = clips.groupby("label").agg(clips=("group", "size"), groups=("group", "nunique"))
+    return sizes[(sizes["clips"] >= _LEAST_CLIPS) & (sizes["groups"] >= _LEAST_GROUPS)]
+
+
 def _cross_validated(values: NDArray[np.float64], table: pd.DataFrame, fewest_groups: int) -> float:
     tree = DecisionTreeClassifier(max_depth=6, min_samples_leaf=3, class_weight="balanced", random_state=0)
     folds = StratifiedGroupKFold(min(_FOLDS, fewest_groups), shuffle=True, random_state=0)
@@ -163,6 +175,8 @@ def _cross_validated(values: NDArray[np.float64], table: pd.DataFrame, fewest_gr
 def confound_findings(clips: pd.DataFrame, measured: list[Predictability]) -> Iterator[Finding]:
     """Yield what tells the class and should not, in plain words."""
     yield from _single_groups(clips)
+    yield from _groups_of_one_class(clips)
+    yield from _left_out(clips)
     by_name = {nuisance.name: nuisance for nuisance in NUISANCES}
     for found in measured:
         if found.reported:
@@ -193,4 +207,54 @@ def _single_groups(clips: pd.DataFrame) -> Iterator[Finding]:
         "so the test score will not tell how it does on a new one of theirs. Add clips of other groups: three a class "
         "at least.",
         spoils_score=True,
+    )
+
+
+def _groups_of_one_class(clips: pd.DataFrame) -> Iterator[Finding]:
+    groups_of = clips.groupby("label")["group"].nunique()
+    by_group = clips.groupby("group")["label"].agg(["size", "nunique"])
+    several = by_group[by_group["size"] > 1]
+    if (groups_of == 1).all() or several["size"].sum() < 0.5 * len(clips):
+        return
+    mixed, by_chance = int((several["nunique"] > 1).sum()), _mixed_by_chance(clips["label"], several["size"])
+    if by_chance < _LEAST_MIXED or mixed > _MIXED_SHARE * by_chance:
+        return
+    which = f"{len(several) - mixed} of {len(several)} groups" if mixed else "Every group"
+    few = groups_of.index[groups_of.between(2, _FEW_GROUPS - 1)]
+    doubtful = (
+        f" Least can be said of classes with fewer than {_FEW_GROUPS} groups, few of which fall to the test: "
+        f"{name_some(few)}. Add clips of other groups to them."
+    )
+    yield Finding(
+        "warning" if len(few) else "note",
+        f"{which} of several clips {'hold' if mixed else 'holds'} one class alone",
+        "A test on groups that were not trained on still tells how a model does on new ones, as long as one speaker, "
+        "place or device does not stand behind several groups. But "
+        f"{'hardly any' if mixed else 'no'} group shows two classes side by side, so that a model may learn "
+        "what the groups of a class have in common, such as a room or a microphone, in place of the class. Where "
+        f"it can be done, record several classes in each group.{doubtful if len(few) else ''}",
+        spoils_score=bool(len(few)),
+    )
+
+
+def _mixed_by_chance(labels: pd.Series, sizes: pd.Series) -> float:
+    """Count the groups, of these sizes, that would hold several classes if labels were dealt at random."""
+    shares = labels.value_counts(normalize=True).to_numpy()
+    counts = sizes.value_counts()
+    return float(sum(groups * (1 - (shares**size).sum()) for size, groups in counts.items()))
+
+
+def _left_out(clips: pd.DataFrame) -> Iterator[Finding]:
+    judged = _judged(_sample(clips)).index
+    left_out = sorted(set(clips["label"]) - set(judged))
+    if not left_out:
+        return
+    count = len(left_out) + len(judged)
+    none = f" Fewer than two of {count} classes are left, so that nothing was judged." if len(judged) < 2 else ""
+    yield Finding(
+        "note",
+        f"{len(left_out)} of {count} classes are left out of the confound checks",
+        f"Whether {', '.join(nuisance.name for nuisance in NUISANCES[:-1])} or {NUISANCES[-1].name} tells a class is "
+        f"judged of classes with {_LEAST_CLIPS} clips in {_LEAST_GROUPS} groups at least: not of "
+        f"{name_some(left_out)}.{none}",
     )
