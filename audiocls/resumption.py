@@ -102,6 +102,10 @@ class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers ha
         self.ask()
         logger.warning(INTERRUPTED)
 
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Connect the processes: one that ends in its first step would have the others wait for it, and not fail."""
+        any_process(False, args)
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Ask for a checkpoint where Ctrl-C was pressed."""
         control.should_save = control.should_save or any_process(self._asked, args)
