@@ -86,6 +86,7 @@ class Predictability:
     threshold: float
     clips: int
     classes: int
+    left_out: tuple[str, ...]  # classes with too few clips or groups that have it
 
     @property
     def reported(self) -> bool:
@@ -149,6 +150,7 @@ def predictability(
     sizes = _judged(table[kept])
     if len(sizes) < 2:
         return None
+    left_out = tuple(sorted(set(table["label"]) - set(sizes.index)))
     kept &= table["label"].isin(sizes.index).to_numpy()
     table, values = table[kept], values[kept]
     chance = 1 / len(sizes)
@@ -156,7 +158,7 @@ def predictability(
     error = np.sqrt(chance * (1 - chance) * (1 / sizes["groups"]).sum()) / len(sizes)
     threshold = min(0.95, chance + nuisance.skill * (1 - chance) + _STANDARD_ERRORS * float(error))
     accuracy = chance if (values == values[0]).all() else _cross_validated(values, table, int(sizes["groups"].min()))
-    return Predictability(nuisance.name, accuracy, chance, threshold, len(table), len(sizes))
+    return Predictability(nuisance.name, accuracy, chance, threshold, len(table), len(sizes), left_out)
 
 
 def _judged(clips: pd.DataFrame) -> pd.DataFrame:
@@ -176,7 +178,7 @@ def confound_findings(clips: pd.DataFrame, measured: list[Predictability]) -> It
     """Yield what tells the class and should not, in plain words."""
     yield from _single_groups(clips)
     yield from _groups_of_one_class(clips)
-    yield from _left_out(clips)
+    yield from _left_out(clips, measured)
     by_name = {nuisance.name: nuisance for nuisance in NUISANCES}
     for found in measured:
         if found.reported:
@@ -244,17 +246,20 @@ def _mixed_by_chance(labels: pd.Series, sizes: pd.Series) -> float:
     return float(sum(groups * (1 - (shares**size).sum()) for size, groups in counts.items()))
 
 
-def _left_out(clips: pd.DataFrame) -> Iterator[Finding]:
-    judged = _judged(_sample(clips)).index
-    left_out = sorted(set(clips["label"]) - set(judged))
-    if not left_out:
+def _left_out(clips: pd.DataFrame, measured: list[Predictability]) -> Iterator[Finding]:
+    judged = set(_judged(_sample(clips)).index)
+    of_all = sorted(set(clips["label"]) - judged)
+    # Some clips have no pauses to measure, so that a class may be left out by one check alone.
+    of_some = {found.nuisance: sorted(set(found.left_out) & judged) for found in measured}
+    by_check = ({"all checks": of_all} if of_all else {}) | {name: left for name, left in of_some.items() if left}
+    if not by_check:
         return
-    count = len(left_out) + len(judged)
+    count, left_out = clips["label"].nunique(), set().union(*by_check.values())
     none = f" Fewer than two of {count} classes are left, so that nothing was judged." if len(judged) < 2 else ""
     yield Finding(
         "note",
-        f"{len(left_out)} of {count} classes are left out of the confound checks",
-        f"Whether {', '.join(nuisance.name for nuisance in NUISANCES[:-1])} or {NUISANCES[-1].name} tells a class is "
-        f"judged of classes with {_LEAST_CLIPS} clips in {_LEAST_GROUPS} groups at least: not of "
-        f"{name_some(left_out)}.{none}",
+        f"{len(left_out)} of {count} classes are left out of confound checks",
+        f"It takes {_LEAST_CLIPS} clips in {_LEAST_GROUPS} groups, with something to measure, to judge whether "
+        "anything but the sound tells a class. Left out of "
+        f"{'; of '.join(f'{name}: {name_some(left)}' for name, left in by_check.items())}.{none}",
     )

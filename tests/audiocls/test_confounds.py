@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from audiocls.confounds import confound_findings
+from audiocls.confounds import NUISANCES, confound_findings, predictability
 from audiocls.findings import verdict
 
 ONE_CLASS = "Every group of several clips holds one class alone"
@@ -65,11 +66,19 @@ def test_one_group_a_class_is_said_once():
 
 def test_classes_left_out_of_the_checks_are_named():
     findings = found([*groups_of_their_own(groups=8), ("short", "c0-g0"), *[("alone", "c1-g1")] * 8])
-    text = findings["2 of 5 classes are left out of the confound checks"].text
-    assert "6 clips in 2 groups at least: not of alone, short." in text
+    text = findings["2 of 5 classes are left out of confound checks"].text
+    assert "Left out of all checks: alone, short." in text
     assert "nothing was judged" not in text
 
 
 def test_where_no_two_classes_are_judged_it_is_said():
-    text = found([("yes", "ann"), ("no", "bob")])["2 of 2 classes are left out of the confound checks"].text
+    text = found([("yes", "ann"), ("no", "bob")])["2 of 2 classes are left out of confound checks"].text
     assert "nothing was judged" in text
+
+
+def test_a_class_that_one_check_leaves_out_is_named_with_it():
+    clips = listed(groups_of_their_own(groups=8))
+    values = np.where(clips[["label"]] == "c2", np.nan, 1.0)
+    measured = predictability(NUISANCES[-1], values, clips["label"], clips["group"])
+    titles = {finding.title: finding.text for finding in confound_findings(clips, [measured])}
+    assert "Left out of background: c2." in titles["1 of 3 classes are left out of confound checks"]
