@@ -98,5 +98,11 @@ class TrainingParams(Params):
 WITHOUT_TRAINING: Final = ("eval_batch_size", "resume", "device")
 """All that is looked at where a head is fitted on embeddings and nothing else is trained."""
 
+BEYOND_THE_RECIPE: Final = (
+    "head_learning_rate", "layer_decay", "group_by_length", "gradient_checkpointing", "label_smoothing", "processes",
+    "ema_decay", "compile",
+)  # fmt: skip
+"""What nobody writes down who does not mean the training of a whole model."""
+
 FOR_THE_ENCODER: Final = ("layer_decay", "gradient_checkpointing")
 """What is of no matter where the encoder keeps its weights."""

@@ -13,7 +13,7 @@ from audiocls.conflicts.conflict import Conflict
 from audiocls.model_params import RAW_WAVEFORM_FAMILIES
 from audiocls.params import RunParams
 from audiocls.strict import Params
-from audiocls.training_params import FOR_THE_ENCODER, WITHOUT_TRAINING
+from audiocls.training_params import BEYOND_THE_RECIPE, FOR_THE_ENCODER
 
 
 def changed_fields(section: Params) -> list[str]:
@@ -23,10 +23,13 @@ def changed_fields(section: Params) -> list[str]:
 
 
 def _heads_on_embeddings_take_no_training(params: RunParams) -> Iterator[Conflict]:
-    """Refuse the levers of a training that is not made; a comparison may train others by them."""
+    """Refuse the levers of a training that is not made; a comparison may train others by them.
+
+    Epochs, rates and the rest of a recipe pass: the same file is used with one method and another.
+    """
     if not isinstance(params.balance, EmbeddingBalance) or params.comparison.end_to_end:
         return
-    idle = [f"training.{name}" for name in changed_fields(params.training) if name not in WITHOUT_TRAINING]
+    idle = [f"training.{name}" for name in changed_fields(params.training) if name in BEYOND_THE_RECIPE]
     idle += [f"model.{name}" for name in changed_fields(params.model) if name in ("freeze_layers", "lora")]
     idle += ["model.freeze"] if params.model.freeze == "feature_encoder" else []
     for key in idle:

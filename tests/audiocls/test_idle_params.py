@@ -12,10 +12,13 @@ from audiocls.params_file import dump_params, load_params
 from audiocls.training_params import WITHOUT_TRAINING, TrainingParams
 
 PRETRAINED = {"family": "wav2vec2", "pretrained": "a/folder"}
+RECIPE = {
+    "epochs": 3.0, "optimizer": "sgd", "learning_rate": 1e-3, "batch_size": 8, "gradient_accumulation_steps": 8,
+    "early_stopping_patience": 2, "best_metric": "loss",
+}  # fmt: skip
 LEVERS = {
-    "epochs": 3.0, "optimizer": "sgd", "learning_rate": 1e-3, "head_learning_rate": 1.0, "layer_decay": 0.5,
-    "batch_size": 8, "gradient_accumulation_steps": 8, "gradient_checkpointing": True, "label_smoothing": 0.1,
-    "early_stopping_patience": 2, "best_metric": "loss", "processes": 4, "ema_decay": 0.9, "compile": True,
+    "head_learning_rate": 1.0, "layer_decay": 0.5, "gradient_checkpointing": True, "label_smoothing": 0.1,
+    "processes": 4, "ema_decay": 0.9, "compile": True,
 }  # fmt: skip
 
 
@@ -29,7 +32,7 @@ def keys(**sections):
 
 @pytest.mark.parametrize("method", ["smote", "adasyn"])
 def test_a_head_fitted_on_embeddings_takes_no_lever_of_training(method):
-    found = keys(balance={"method": method}, model=PRETRAINED, training=LEVERS)
+    found = keys(balance={"method": method}, model=PRETRAINED, training=RECIPE | LEVERS)
     assert sorted(found) == sorted(f"training.{name}" for name in LEVERS)
 
 
@@ -77,7 +80,9 @@ def test_a_file_that_names_every_key_loads(sections, tmp_path):
 
 def test_what_a_comparison_advises_has_no_idle_params():
     asked = params(
-        model=PRETRAINED | {"freeze_layers": 1}, training={**LEVERS, "device": "cpu"}, augmentation=[{"kind": "gain"}]
+        model=PRETRAINED | {"freeze_layers": 1},
+        training={**RECIPE, **LEVERS, "device": "cpu"},
+        augmentation=[{"kind": "gain"}],
     )
     assert find_conflicts(asked) == []
     advised = {each.name: params_to_train(asked, each) for each in list_contenders(asked)}
