@@ -52,10 +52,11 @@ def test_workers_read_the_batches_that_training_would_read_itself(tmp_path):
     dataset = TrainingClips(ClipDataset(clips, MappedWaveforms(clips, tmp_path), ["a"], audio, training=True), 17)
     dataset.set_epoch(3)
     collate = TrainingCollator(Collator(WaveformFeatureExtractor(), audio), None, leave_to_device=False)
-    for_gpu = dataclasses.replace(choose_loading("cuda", cores=3), pinned=False)  # which takes a GPU
+    # Pinning takes a GPU. Not forked off this process, in which other tests may have left threads.
+    for_gpu = dataclasses.replace(choose_loading("cuda", cores=3), pinned=False, workers=1)
     here, there = (
-        list(DataLoader(dataset, batch_size=2, collate_fn=collate, **loading.loader_options()))
-        for loading in (choose_loading("cpu"), for_gpu)
+        list(DataLoader(dataset, batch_size=2, collate_fn=collate, **loading.loader_options(), **context))
+        for loading, context in ((choose_loading("cpu"), {}), (for_gpu, {"multiprocessing_context": "spawn"}))
     )
     assert len(here) == len(there) == 3
     for own, theirs in zip(here, there, strict=True):
