@@ -2,3 +2,7 @@
 
 Each file wraps the library module of its name, and adds retries, run names, artifacts and timing.
 """
+
+from tasks.forks import wait_for_own_services_only
+
+wait_for_own_services_only()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
+from audiocls import evaluation, training
+from audiocls.loading import choose_loading
 from audiocls.params_file import load_params
 from flows.command_line import run_flow
 from flows.train import train_flow
@@ -216,10 +218,14 @@ def test_a_head_is_balanced_after_training_and_what_it_is_made_of_is_logged(tone
     assert counts["rows_of_kind"]["synthetic"] == (table["kind"] == "synthetic").sum() > 0
 
 
-def test_the_same_params_give_the_same_metrics(finished, tmp_path):
+def test_the_same_params_give_the_same_metrics_and_so_do_workers_as_a_gpu_has(finished, tmp_path, monkeypatch):
     result, params = finished
     params_file = tmp_path / "same.yaml"
     params_file.write_text(yaml.safe_dump(params.model_dump(mode="json")))
+    for_gpu = replace(choose_loading("cuda", cores=3), pinned=False)  # pinning takes a GPU
+    assert for_gpu.workers == 2
+    for module in (training, evaluation):
+        monkeypatch.setattr(module, "choose_loading", lambda device: for_gpu)
     assert train_flow(str(params_file)).metrics == result.metrics
 
 
