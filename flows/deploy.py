@@ -1,7 +1,7 @@
 """Bring the deployments of prefect.yaml to a Prefect server: `make deploy`, or `python -m flows.deploy`.
 
 The server is the one that PREFECT_API_URL names. Where that is an address of this machine and nothing answers, one is
-started in the background; `prefect server stop` ends it.
+started in the background, and writes to server.log in Prefect's folder; `prefect server stop` ends it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from prefect.settings import PREFECT_HOME
 
 HOME = Path(__file__).resolve().parent.parent
 DEFAULT_API_URL = "http://127.0.0.1:4200/api"
@@ -47,6 +49,7 @@ def ensure_server(api_url: str, environment: dict[str, str]) -> None:
 
     Raises:
         TimeoutError: It did not come up, or the address is another machine's and does not answer.
+        subprocess.CalledProcessError: It ended.
     """
     if _answers(api_url):
         return
@@ -57,11 +60,29 @@ def ensure_server(api_url: str, environment: dict[str, str]) -> None:
         )
     # The port goes in by the environment: with --port the page would go on asking port 4200 (Prefect 3.8).
     port = {"PREFECT_SERVER_API_PORT": str(address.port or 4200), "PREFECT_SERVER_API_HOST": "127.0.0.1"}
-    _prefect(["server", "start", "--background"], environment | port)
+    home = Path(PREFECT_HOME.value())
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / "server.log"
+    # Not with --background: that server writes into a pipe whose reader is gone, and its first warning ends it (Prefect
+    # 3.8, rich 15). The file with its process's number is that of --background, where `prefect server stop` looks.
+    command = [sys.executable, "-m", "prefect", "server", "start"]
+    with log.open("ab") as output:
+        server = subprocess.Popen(
+            command, cwd=HOME, env=environment | port, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    number = home / "server.pid"
+    number.write_text(str(server.pid))
     deadline = time.monotonic() + _START_SECONDS
     while not _answers(api_url):
+        if server.poll() is not None:
+            number.unlink()
+            sys.stderr.write(log.read_text(errors="replace")[-2_000:])
+            raise subprocess.CalledProcessError(server.returncode, command)
         if time.monotonic() > deadline:
-            raise TimeoutError(f"the Prefect server did not answer at {api_url} within {_START_SECONDS} s.")
+            raise TimeoutError(
+                f"the Prefect server did not answer at {api_url} within {_START_SECONDS} s; it writes to {log}."
+            )
         time.sleep(0.5)
 
 

@@ -36,6 +36,7 @@ def environment(tmp_path_factory):
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api",
         "PREFECT_CLI_COLORS": "false",
+        "PREFECT_SERVER_LOGGING_LEVEL": "DEBUG",  # a server that cannot write ends with its first line
         "NO_COLOR": "1",
         "COLUMNS": "200",
     }
@@ -103,6 +104,7 @@ def finished_runs(workspace: Path):
 def test_deploying_says_how_to_ask_for_a_run(deployed, environment):
     assert "prefect deployment run train-flow -p params_file=params/quickstart.yaml" in deployed.stderr
     assert environment["PREFECT_API_URL"] in deployed.stderr
+    assert "Publishing event" in Path(environment["PREFECT_HOME"], "server.log").read_text()
 
 
 def test_the_flow_name_alone_runs_to_the_end_and_asks_for_what_the_full_name_does(deployed, environment, tmp_path):
