@@ -60,30 +60,41 @@ def ensure_server(api_url: str, environment: dict[str, str]) -> None:
         )
     # The port goes in by the environment: with --port the page would go on asking port 4200 (Prefect 3.8).
     port = {"PREFECT_SERVER_API_PORT": str(address.port or 4200), "PREFECT_SERVER_API_HOST": "127.0.0.1"}
+    _wait_for(api_url, *_begin_server(environment | port))
+
+
+def _begin_server(environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], Path]:
+    """Start a server and return it and its log.
+
+    Not with `--background`: that server writes into a pipe whose reader is gone, and its first warning ends it (Prefect
+    3.8, rich 15).
+    """
     home = Path(PREFECT_HOME.value())
     home.mkdir(parents=True, exist_ok=True)
     log = home / "server.log"
-    # Not with --background: that server writes into a pipe whose reader is gone, and its first warning ends it (Prefect
-    # 3.8, rich 15). The file with its process's number is that of --background, where `prefect server stop` looks.
-    command = [sys.executable, "-m", "prefect", "server", "start"]
     with log.open("ab") as output:
         server = subprocess.Popen(
-            command, cwd=HOME, env=environment | port, start_new_session=True,
+            [sys.executable, "-m", "prefect", "server", "start"], cwd=HOME, env=environment, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
-    number = home / "server.pid"
-    number.write_text(str(server.pid))
+    return server, log
+
+
+def _wait_for(api_url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until it answers, and write its number down where `--background` does and `prefect server stop` looks."""
     deadline = time.monotonic() + _START_SECONDS
     while not _answers(api_url):
         if server.poll() is not None:
-            number.unlink()
             sys.stderr.write(log.read_text(errors="replace")[-2_000:])
-            raise subprocess.CalledProcessError(server.returncode, command)
+            raise subprocess.CalledProcessError(server.returncode, server.args)
         if time.monotonic() > deadline:
+            server.terminate()
             raise TimeoutError(
-                f"the Prefect server did not answer at {api_url} within {_START_SECONDS} s; it writes to {log}."
+                f"the Prefect server did not answer at {api_url} within {_START_SECONDS} s; it wrote to {log}."
             )
         time.sleep(0.5)
+    (log.parent / "server.pid").write_text(str(server.pid))
+    sys.stderr.write(f"Started a Prefect server, which writes to {log}; `prefect server stop` ends it.\n")
 
 
 def _answers(api_url: str) -> bool:

@@ -104,7 +104,9 @@ def finished_runs(workspace: Path):
 def test_deploying_says_how_to_ask_for_a_run(deployed, environment):
     assert "prefect deployment run train-flow -p params_file=params/quickstart.yaml" in deployed.stderr
     assert environment["PREFECT_API_URL"] in deployed.stderr
-    assert "Publishing event" in Path(environment["PREFECT_HOME"], "server.log").read_text()
+    log = Path(environment["PREFECT_HOME"], "server.log")
+    assert f"writes to {log}" in deployed.stderr
+    assert "Publishing event" in log.read_text()
 
 
 def test_the_flow_name_alone_runs_to_the_end_and_asks_for_what_the_full_name_does(deployed, environment, tmp_path):
