@@ -47,6 +47,13 @@ def recognise(content: bytes) -> Container | None:
     return None
 
 
+def describe_change(first: tuple[int, int], found: tuple[int, int]) -> str:
+    """Say that the rate in Hz or the number of channels changes within a file."""
+    return (
+        f"it starts with {first[0]} Hz and {first[1]} channels, and goes on with {found[0]} Hz and {found[1]} channels"
+    )
+
+
 def is_installed() -> bool:
     """Say whether PyAV is there."""
     return find_spec("av") is not None
@@ -71,6 +78,7 @@ class ContainerFile:
             raise ContainerError(f"{container.name}: there is no sound in it")
         self._container = container
         self._stream: av.AudioStream = self._file.streams.audio[0]
+        # What the header says; what is decoded can be of another rate, as in AAC with spectral band replication.
         self.rate_hz = int(self._stream.rate or 0)
         self.channels = int(self._stream.channels or 0)
         self.seconds = (self._file.duration or 0) / av.time_base  # as the header says; 0 where it does not
@@ -83,19 +91,28 @@ class ContainerFile:
         self._file.close()
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """Yield (frames, channels), at the rate and with the channels of the first block."""
+        """Yield (frames, channels), and set the rate and the channels to those of the first block.
+
+        Raises:
+            ContainerError: The bytes cannot be decoded, or the rate or the channels change on the way.
+        """
         import av
 
         # Packed: PyAV 18 cannot make an array of more than seven planes.
-        to_float = av.AudioResampler(format="flt")
+        to_float, first = av.AudioResampler(format="flt"), None
         try:
             for frame in self._file.decode(self._stream):
+                found = (frame.sample_rate, frame.layout.nb_channels)
+                first = first or found
+                if found != first:
+                    raise ContainerError(f"{self._container.name}: {describe_change(first, found)}")
+                self.rate_hz, self.channels = found
                 for block in to_float.resample(frame):
                     yield block.to_ndarray().reshape(-1, block.layout.nb_channels)
-        except (av.FFmpegError, ValueError) as error:  # ValueError: the rate or the channels change on the way
+        except av.FFmpegError as error:
             raise ContainerError(_plain(self._container, error)) from error
 
 
-def _plain(container: Container, error: Exception) -> str:
-    reason = getattr(error, "strerror", None) or str(error)
+def _plain(container: Container, error: av.FFmpegError) -> str:
+    reason = error.strerror or str(error)
     return f"{container.name}: {reason}"

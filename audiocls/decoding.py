@@ -2,61 +2,39 @@
 
 from __future__ import annotations
 
-import io
 import math
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import soundfile
 import soxr
 import xxhash
 from numpy.typing import NDArray
 
-from audiocls.containers import INSTALL, ContainerError, ContainerFile, is_installed, recognise
-from audiocls.errors import DataError
 from audiocls.params import AudioParams
-from audiocls.plain_wav import FORMAT as PLAIN_WAV
-from audiocls.plain_wav import read_plain_wav
-from audiocls.truncation import find_truncation
+from audiocls.reading import MissingDecoderError, UnusableClipError, read
 
-ALGORITHM: Final = 7
+__all__ = ["MissingDecoderError", "Recording", "UnusableClipError", "decode", "hash_audio", "measure_levels"]
+
+ALGORITHM: Final = 8
 """Part of every store's key. Raise it when the same bytes would become other samples or measures.
 
 2: PyAV. 3: DC offset and silence share. 4: levels added up without BLAS, whose sums depend on the number of threads.
 5: audio is told by XXH3. 6: levels added up in float32 where that is exact enough. 7: no truncated recordings.
+8: lengths are counted and not believed: FLAC and MP3 without a length, joined files, GSM; more truncated ones.
 """
 
 FULL_SCALE: Final = 32_768.0
 LARGEST: Final = 1.0 - 1.0 / FULL_SCALE  # of 16-bit samples; smaller by one step than full scale
-# Beyond these a header is damaged or hostile; they bound what is allocated together with max_file_seconds.
-MAX_RATE_HZ: Final = 768_000
-MAX_CHANNELS: Final = 64
 # A corpus has one rate or a few; what is kept of each takes little.
 MOST_RESAMPLERS: Final = 8
-# No codec reaches it: the largest block of FLAC, 65,535 frames, takes 13 bytes where it is digital silence.
-MAX_FRAMES_PER_BYTE: Final = 6_000
 # 2 ** 100 times full scale is no recording, and float32 overflows where such samples are added up.
 MAX_MAGNITUDE: Final = 2.0**100
 # Silence is told by frames of about a short phoneme, against the clip's own loudest: the gain of a recording is chance,
 # and a quiet recording is not a silent one. 40 dB is about the range of speech, so that what lies below is a pause.
 SILENCE_FRAME_SECONDS: Final = 0.025
 SILENCE_BELOW_LOUDEST_DB: Final = 40.0
-
-
-class UnusableClipError(DataError):
-    """A recording that cannot be trained on; `reason` is one word, `detail` says what was found."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
-
-
-class MissingDecoderError(UnusableClipError):
-    """A recording that an extra would read: worth another try with every run, as nobody can tell when it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +72,9 @@ def decode(content: bytes, params: AudioParams) -> Recording:
     """
     if not content:
         raise UnusableClipError("empty", "the file has no bytes")
-    read, rate_hz, source_format = _read(content, params)
-    loudest = _checked_peak(read, rate_hz, params)
-    channels = _to_float(read)
+    original, rate_hz, source_format = read(content, params)
+    loudest = _checked_peak(original, rate_hz, params)
+    channels = _to_float(original)
     mono = _mix(channels)
     peak = loudest if channels.shape[1] == 1 else _peak(mono)
     if peak < 10 ** (params.silence_db / 20):
@@ -155,74 +133,6 @@ def _levels(signal: NDArray[np.float32 | np.float64], length: int) -> tuple[tupl
     # Where there is little but an offset, the rounding of float32 would be taken for sound.
     exact = signal.dtype == np.float64 or loudest >= 0.1 * float(energies.max())
     return (rms_db, offset, silence_fraction), exact
-
-
-def _read(content: bytes, params: AudioParams) -> tuple[NDArray[np.float32 | np.int16], int, str]:
-    """Return (frames, channels), the rate and the format, after checking the header's word on the length."""
-    plain = read_plain_wav(content)
-    if plain is not None:
-        samples, rate_hz = plain
-        _check_header(rate_hz, samples.shape[1], len(samples) / max(rate_hz, 1), params)
-        return samples, rate_hz, PLAIN_WAV
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            _check_header(file.samplerate, file.channels, file.frames / max(file.samplerate, 1), params)
-            _check_frames(file.frames, len(content))
-            channels = file.read(dtype="float32", always_2d=True)
-            _check_whole(content, len(channels) / file.samplerate)
-            return channels, int(file.samplerate), f"{file.format}/{file.subtype}"
-    except (soundfile.SoundFileError, ValueError) as error:  # ValueError: XI, whose length soundfile cannot find
-        return _read_container(content, _plain(error), params)
-
-
-def _read_container(content: bytes, refusal: str, params: AudioParams) -> tuple[NDArray[np.float32], int, str]:
-    """Read as `_read` does what libsndfile refuses, where it is a container that PyAV knows."""
-    container = recognise(content)
-    if container is None:
-        raise UnusableClipError("unreadable", refusal)
-    if not is_installed():
-        raise MissingDecoderError(
-            "unreadable", f"{refusal.rstrip('.')}; it looks like {container.name}, which {INSTALL} might read"
-        )
-    try:
-        with ContainerFile(content, container) as file:
-            _check_header(file.rate_hz, file.channels, file.seconds, params)
-            blocks = [np.zeros((0, file.channels), np.float32), *_up_to_limit(file, params)]
-            return np.concatenate(blocks), file.rate_hz, file.format
-    except (ContainerError, ValueError) as error:  # ValueError: blocks of different channels
-        raise UnusableClipError("unreadable", str(error)) from error
-
-
-def _up_to_limit(file: ContainerFile, params: AudioParams) -> Iterator[NDArray[np.float32]]:
-    """Yield blocks, and stop as soon as they are longer than a file may be, whatever its header said."""
-    frames = 0
-    for block in file.blocks():
-        frames += len(block)
-        if frames > params.max_file_seconds * file.rate_hz:
-            raise _too_long(frames / file.rate_hz, params)
-        yield block
-
-
-def _check_header(rate_hz: int, channels: int, seconds: float, params: AudioParams) -> None:
-    if not 0 < rate_hz <= MAX_RATE_HZ or not 0 < channels <= MAX_CHANNELS:
-        raise UnusableClipError("unreadable", f"the header says {rate_hz} Hz and {channels} channels")
-    if seconds > params.max_file_seconds:
-        raise _too_long(seconds, params)
-
-
-def _too_long(seconds: float, params: AudioParams) -> UnusableClipError:
-    return UnusableClipError("too_long", f"{seconds:.1f} s, and audio.max_file_seconds is {params.max_file_seconds:g}")
-
-
-def _check_frames(frames: int, num_bytes: int) -> None:
-    if frames > num_bytes * MAX_FRAMES_PER_BYTE:
-        raise UnusableClipError("unreadable", f"the header says {frames} frames, and the file has {num_bytes} bytes")
-
-
-def _check_whole(content: bytes, seconds: float) -> None:
-    missing = find_truncation(content, seconds)
-    if missing is not None:
-        raise UnusableClipError("truncated", missing)
 
 
 def _checked_peak(channels: NDArray[np.float32 | np.int16], rate_hz: int, params: AudioParams) -> float:
@@ -316,8 +226,3 @@ def _to_int16(signal: NDArray[np.float32]) -> tuple[NDArray[np.int16] | None, fl
     if peak > LARGEST:
         np.minimum(scaled, FULL_SCALE - 1, out=scaled)
     return scaled.astype(np.int16), scale
-
-
-def _plain(error: Exception) -> str:
-    """Drop the address of the buffer from a libsndfile message: it differs from run to run."""
-    return str(error).rsplit(">: ", 1)[-1].strip()

@@ -1,7 +1,8 @@
 """Recordings that were cut off, by a broken download or a full disk: their header declares more than is there.
 
-Decoders read what is there and say nothing. Told are WAV (RIFF, RIFX, RF64, BW64), AIFF, AIFC, W64, AU and Ogg, by
-their headers alone.
+Decoders read what is there and say nothing. Told are WAV (RIFF, RIFX, RF64, BW64), AIFF, AIFC, 8SVX, W64, AU, CAF and
+NIST SPHERE by their headers, and Ogg by its last page. `flac_frames` and `mpeg_frames` tell of FLAC and MP3, and
+`container_ends` of what FFmpeg reads.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ _ENDLESS: Final = ((0x7F00_0000, 0x8000_0000), (0xFFFF_0000, 0xFFFF_FFFF), (2**6
 
 _MOST_CHUNKS: Final = 1_000
 _ENDIAN: Final = {b"RIFF": "<", b"RF64": "<", b"BW64": "<", b"RIFX": ">", b"FORM": ">", b".snd": ">", b"dns.": "<"}
-_FORMS: Final = {b"WAVE": b"data", b"AIFF": b"SSND", b"AIFC": b"SSND"}
+_FORMS: Final = {b"WAVE": b"data", b"AIFF": b"SSND", b"AIFC": b"SSND", b"8SVX": b"BODY", b"16SV": b"BODY"}
+_CODED_IN_BLOCKS: Final = (0x0002, 0x0011, 0x0031)  # Microsoft ADPCM, IMA ADPCM, GSM 6.10
+_NIST: Final = b"NIST_1A\n"
 # Sony Wave64: names are GUIDs, which but for the first end like this one, and sizes count the 24 bytes of the header.
 _GUID: Final = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _GUID_HEADER: Final = struct.Struct("<16sQ")
@@ -27,78 +30,129 @@ _PAGE_HEADER_BYTES: Final = 27
 _GREATEST_PAGE_BYTES: Final = _PAGE_HEADER_BYTES + 255 + 255 * 255
 
 
-class _Samples(NamedTuple):
+class Samples(NamedTuple):
     """Where the samples begin, and the number of bytes that the header says they take."""
 
     start: int
     declared_bytes: int
+    size_at: int | None = None  # where the header says so, how, and what it counts besides
+    layout: str = ""
+    counted_bytes: int = 0
+    block_bytes: int = 1
+    block_seconds: float = 0.0  # what is decoded together or not at all; 0 where a block is a sample of each channel
 
 
 def find_truncation(content: bytes, seconds: float) -> str | None:
     """Say what is missing of a recording, of which `seconds` could be decoded; None where nothing is known to be."""
     if content.startswith(b"OggS"):
         return f"the file ends within a page of Ogg, after {seconds:.3f} s" if _ends_within_page(content) else None
-    samples = _find_samples(content)
-    if samples is None:
+    samples = find_samples(content)
+    if samples is None or not is_claim(samples.declared_bytes):
         return None
     present_bytes = len(content) - samples.start
-    if present_bytes <= 0:
+    if not 0 < present_bytes < samples.declared_bytes:
         return None
-    # All that these files usually hold has as many bytes in every second.
-    missing_seconds = seconds * (samples.declared_bytes - present_bytes) / present_bytes
-    if missing_seconds <= TOLERANCE_SECONDS:
+    if samples.block_seconds:
+        declared_seconds = -(-samples.declared_bytes // samples.block_bytes) * samples.block_seconds
+    else:  # there are as many bytes in every second
+        declared_seconds = seconds * samples.declared_bytes / present_bytes
+    if declared_seconds - seconds <= TOLERANCE_SECONDS:
         return None
-    return f"the header declares {seconds + missing_seconds:.3f} s, and {seconds:.3f} s are there"
+    return f"the header declares {declared_seconds:.3f} s, and {seconds:.3f} s are there"
 
 
-def _find_samples(content: bytes) -> _Samples | None:
-    """Return what the header says of the samples; None where it is none of ours, damaged, or without a size."""
+def find_samples(content: bytes) -> Samples | None:
+    """Return what the header says of the samples; None where it is none of ours or damaged."""
     try:
-        samples = _read_header(content)
+        return _read_header(content)
     except struct.error:  # it ends before there are samples
         return None
-    return samples if samples is not None and _is_claim(samples.declared_bytes) else None
 
 
-def _read_header(content: bytes) -> _Samples | None:
+def _read_header(content: bytes) -> Samples | None:
     magic, form = content[:4], content[8:12]
     if magic in (b".snd", b"dns."):
-        return _Samples(*struct.Struct(_ENDIAN[magic] + "II").unpack_from(content, 4))
+        start, size = struct.unpack_from(_ENDIAN[magic] + "II", content, 4)
+        return Samples(start, size, 8, _ENDIAN[magic] + "I")
     if magic in _ENDIAN and form in _FORMS:
         return _find_in_chunks(content, _ENDIAN[magic], _FORMS[form])
+    if content.startswith(_NIST):
+        return _find_in_nist(content)
+    if magic == b"caff":
+        return _find_in_caf(content)
     return _find_in_wave64(content) if magic == b"riff" and content[24:40] == b"wave" + _GUID else None
 
 
-def _is_claim(num_bytes: int) -> bool:
+def is_claim(num_bytes: int) -> bool:
     """Say whether a size is meant: 0 is what a header says that was never finished."""
     return num_bytes > 0 and not any(least <= num_bytes <= most for least, most in _ENDLESS)
 
 
-def _find_in_chunks(content: bytes, endian: str, wanted: bytes) -> _Samples | None:
-    header, large = struct.Struct(endian + "4sI"), struct.Struct(endian + "Q")
-    at, large_bytes = 12, None
+def _find_in_chunks(content: bytes, endian: str, wanted: bytes) -> Samples | None:
+    header, large = struct.Struct(endian + "4sI"), None
+    at, block = 12, (1, 0.0)
     for _ in range(_MOST_CHUNKS):
         name, size = header.unpack_from(content, at)
         body = at + header.size
         if name == b"ds64":  # EBU Tech 3306: the size of the file, then that of the samples
-            (large_bytes,) = large.unpack_from(content, body + 8)
+            (large_bytes,) = struct.unpack_from(endian + "Q", content, body + 8)
+            large = Samples(0, large_bytes, body + 8, endian + "Q")
+        if name == b"fmt ":
+            block = _read_block(content[body : body + size], endian)
         if name == wanted:
             if wanted == b"SSND":  # the samples follow two numbers, which count as well
-                return _Samples(body + 8, size - 8)
-            return _Samples(body, large_bytes if size == 0xFFFF_FFFF and large_bytes is not None else size)
+                return Samples(body + 8, size - 8, at + 4, endian + "I", 8)
+            if size == 0xFFFF_FFFF and large is not None:
+                return large._replace(start=body)
+            return Samples(body, size, at + 4, endian + "I", 0, *block)
         at = body + size + size % 2
     return None
 
 
-def _find_in_wave64(content: bytes) -> _Samples | None:
+def _read_block(fmt: bytes, endian: str) -> tuple[int, float]:
+    """Return bytes and seconds of a block, from a `fmt ` chunk that gives its number of samples."""
+    if len(fmt) < 20:
+        return 1, 0.0
+    coding, _, rate_hz, _, block_bytes, _, _, samples = struct.unpack_from(endian + "HHIIHHHH", fmt)
+    known = coding in _CODED_IN_BLOCKS and rate_hz > 0 and block_bytes > 0
+    return (block_bytes, samples / rate_hz) if known else (1, 0.0)
+
+
+def _find_in_wave64(content: bytes) -> Samples | None:
     at = 40
     for _ in range(_MOST_CHUNKS):
         name, size = _GUID_HEADER.unpack_from(content, at)
         body = at + _GUID_HEADER.size
         if name == b"data" + _GUID:
-            return _Samples(body, size - _GUID_HEADER.size)
+            return Samples(body, size - _GUID_HEADER.size, at + 16, "<Q", _GUID_HEADER.size)
         at += max(_GUID_HEADER.size, size + -size % 8)
     return None
+
+
+def _find_in_caf(content: bytes) -> Samples | None:
+    """Read Apple's Core Audio Format; of compressed samples it says how many there are in each channel."""
+    (rate_hz,) = struct.unpack_from(">d", content, 20)
+    at, frames = 8, 0
+    for _ in range(_MOST_CHUNKS):
+        name, size = struct.unpack_from(">4sQ", content, at)
+        if name == b"pakt":
+            (frames,) = struct.unpack_from(">Q", content, at + 20)
+        if name == b"data":
+            seconds = frames / rate_hz if rate_hz > 0 else 0.0
+            return Samples(at + 12, size, at + 4, ">Q", 0, max(1, size), seconds)
+        at += 12 + size
+    return None
+
+
+def _find_in_nist(content: bytes) -> Samples | None:
+    """Read what is declared in lines such as `sample_count -i 24000`; compressed samples have no fixed size."""
+    fields = {words[0]: words[2] for line in content[:1_024].split(b"\n") if len(words := line.split()) == 3}
+    sizes = [fields.get(name, b"") for name in (b"sample_count", b"sample_n_bytes", b"channel_count")]
+    start = content[len(_NIST) : 16].strip()
+    if not all(text.isdigit() for text in (*sizes, start)) or b"," in fields.get(b"sample_coding", b""):
+        return None
+    count, width, channels = (int(text) for text in sizes)
+    return Samples(int(start), count * width * channels)
 
 
 def _ends_within_page(content: bytes) -> bool:

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from audiocls import containers, decoding
+from audiocls import containers, reading
 from audiocls.containers import recognise
 from audiocls.corpus import collect_corpus
 from audiocls.decoding import FULL_SCALE, MissingDecoderError, UnusableClipError, decode
@@ -60,7 +60,7 @@ def write_container(av):
 
 @pytest.fixture
 def without_av(monkeypatch):
-    monkeypatch.setattr(decoding, "is_installed", lambda: False)
+    monkeypatch.setattr(reading, "is_installed", lambda: False)
 
 
 def reason_and_detail(content, **settings):
@@ -196,7 +196,7 @@ def test_installing_the_extra_is_enough_for_the_next_run(
     (tmp_path / "b.m4a").write_bytes(write_container(tone(440, 0.5)))
     manifest = list_table(tmp_path, [("a.m4a", "x"), ("b.m4a", "x")])
     with monkeypatch.context() as patch:
-        patch.setattr(decoding, "is_installed", lambda: False)
+        patch.setattr(reading, "is_installed", lambda: False)
         corpus = collect_corpus(manifest, fill_store(manifest, tmp_path), tmp_path)
     bad = pd.read_parquet(corpus.quarantine)
     assert list(bad["reason"]) == ["unreadable"] * 2

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiocls.decoding import FULL_SCALE, MAX_CHANNELS, MAX_RATE_HZ, UnusableClipError, decode
+from audiocls.decoding import FULL_SCALE, UnusableClipError, decode
 from audiocls.params import AudioParams
+from audiocls.reading import MAX_CHANNELS, MAX_RATE_HZ
 
 AUDIO = AudioParams()
 RATE_HZ = AUDIO.sample_rate_hz

@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiocls import decoding
+from audiocls import reading
 from audiocls.decoding import UnusableClipError, decode
 from audiocls.params import AudioParams
 from audiocls.plain_wav import read_plain_wav
@@ -27,7 +27,7 @@ def found_in(content):
 
 def found_by_libsndfile(content):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding, "read_plain_wav", lambda _: None)
+        patch.setattr(reading, "read_plain_wav", lambda _: None)
         return found_in(content)
 
 

@@ -1,0 +1,180 @@
+"""FLAC counted frame by frame: its header may declare no length (written to a pipe), or another than there is.
+
+libsndfile takes a missing length for the greatest there can be, and does not read more than a wrong one. So the chain
+of frames is followed, each with the number that must come next, and the header is put right.
+
+Source: RFC 9639, sections 8.2 (STREAMINFO) and 9.1 (frame header).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+MAGIC: Final = b"fLaC\0\0\0\x22"
+"""How a file starts: STREAMINFO comes first, and has 34 bytes. In the last block its type has the highest bit set."""
+_LAST_MAGIC: Final = b"fLaC\x80\0\0\x22"
+_INFO_AT: Final = 8
+_RATES_HZ: Final = (0, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
+_BITS: Final = (0, 8, 12, None, 16, 20, 24, 32)
+_MAX_HEADER_BYTES: Final = 16
+
+
+class Info(NamedTuple):
+    """STREAMINFO, as far as it matters here."""
+
+    block_samples: int  # the largest block
+    rate_hz: int
+    channels: int
+    bits: int
+    declared_samples: int  # in each channel; 0 where it is unknown
+
+
+class Chain(NamedTuple):
+    """The frames that follow one another without a gap."""
+
+    info: Info
+    num_samples: int
+    last_start: int
+
+
+class _Frame(NamedTuple):
+    number: int  # of the frame, or of its first sample where blocks differ in size
+    samples: int
+
+
+def is_flac(content: bytes, at: int = 0) -> bool:
+    """Say whether a file of FLAC starts at `at`."""
+    return content.startswith((MAGIC, _LAST_MAGIC), at)
+
+
+def find_joined(content: bytes) -> list[int]:
+    """Return where files of FLAC start that were joined to the first."""
+    found = []
+    for magic in (MAGIC, _LAST_MAGIC):
+        at = content.find(magic, _audio_start(content))
+        while at >= 0:
+            found.append(at)
+            at = content.find(magic, at + len(magic))
+    return sorted(found)
+
+
+def follow(content: bytes) -> Chain | None:
+    """Follow the frames from the first; None where there is none."""
+    info, at = _read_info(content), _audio_start(content)
+    sync = content[at : at + 2]
+    frame = _parse(content, at, info) if sync in (b"\xff\xf8", b"\xff\xf9") else None
+    if frame is None:
+        return None
+    fixed, total, last = sync == b"\xff\xf8", frame.samples, at
+    while (at := content.find(sync, at + 2)) >= 0:
+        following = _parse(content, at, info)
+        if following is not None and following.number == frame.number + (1 if fixed else frame.samples):
+            frame, last = following, at
+            total += frame.samples
+    return Chain(info, total, last)
+
+
+def describe_cut(content: bytes, chain: Chain) -> str | None:
+    """Say what is missing, where the header declares more than is there or the last frame is not whole."""
+    info = chain.info
+    seconds = chain.num_samples / info.rate_hz
+    rest = len(content) - chain.last_start
+    if rest > 2 * (info.block_samples * info.channels * (info.bits + 1) // 8 + 2 * _MAX_HEADER_BYTES):
+        return None  # something else than the end broke the chain
+    if info.declared_samples > chain.num_samples:
+        return f"the header declares {info.declared_samples / info.rate_hz:.3f} s, and {seconds:.3f} s are there"
+    return (
+        None
+        if _crc16(content[chain.last_start :]) == 0
+        else f"the file ends within a frame of FLAC, at {seconds:.3f} s"
+    )
+
+
+def with_length(content: bytes, num_samples: int) -> bytes:
+    """Return the file with another number of samples in its STREAMINFO."""
+    at = _INFO_AT + 10
+    fields = int.from_bytes(content[at : at + 8], "big")
+    return content[:at] + (fields >> 36 << 36 | num_samples).to_bytes(8, "big") + content[at + 8 :]
+
+
+def _read_info(content: bytes) -> Info:
+    fields = int.from_bytes(content[_INFO_AT + 10 : _INFO_AT + 18], "big")
+    block_samples = int.from_bytes(content[_INFO_AT + 2 : _INFO_AT + 4], "big")
+    rate_hz, channels, bits = fields >> 44, (fields >> 41 & 7) + 1, (fields >> 36 & 31) + 1
+    return Info(block_samples, rate_hz, channels, bits, fields & (1 << 36) - 1)
+
+
+def _audio_start(content: bytes) -> int:
+    """Return where the blocks of metadata end."""
+    at, last = 4, 0
+    while not last and at + 4 <= len(content):
+        last = content[at] & 0x80
+        at += 4 + int.from_bytes(content[at + 1 : at + 4], "big")
+    return at
+
+
+def _parse(content: bytes, at: int, info: Info) -> _Frame | None:
+    """Read the header of a frame; None where these bytes are none of this stream."""
+    head = content[at : at + _MAX_HEADER_BYTES]
+    if len(head) < 6 or not _fits(head, info):
+        return None
+    leading_ones = 8 - (~head[4] & 0xFF).bit_length()
+    coded = 4 + (leading_ones or 1)
+    number = _coded_number(head[4:coded])
+    block, rate = head[2] >> 4, head[2] & 15
+    block_bytes, rate_bytes = {6: 1, 7: 2}.get(block, 0), {12: 1, 13: 2, 14: 2}.get(rate, 0)
+    end = coded + block_bytes + rate_bytes
+    if number is None or end >= len(head) or _crc8(head[:end]) != head[end]:
+        return None
+    if block_bytes:
+        return _Frame(number, int.from_bytes(head[coded : coded + block_bytes], "big") + 1)
+    return _Frame(number, 192 if block == 1 else 576 << block - 2 if block < 6 else 256 << block - 8)
+
+
+def _fits(head: bytes, info: Info) -> bool:
+    """Say whether the fields of fixed place agree with STREAMINFO."""
+    block, rate, channels, bits = head[2] >> 4, head[2] & 15, head[3] >> 4, _BITS[head[3] >> 1 & 7]
+    known_rate = rate == 0 or rate in (12, 13, 14) or (rate < 12 and _RATES_HZ[rate] == info.rate_hz)
+    known_channels = channels + 1 == info.channels or (info.channels == 2 and 8 <= channels <= 10)
+    return block > 0 and known_rate and known_channels and bits in (0, info.bits) and not head[3] & 1
+
+
+def _coded_number(coded: bytes) -> int | None:
+    """Read a number coded as UTF-8 codes characters, in up to seven bytes."""
+    if len(coded) == 1:
+        return coded[0] if coded[0] < 0x80 else None
+    if coded[0] < 0xC0 or any(byte & 0xC0 != 0x80 for byte in coded[1:]):
+        return None
+    number = coded[0] & (0x7F >> len(coded))
+    for byte in coded[1:]:
+        number = number << 6 | byte & 0x3F
+    return number
+
+
+def _crc_table(polynomial: int, bits: int) -> tuple[int, ...]:
+    table = []
+    for byte in range(256):
+        value = byte << bits - 8
+        for _ in range(8):
+            value = value << 1 ^ (polynomial if value >> bits - 1 else 0)
+        table.append(value & (1 << bits) - 1)
+    return tuple(table)
+
+
+_CRC8: Final = _crc_table(0x107, 8)
+_CRC16: Final = _crc_table(0x18005, 16)
+
+
+def _crc8(data: bytes) -> int:
+    value = 0
+    for byte in data:
+        value = _CRC8[value ^ byte]
+    return value
+
+
+def _crc16(data: bytes) -> int:
+    """Return 0 for a whole frame, which ends in its own checksum."""
+    value = 0
+    for byte in data:
+        value = (value << 8 & 0xFFFF) ^ _CRC16[value >> 8 ^ byte]
+    return value
