@@ -78,6 +78,9 @@ class ContainerFile:
             raise ContainerError(f"{container.name}: there is no sound in it")
         self._container = container
         self._stream: av.AudioStream = self._file.streams.audio[0]
+        if self._stream.codec_context is None:
+            self._file.close()
+            raise ContainerError(f"{container.name}: FFmpeg knows no decoder for the sound in it")
         # What the header says; what is decoded can be of another rate, as in AAC with spectral band replication.
         self.rate_hz = int(self._stream.rate or 0)
         self.channels = int(self._stream.channels or 0)

@@ -18,7 +18,7 @@ _ASF: Final = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _AMR: Final = b"#!AMR"
 _WAVPACK: Final = b"wvpk"
 _APE_TAG: Final = b"APETAGEX"
-# NIST SPHERE, VOC, PVF, AVR, WVE, PAF and IRCAM, by their first four bytes.
+# NIST SPHERE, VOC, PVF, AVR, WVE, PAF, MAT5, XI and IRCAM, by their first four bytes.
 _SAME: Final = (
     b"NIST",
     b"Crea",
@@ -26,6 +26,8 @@ _SAME: Final = (
     b"2BIT",
     b"ALaw",
     b" paf",
+    b"MATL",
+    b"Exte",
     b"fap ",
     *(bytes([0x64, 0xA3, n, 0]) for n in range(5)),
 )
@@ -43,12 +45,23 @@ def split_joined(content: bytes) -> list[bytes]:
 
 def find_second(content: bytes) -> int | None:
     """Return where the second recording of a file starts; None where there is none."""
-    finder = _FINDERS.get(content[:4]) or (_in_boxes if content[4:8] == b"ftyp" else None)
+    finder = _FINDERS.get(content[:4]) or _find_finder(content)
     try:
         end = finder(content) if finder is not None else None
-    except struct.error:  # it ends within a header
+    except (struct.error, OverflowError):  # it ends within a header, or says that it is beyond all measure
         return None
     return end if end is not None and 0 < end < len(content) else None
+
+
+def _find_finder(content: bytes) -> Callable[[bytes], int | None] | None:
+    """Return how the second recording is found in formats that are not told by their first four bytes."""
+    if content[4:8] == b"ftyp":
+        return _in_boxes
+    if content[20:30] == b"samplerate":  # MAT4
+        return _after_signature(content[:30])
+    # A MIDI Sample Dump: what follows the header has bytes below 0x80, so that no other one looks like it.
+    is_dump = content.startswith(b"\xf0\x7e") and content[3:4] == b"\x01"
+    return _after_signature(content[:10]) if is_dump else None
 
 
 def _after_riff(content: bytes) -> int | None:

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""What becomes of every format, however it was written: the table of docs/formats.md.
+"""What becomes of every format, however it was written: the tables of docs/formats.md.
 
-    python benchmarks/formats.py > docs/formats.md
+    python benchmarks/formats.py            writes the tables into the page
+    python benchmarks/formats.py --cases    prints a line for every file
 
 Signals are encoded by libsndfile and by FFmpeg (PyAV, the extra `formats`), seekable and as to a pipe; sizes are taken
 out of headers, files are joined as `cat` does, and cut. What `decode` returns is compared with the signal that was

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tracemalloc
 
 import numpy as np
@@ -141,12 +142,40 @@ def test_damaged_containers_are_decoded_or_have_a_reason(tone, write_container, 
             found.add(decode(bytes(content), AudioParams()).samples.any())
         except UnusableClipError as error:
             found |= {error.reason, "an address" if "0x7f" in error.detail else True}
-    assert found <= {True, "unreadable", "empty", "too_short", "too_long", "non_finite", "silent"}
+    assert found <= {True, "unreadable", "truncated", "empty", "too_short", "too_long", "non_finite", "silent"}
 
 
-def test_a_container_cut_before_its_index_is_unreadable(tone, write_container):
+def test_a_container_cut_before_its_index_is_truncated(tone, write_container):
     content = write_container(tone(440, 0.5))
-    assert reason_and_detail(content[: len(content) // 2])[0] == "unreadable"
+    reason, detail = reason_and_detail(content[: len(content) // 2])
+    assert reason == "truncated"
+    assert re.fullmatch(r"the file ends within the box 'mdat' of MP4, \d+ bytes before its end", detail)
+
+
+def test_a_rate_that_changes_on_the_way_is_unreadable_and_both_rates_are_named(tone, write_container):
+    content = write_container(tone(440, 0.5), muxer="adts") + write_container(tone(440, 0.5, 32_000), 32_000, "adts")
+    assert reason_and_detail(content) == (
+        "unreadable",
+        "AAC: it starts with 16000 Hz and 1 channels, and goes on with 32000 Hz and 1 channels",
+    )
+
+
+def test_a_mistake_of_ours_is_not_blamed_on_the_container(tone, write_container, monkeypatch):
+    def mistaken(_):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(containers.ContainerFile, "blocks", mistaken)
+    with pytest.raises(ValueError, match="a bug"):
+        decode(write_container(tone(440)), AudioParams())
+
+
+def test_the_rate_is_that_of_what_is_decoded_and_not_the_headers(tone, write_container):
+    content = write_container(tone(440, 1.0, 48_000), 48_000, "ipod", "alac")
+    at = content.index(b"alac") + 28  # of the sample entry, 16.16 bits (ISO/IEC 14496-12, 8.5.2)
+    assert content[at : at + 4] == (48_000 << 16).to_bytes(4, "big")
+    wrong = content[:at] + (24_000 << 16).to_bytes(4, "big") + content[at + 4 :]
+    recording = decode(wrong, AudioParams())
+    assert (recording.source_rate_hz, recording.duration_seconds) == (48_000, pytest.approx(1.0, abs=0.01))
 
 
 def test_a_film_without_sound_is_unreadable(av):

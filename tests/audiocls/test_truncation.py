@@ -135,3 +135,11 @@ def test_headers_that_end_early_or_are_damaged_say_nothing(noise, encode, contai
 
 def test_a_file_of_nothing_but_chunks_is_not_looked_through(encode):
     assert find_truncation(b"RIFF\0\0\0\0WAVE" + bytes(80_000_000), 1.0) is None
+
+
+@pytest.mark.parametrize("size", [2**61, 2**62 - 1])
+def test_a_size_beyond_all_measure_of_another_chunk_is_no_mistake_of_ours(noise, encode, size):
+    content = encode(noise, RATE_HZ, "W64")
+    odd = b"fact" + W64_DATA[4:]
+    assert find_truncation(content[:40] + odd + struct.pack("<Q", size) + content[40:], 1.0) is None
+    assert find_truncation(b"caff\0\1\0\0desc" + struct.pack(">Q", 2**63 + size) + bytes(100), 1.0) is None
