@@ -17,6 +17,7 @@ _INFO_AT: Final = 8
 _RATES_HZ: Final = (0, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
 _BITS: Final = (0, 8, 12, None, 16, 20, 24, 32)
 _MAX_HEADER_BYTES: Final = 16
+_FIXED, _VARIABLE = b"\xff\xf8", b"\xff\xf9"  # blocks of one size, of several sizes
 
 
 class Info(NamedTuple):
@@ -27,6 +28,11 @@ class Info(NamedTuple):
     channels: int
     bits: int
     declared_samples: int  # in each channel; 0 where it is unknown
+
+    @property
+    def most_frame_bytes(self) -> int:
+        """Return what no frame exceeds: its samples without compression, where one of two channels has a bit more."""
+        return self.block_samples * self.channels * (self.bits + 1) // 8 + 2 * _MAX_HEADER_BYTES
 
 
 class Chain(NamedTuple):
@@ -49,23 +55,37 @@ def is_flac(content: bytes, at: int = 0) -> bool:
 
 def find_joined(content: bytes) -> list[int]:
     """Return where files of FLAC start that were joined to the first."""
-    found = []
-    for magic in (MAGIC, _LAST_MAGIC):
-        at = content.find(magic, _audio_start(content))
-        while at >= 0:
+    found, first, at = [], _audio_start(content), len(content)
+    while (at := content.rfind(MAGIC[:4], first, at)) >= 0:  # from the end, as that is twice as fast
+        if is_flac(content, at):
             found.append(at)
-            at = content.find(magic, at + len(magic))
-    return sorted(found)
+    return found[::-1]
+
+
+def count_by_last(content: bytes) -> int:
+    """Return the number of samples that the last frame gives, from its own number; 0 where none is found.
+
+    This is a second opinion for a length in the header: that both are wrong and the same is out of the question.
+    Without such a length, `follow` tells for sure.
+    """
+    info, at = read_info(content), _audio_start(content)
+    sync, least = content[at : at + 2], max(at, len(content) - 2 * info.most_frame_bytes)
+    at = len(content)
+    while (at := content.rfind(sync, least, at)) >= 0:
+        frame = _parse(content, at, info)
+        if frame is not None:
+            return frame.number * (info.block_samples if sync == _FIXED else 1) + frame.samples
+    return 0
 
 
 def follow(content: bytes) -> Chain | None:
     """Follow the frames from the first; None where there is none."""
-    info, at = _read_info(content), _audio_start(content)
+    info, at = read_info(content), _audio_start(content)
     sync = content[at : at + 2]
-    frame = _parse(content, at, info) if sync in (b"\xff\xf8", b"\xff\xf9") else None
-    if frame is None:
+    frame = _parse(content, at, info) if sync in (_FIXED, _VARIABLE) else None
+    if frame is None or info.rate_hz == 0:
         return None
-    fixed, total, last = sync == b"\xff\xf8", frame.samples, at
+    fixed, total, last = sync == _FIXED, frame.samples, at
     while (at := content.find(sync, at + 2)) >= 0:
         following = _parse(content, at, info)
         if following is not None and following.number == frame.number + (1 if fixed else frame.samples):
@@ -79,7 +99,7 @@ def describe_cut(content: bytes, chain: Chain) -> str | None:
     info = chain.info
     seconds = chain.num_samples / info.rate_hz
     rest = len(content) - chain.last_start
-    if rest > 2 * (info.block_samples * info.channels * (info.bits + 1) // 8 + 2 * _MAX_HEADER_BYTES):
+    if rest > 2 * info.most_frame_bytes:
         return None  # something else than the end broke the chain
     if info.declared_samples > chain.num_samples:
         return f"the header declares {info.declared_samples / info.rate_hz:.3f} s, and {seconds:.3f} s are there"
@@ -97,7 +117,8 @@ def with_length(content: bytes, num_samples: int) -> bytes:
     return content[:at] + (fields >> 36 << 36 | num_samples).to_bytes(8, "big") + content[at + 8 :]
 
 
-def _read_info(content: bytes) -> Info:
+def read_info(content: bytes) -> Info:
+    """Read STREAMINFO, of a file that starts with it."""
     fields = int.from_bytes(content[_INFO_AT + 10 : _INFO_AT + 18], "big")
     block_samples = int.from_bytes(content[_INFO_AT + 2 : _INFO_AT + 4], "big")
     rate_hz, channels, bits = fields >> 44, (fields >> 41 & 7) + 1, (fields >> 36 & 31) + 1

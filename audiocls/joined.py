@@ -48,7 +48,7 @@ def find_second(content: bytes) -> int | None:
     finder = _FINDERS.get(content[:4]) or _find_finder(content)
     try:
         end = finder(content) if finder is not None else None
-    except (struct.error, OverflowError):  # it ends within a header, or says that it is beyond all measure
+    except (struct.error, OverflowError):  # it ends within a header, or gives an impossible size
         return None
     return end if end is not None and 0 < end < len(content) else None
 

@@ -1,4 +1,4 @@
-"""MPEG audio (MP3, MP2) counted frame by frame, as what its headers say of its length is often missing or wrong.
+"""MPEG audio (MP3, MP2), counted frame by frame: its header for the length is often missing or wrong.
 
 libsndfile estimates the length of a stream without a Xing header from the size of one frame, and returns no more than
 that; it believes a wrong Xing header, such as the one of the first of two joined files. So the frames are walked, and
@@ -46,6 +46,7 @@ class Header(NamedTuple):
     size: int
     samples: int  # in each channel
     kind: Kind
+    tag_at: int  # where a Xing header stands: after the side information
 
 
 class Stream(NamedTuple):
@@ -90,7 +91,7 @@ def skip_id3(content: bytes, at: int) -> int:
 
 @lru_cache(maxsize=4_096)
 def parse_header(header: bytes) -> Header | None:
-    """Read four bytes; None where no frame starts with them. Frames of a free bit rate are not told."""
+    """Read four bytes; None where no frame starts with them. Frames of a free bit rate are not recognised."""
     if len(header) < _HEADER_BYTES or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
     version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
@@ -100,17 +101,18 @@ def parse_header(header: bytes) -> Header | None:
     rate_hz = _RATES_HZ[version][rate]
     bits = 1_000 * _KBPS[1 if version == 3 else 2, layer][bit_rate - 1]
     kind = Kind(version, layer, rate_hz, 1 if header[3] >> 6 == _MONO else 2)
+    tag_at = _HEADER_BYTES + {(True, 2): 32, (True, 1): 17, (False, 2): 17, (False, 1): 9}[version == 3, kind.channels]
     if layer == 1:
-        return Header((12 * bits // rate_hz + padding) * 4, 384, kind)
+        return Header((12 * bits // rate_hz + padding) * 4, 384, kind, tag_at)
     samples = 576 if layer == _LAYER_III and version != 3 else 1_152
-    return Header(samples // 8 * bits // rate_hz + padding, samples, kind)
+    return Header(samples // 8 * bits // rate_hz + padding, samples, kind, tag_at)
 
 
 def find_streams(content: bytes) -> list[Stream]:
-    """Walk all frames, and part them where another header or another rate shows that a file was joined to it."""
+    """Walk all frames, and split them where another header, rate or number of channels shows a joined file."""
     frames = list(_walk(content, skip_id3(content, 0)))
     starts = [at for at, _ in frames]
-    tags = _tag_frames(content, dict(frames))
+    tags = _tag_frames(content, frames)
     kinds = [header.kind for _, header in frames]
     parts = [0, *(i for i in range(1, len(frames)) if starts[i] in tags or kinds[i] != kinds[i - 1]), len(frames)]
     streams = [_stream(content, frames[first:end], tags) for first, end in pairwise(parts) if end > first]
@@ -197,23 +199,16 @@ def _skip_tags(content: bytes, at: int) -> int:
     return at
 
 
-def _tag_at(start: int, kind: Kind) -> int:
-    """Return where in a frame a Xing header stands: after the side information, whose size is fixed."""
-    side_bytes = {(True, 2): 32, (True, 1): 17, (False, 2): 17, (False, 1): 9}[kind.version == 3, kind.channels]
-    return start + _HEADER_BYTES + side_bytes
-
-
-def _tag_frames(content: bytes, headers: dict[int, Header]) -> dict[int, bytes]:
+def _tag_frames(content: bytes, frames: list[tuple[int, Header]]) -> dict[int, bytes]:
     """Return the starts of the frames that are headers, and the name of each."""
     found = {}
-    for name in (b"Xing", b"Info", b"VBRI"):
-        at = -1
-        while (at := content.find(name, at + 1)) >= 0:
-            for start in {at - _HEADER_BYTES - side_bytes for side_bytes in (32, 17, 9)}:
-                header = headers.get(start)
-                place = None if header is None else _tag_at(start, header.kind) if name != b"VBRI" else start + _VBRI_AT
-                if place == at:
-                    found[start] = name
+    for start, header in frames:
+        at = start + header.tag_at
+        name = content[at : at + 4]
+        if name in (b"Xing", b"Info"):
+            found[start] = name
+        elif content.startswith(b"VBRI", start + _VBRI_AT):
+            found[start] = b"VBRI"
     return found
 
 
@@ -221,7 +216,7 @@ def _stream(content: bytes, frames: list[tuple[int, Header]], tags: dict[int, by
     starts = [at for at, _ in frames]
     ends = [at + header.size for at, header in frames]
     kind, name = frames[0][1].kind, tags.get(starts[0])
-    declared, trimmed = _declared(content, _tag_at(starts[0], kind)) if name in (b"Xing", b"Info") else (None, 0)
+    declared, trimmed = _declared(content, starts[0] + frames[0][1].tag_at) if name in (b"Xing", b"Info") else (None, 0)
     gaps = [(end, start) for end, start in zip(ends[:-1], starts[1:], strict=True) if end != start]
     damaged_bytes = sum(max(0, start - _skip_tags(content, end)) for end, start in gaps)
     samples = frames[0][1].samples
@@ -242,7 +237,7 @@ def _xing_frame(like: bytes, num_frames: int) -> bytes:
     for bit_rate in range(1, 15):
         four = bytes([0xFF, like[1] | 1, bit_rate << 4 | like[2] & 0x0C, like[3]])
         header = parse_header(four)
-        if header is not None and header.size >= (end := _tag_at(0, header.kind) + 12):
+        if header is not None and header.size >= (end := header.tag_at + 12):
             tag = b"Xing" + (1).to_bytes(4, "big") + num_frames.to_bytes(4, "big")
             return (four + bytes(end - 12 - _HEADER_BYTES) + tag).ljust(header.size, b"\0")
     raise ValueError(f"no frame of {like.hex()} can hold a header")

@@ -54,10 +54,14 @@ def _flac(content: bytes) -> list[Piece]:
 
 
 def _one_flac(content: bytes) -> Piece:
+    info = flac_frames.read_info(content)
+    declared = info.declared_samples
+    if declared and info.rate_hz and flac_frames.count_by_last(content) == declared:
+        return Piece(content, content, declared / info.rate_hz)
     chain = flac_frames.follow(content)
     if chain is None:
         return Piece(content, content)
-    seconds, declared = chain.num_samples / max(chain.info.rate_hz, 1), chain.info.declared_samples
+    seconds = chain.num_samples / info.rate_hz
     if declared == chain.num_samples:
         return Piece(content, content, seconds)
     cut = flac_frames.describe_cut(content, chain) if declared > chain.num_samples else None

@@ -1,7 +1,7 @@
 """The size of the samples in the header of a WAV, AIFF, AU, W64 or CAF file, where it is missing or too small.
 
-A writer to a pipe cannot go back to the header: it leaves 0 there, or the greatest size there is. A recorder that was
-switched off leaves the size of when it last wrote the header, and decoders stop there.
+A program that writes to a pipe cannot go back to the header: it leaves 0 there, or the largest size. A recorder that
+was switched off leaves the size that it wrote last. Decoders stop at that size.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def with_right_size(content: bytes) -> bytes:
     if samples is None or samples.size_at is None:
         return content
     present_bytes = len(content) - samples.start
-    missing = not is_claim(samples.declared_bytes) and not (
-        samples.declared_bytes <= 0 and _rest_bytes(content, samples) == 0
-    )
+    # A size of 0 with nothing but chunks after it is that of an empty recording.
+    is_empty = samples.declared_bytes <= 0 and _rest_bytes(content, samples) == 0
+    missing = not is_claim(samples.declared_bytes) and not is_empty
     if present_bytes <= 0 or not (missing or samples.declared_bytes > present_bytes):
         return content
     largest = 2 ** (8 * struct.calcsize(samples.layout)) - 1
@@ -33,7 +33,12 @@ def with_right_size(content: bytes) -> bytes:
 
 
 def find_rest(content: bytes, seconds: float) -> str | None:
-    """Say what follows the samples that the header declares, of `seconds`, and is no chunk; None where it is little."""
+    """Say how much follows the samples that the header declares, and is no chunk; None up to the tolerance.
+
+    Args:
+        content: The file.
+        seconds: How much was decoded.
+    """
     samples = find_samples(content)
     if samples is None or not is_claim(samples.declared_bytes):
         return None
@@ -42,8 +47,8 @@ def find_rest(content: bytes, seconds: float) -> str | None:
     if rest_seconds <= TOLERANCE_SECONDS:
         return None
     return (
-        f"the header declares {seconds:.3f} s, and {rest_bytes} bytes follow that belong to nothing: "
-        f"as samples, {rest_seconds:.3f} s"
+        f"the header declares {seconds:.3f} s, and {rest_bytes} bytes follow that it does not account for: "
+        f"{rest_seconds:.3f} s if they are samples"
     )
 
 

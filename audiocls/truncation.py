@@ -65,7 +65,7 @@ def find_samples(content: bytes) -> Samples | None:
     """Return what the header says of the samples; None where it is none of ours or damaged."""
     try:
         return _read_header(content)
-    except (struct.error, OverflowError):  # it ends before there are samples, or says that they are beyond all measure
+    except (struct.error, OverflowError):  # it ends before the samples, or gives an impossible size
         return None
 
 

@@ -1,4 +1,4 @@
-"""The length in a header is no more than a word: missing, too small, too large or that of another file."""
+"""The length in a header can be missing, too small, too large or that of another file: what is in the file counts."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_an_mp3_without_a_header_has_all_of_the_sound_behind_the_encoders_delay(
     whole, found = samples_of(content), samples_of(without_tag(content))
     delay = round(576 * RATE_HZ / rate_hz)
     assert seconds_of(content) == 1.5
-    # Two seconds of 44.1 kHz are as many samples as eleven of 8 kHz: rounding to 16 kHz leaves a little.
+    # The delay is no whole number of samples at 16 kHz.
     part = found[delay : delay + len(whole)]
     assert len(part) == len(whole)
     assert np.dot(part, whole) / np.linalg.norm(part) / np.linalg.norm(whole) > 0.98
@@ -283,7 +283,7 @@ def test_samples_after_those_that_the_header_declares_are_unreadable_and_not_dro
     half = len(content) // 2 // 2_048 * 2_048  # of whole blocks
     reason, detail = reason_and_detail(with_size(content, name, layout, half))
     assert reason == "unreadable"
-    assert "that belong to nothing" in detail
+    assert "that it does not account for" in detail
 
 
 def test_chunks_and_padding_after_the_samples_are_let_pass(sound, encode):

@@ -138,7 +138,7 @@ def test_a_file_of_nothing_but_chunks_is_not_looked_through(encode):
 
 
 @pytest.mark.parametrize("size", [2**61, 2**62 - 1])
-def test_a_size_beyond_all_measure_of_another_chunk_is_no_mistake_of_ours(noise, encode, size):
+def test_an_impossible_size_of_another_chunk_raises_nothing(noise, encode, size):
     content = encode(noise, RATE_HZ, "W64")
     odd = b"fact" + W64_DATA[4:]
     assert find_truncation(content[:40] + odd + struct.pack("<Q", size) + content[40:], 1.0) is None
