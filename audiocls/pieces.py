@@ -80,14 +80,17 @@ def _one_ogg(content: bytes, granules: int) -> Piece:
 
 def _mpeg(content: bytes) -> list[Piece]:
     streams = mpeg_frames.find_streams(content)
-    return [_one_mpeg(content, stream, alone=len(streams) == 1) for stream in streams] or [Piece(content, content)]
+    alone = len(streams) == 1
+    # A header without any frames adds nothing if it declares none; otherwise they were cut off.
+    heard = [stream for stream in streams if stream.num_frames or stream.declared_frames]
+    return [_one_mpeg(content, stream, alone=alone) for stream in heard] or [Piece(content, content)]
 
 
 def _one_mpeg(content: bytes, stream: mpeg_frames.Stream, *, alone: bool) -> Piece:
     declared = stream.declared_frames or 0
     # Some encoders count the frame of the header.
     good = alone and stream.clean and 0 <= declared - stream.num_frames <= 1
-    right = content if good else mpeg_frames.with_right_header(content, stream)
+    right = content if good or not stream.num_frames else mpeg_frames.with_right_header(content, stream)
     # The first frame of a part of a longer stream refers to frames that are not there.
     least = (stream.num_samples - 2 * stream.frame_samples) / stream.kind.rate_hz
     cut = mpeg_frames.describe_cut(content, stream, TOLERANCE_SECONDS)

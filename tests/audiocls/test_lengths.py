@@ -153,6 +153,13 @@ def test_joined_mp3s_are_each_the_same_as_alone(write_mp3):
     np.testing.assert_allclose(joined[round(2.1 * RATE_HZ) :], alone[round(2.1 * RATE_HZ) :], atol=2e-3)
 
 
+def test_a_header_without_any_frames_is_truncated_or_adds_nothing(write_mp3):
+    content = write_mp3()
+    header = content[: find_streams(content)[0].ends[0]]
+    assert reason_and_detail(content + header)[0] == reason_and_detail(header + content)[0] == "truncated"
+    assert seconds_of(content + with_frames(header, 0)) == seconds_of(with_frames(header, 0) + content) == SECONDS
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_an_mp3_joined_to_one_without_a_header_is_decoded_whole(write_mp3, order):
     content, other = write_mp3(), without_tag(write_mp3(1.0))
