@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from audiocls.atomic import replacing
 from audiocls.decoding import FULL_SCALE
+from audiocls.file_maps import FileMaps
 from audiocls.storage import Place, damaged, home_of, open_table
 
 
@@ -19,11 +20,9 @@ class MappedWaveforms:
     """The waveforms of some clips, by position; pages are read when touched: memory does not grow with them."""
 
     def __init__(self, clips: pd.DataFrame, store: Path) -> None:
-        """Map the shards of `clips`, whose columns `shard`, `first_sample`, `num_samples` and `scale` are used."""
-        names = clips["shard"].unique()
-        # As plain arrays: numpy's own subclass takes several times as long to cut a slice of.
-        shards = {name: np.asarray(np.memmap(unpack_shard(store, name), dtype="<i2", mode="r")) for name in names}
-        self._shards = [shards[name] for name in clips["shard"]]
+        """Unpack the shards of `clips`, whose columns `shard`, `first_sample`, `num_samples` and `scale` are used."""
+        self._shard, names = pd.factorize(clips["shard"])
+        self._shards = FileMaps([unpack_shard(store, name) for name in names], "<i2")
         self._first = clips["first_sample"].to_numpy(np.int64)
         self.num_samples = clips["num_samples"].to_numpy(np.int64)
         self._gain = (clips["scale"].to_numpy(np.float64) / FULL_SCALE).astype(np.float32)
@@ -34,7 +33,7 @@ class MappedWaveforms:
     def read(self, index: int, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Return samples `start` to `stop` of one clip as float32, as a slice does: at most to the clip's end."""
         first = int(self._first[index])
-        clip = self._shards[index][first : first + int(self.num_samples[index])]
+        clip = self._shards[self._shard[index]][first : first + int(self.num_samples[index])]
         waveform = clip[start:stop].astype(np.float32)
         waveform *= self._gain[index]
         return waveform
@@ -42,7 +41,7 @@ class MappedWaveforms:
     def read_into(self, waveform: NDArray[np.float32], index: int, start: int = 0) -> None:
         """Fill `waveform`, shape (length,), with one clip from sample `start`, which has at least `length` more."""
         first = int(self._first[index]) + start
-        waveform[:] = self._shards[index][first : first + len(waveform)]
+        waveform[:] = self._shards[self._shard[index]][first : first + len(waveform)]
         waveform *= self._gain[index]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from audiocls.errors import StoreError, name_some
+from audiocls.file_maps import FileMaps
 from audiocls.mapped import unpack_shard
 from audiocls.storage import damaged
 
@@ -41,8 +44,8 @@ class MappedFeatures:
                 f"{store}: lacks the features of {lost.sum()} of {len(found)} clips: "
                 f"{name_some(found.loc[lost, 'audio_hash'])}. Run again, which computes them."
             )
-        maps = {name: _map_shard(store, name) for name in found["feature_shard"].unique()}
-        self._shards = [maps[name] for name in found["feature_shard"]]
+        self._shard, names = pd.factorize(found["feature_shard"])
+        self._inputs = _map_inputs(store, list(names))
         self._rows = found["feature_row"].to_numpy(np.int64)
         self._position = np.where(kept, np.cumsum(kept) - 1, -1)
 
@@ -53,7 +56,8 @@ class MappedFeatures:
     def read(self, index: int) -> dict[str, NDArray[Any]]:
         """Return the model's inputs of one clip by name, each without the batch's axis."""
         position = self._position[index]
-        return {name: features[self._rows[position]] for name, features in self._shards[position].items()}
+        shard, row = self._shard[position], self._rows[position]
+        return {name: features.read(shard, row) for name, features in self._inputs.items()}
 
 
 def features_folder(workspace: Path) -> Path:
@@ -75,16 +79,29 @@ def stored_features(store: Path) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True).drop_duplicates(CLIP_KEY, ignore_index=True)
 
 
-def _map_shard(store: Path, name: str) -> dict[str, NDArray[Any]]:
-    """Map each of the model's inputs in a shard, shape (clips, ...)."""
-    schema = pq.read_schema(store / "shards" / f"{name}.parquet")
-    maps: dict[str, NDArray[Any]] = {}
-    for field in schema:
-        if field.name not in CLIP_KEY:
-            shape = json.loads(field.metadata[b"shape"])
-            unpacked = unpack_shard(store, name, field.name, f"{field.name}.bin")
-            # As a plain array: numpy's own subclass takes ten times as long to index.
-            maps[field.name] = np.asarray(
-                np.memmap(unpacked, dtype=field.metadata[b"dtype"].decode(), mode="r")
-            ).reshape(-1, *shape)
+class _MappedInput:
+    """One of the model's inputs in several shards."""
+
+    def __init__(self, files: Sequence[Path], shapes: Sequence[tuple[int, ...]], dtype: str) -> None:
+        """Map `files`, each end to end of arrays of one of `shapes`."""
+        self._files = FileMaps(files, dtype)
+        self._shapes = shapes
+
+    def read(self, shard: int, row: int) -> NDArray[Any]:
+        """Return the input of one clip."""
+        shape = self._shapes[shard]
+        size = math.prod(shape)
+        return self._files[shard][row * size : (row + 1) * size].reshape(shape)
+
+
+def _map_inputs(store: Path, names: list[str]) -> dict[str, _MappedInput]:
+    """Map each of the model's inputs in some shards, by its name."""
+    schemas = [pq.read_schema(store / "shards" / f"{name}.parquet") for name in names]
+    inputs = [] if not schemas else [field.name for field in schemas[0] if field.name not in CLIP_KEY]
+    maps = {}
+    for each in inputs:
+        files = [unpack_shard(store, name, each, f"{each}.bin") for name in names]
+        about = [schema.field(each).metadata for schema in schemas]
+        shapes = [tuple(json.loads(meaning[b"shape"])) for meaning in about]
+        maps[each] = _MappedInput(files, shapes, about[0][b"dtype"].decode())
     return maps

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from audiocls.decoding import FULL_SCALE, hash_audio, measure_levels
+from audiocls.file_maps import FileMaps
 from audiocls.mapped import unpack_shard
 from audiocls.storage import Place
 
@@ -90,8 +91,9 @@ def cut_segments(rows: pd.DataFrame, store: Path) -> pd.DataFrame:
         With the index of `rows`, the columns of a clip that are not its recording's, and `reason` and `detail`.
     """
     limits = _read_limits(store)
-    shards = {name: np.memmap(unpack_shard(store, name), dtype="<i2", mode="r") for name in rows["shard"].unique()}
-    cut = [_cut(row, np.asarray(shards[row.shard]), limits) for row in rows.itertuples()]
+    codes, names = pd.factorize(rows["shard"])
+    shards = FileMaps([unpack_shard(store, name) for name in names], "<i2")
+    cut = [_cut(row, shards[code], limits) for code, row in zip(codes, rows.itertuples(), strict=True)]
     return pd.DataFrame(cut, index=rows.index)
 
 

@@ -6,6 +6,7 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -79,7 +80,7 @@ def write_shard(shard: ShardPlan, params: AudioParams) -> int:
     if target.exists() and table.exists() and not read_table(table)["content_sha256"].null_count:
         return shard.stop - shard.start
     files = _planned(shard)
-    have = read_table(known_beside(shard.plan))["content_sha256"].combine_chunks()
+    have = _known_contents(known_beside(shard.plan))
     rows = _decoded_rows(files, have, params)
     try:
         _write_rows(rows, target)
@@ -93,12 +94,18 @@ def write_shard(shard: ShardPlan, params: AudioParams) -> int:
 def _planned(shard: ShardPlan) -> list[dict[str, Any]]:
     """Read the files of one shard, and not the whole plan: a corpus has many shards."""
     with open_table(shard.plan) as table:
-        # By what the plan says of itself: another version of this library may have cut it into shards of another size.
+        # By what the plan says of itself: another version of this library may have written groups of another size.
         lengths = [table.metadata.row_group(i).num_rows for i in range(table.num_row_groups)]
         group = int(np.searchsorted(np.cumsum(lengths), shard.start, side="right"))
         first = shard.start - sum(lengths[:group])
         files: list[dict[str, Any]] = table.read_row_group(group).slice(first, shard.stop - shard.start).to_pylist()
     return files
+
+
+@lru_cache(maxsize=1)
+def _known_contents(table: Place) -> pa.StringArray:
+    """Read what the store had, once for all shards of a plan; a table of this name never changes."""
+    return read_table(table)["content_sha256"].combine_chunks()
 
 
 def _write_rows(rows: Iterator[dict[str, Any]], target: Place) -> None:

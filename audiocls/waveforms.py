@@ -48,6 +48,9 @@ from audiocls.storage import (
 )
 
 SHARD_CLIPS: Final = 128
+# Each shard reads the plan's footer, which grows with the number of groups, and one group. With a group a shard, the
+# footers of a million files would take longer to read than the files.
+_PLAN_GROUP_SHARDS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +201,7 @@ def _write_plan(found: _Found, store: Place) -> Place:
     # What is known first: a plan without it would be taken for one that a killed run left, and could not be finished.
     write_table(found.known, known_beside(plan))
     table = pa.Table.from_pandas(found.files[FILE_SCHEMA.names], schema=FILE_SCHEMA, preserve_index=False)
-    return write_table(table, plan, row_group_rows=SHARD_CLIPS)
+    return write_table(table, plan, row_group_rows=_PLAN_GROUP_SHARDS * SHARD_CLIPS)
 
 
 def shard_rows(store: Place) -> pd.DataFrame:

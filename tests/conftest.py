@@ -69,3 +69,21 @@ def full_disk():
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     return full
+
+
+@pytest.fixture
+def few_open_files():
+    """A context in which this process may open some files more than it has open."""
+
+    @contextmanager
+    def few(more):
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        used = {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
+        free = [number for number in range(len(used) + more + 1) if number not in used]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free[more], limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    return few

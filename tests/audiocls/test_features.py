@@ -156,6 +156,16 @@ def test_clips_that_training_cuts_at_random_are_computed_and_the_others_read(pre
     assert [isinstance(dataset[i][0], np.ndarray) for i in range(len(table))] == longer.tolist()
 
 
+def test_a_store_of_more_shards_than_files_may_be_open_is_read(prepared, fill, tmp_path, few_open_files, monkeypatch):
+    params = run_params(tmp_path)
+    monkeypatch.setattr("audiocls.features.SHARD_CLIPS", 1)
+    store = fill(params).store
+    assert len(contents(store)) > 20
+    with few_open_files(10):
+        kept = batches(prepared, params, store, training=False)
+    assert_same_batches(kept, batches(prepared, params, None, training=False))
+
+
 @pytest.mark.parametrize("family", SLOW_FAMILIES)
 def test_every_slow_extractor_reads_back_what_it_wrote_saved_and_loaded_too(family, prepared, fill, tmp_path):
     params = run_params(tmp_path, family)

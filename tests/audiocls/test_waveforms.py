@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from audiocls import decoding
+from audiocls import decoding, waveforms
 from audiocls.clip_files import MAX_BYTES_PER_SECOND, most_bytes
 from audiocls.errors import FullDiskError, StoreError
 from audiocls.params import AudioParams
@@ -480,3 +481,16 @@ def test_samples_are_let_go_once_they_are_written(tmp_path, write_tone, plan):
     finally:
         tracemalloc.stop()
     assert kept_bytes < 1_000_000 < 30 * 3 * 16_000 * 2
+
+
+def test_a_plan_has_one_row_group_for_many_shards_as_every_shard_reads_its_footer(
+    tmp_path, write_tone, list_table, monkeypatch
+):
+    monkeypatch.setattr(waveforms, "SHARD_CLIPS", 1)
+    paths = [write_tone(tmp_path / f"{i}.wav", 200 + i, seconds=0.06) for i in range(70)]
+    plan = plan_store(list_table(tmp_path, [(path, "x") for path in paths]), AudioParams(), tmp_path)
+    assert len(plan.shards) == 70
+    assert pq.ParquetFile(plan.plan).metadata.num_row_groups == 3
+    for shard in plan.shards[-2:]:
+        write_shard(shard, AudioParams())
+    assert look_up(plan)["reason"].isna().sum() == 2
