@@ -106,7 +106,7 @@ def _empty_classes(folders: Sequence[str], clips: pd.DataFrame, params: FolderDa
         label for label, folder in empty.items() if folder in asked or any(is_wanted(f"{folder}/{r}") for r in rests)
     )
     if meant:
-        logger.warning("%d class directories without a recording that is listed: %s", len(meant), name_some(meant))
+        logger.warning("class directories without a recording that is listed: %s", name_some(meant))
     return tuple(meant)
 
 

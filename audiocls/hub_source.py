@@ -22,6 +22,7 @@ from audiocls.data_params import HubData
 from audiocls.errors import DataError
 from audiocls.hub_folder import LocalFolder, check_given_splits, dropped_rows, empty_classes, look_into
 from audiocls.listing import Listed, Listing
+from audiocls.spelling import spelled_on_disk
 from audiocls.tables import check_columns
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def list_data_set(params: HubData, workspace: Path) -> Listed:
     Raises:
         DataError: There is no such data set, split or column, or the audio column holds no audio.
     """
+    params = params.model_copy(update={"name": spelled_on_disk(params.name)})
     place = workspace.absolute() / "hub"
     splits, folder = _load(params, place / "datasets")
     parts = _wanted_splits(params, splits)

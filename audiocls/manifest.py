@@ -85,8 +85,7 @@ def _warn_of_look_alikes(labels: pd.Series, rest: Listing) -> None:
     sets = look_alikes({*labels, *rest.empty_classes})
     if sets:
         logger.warning(
-            "%d sets of labels look alike, and each label is a class of its own: %s. Mend the labels if they mean one.",
-            len(sets),
+            "some labels look alike, and each is a class of its own: %s. Mend the labels if they mean one class.",
             name_some(" ~ ".join(map(repr, names)) for names in sets),
         )
 

@@ -14,7 +14,7 @@ from typing import Final
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 # Not behind a point, so that v1.05 and v1.5 stay two names.
 _LEADING_ZEROS: Final = re.compile(r"(?<![0-9.,])0+(?=[0-9])")
-_VARIATION_SELECTORS: Final = "\ufe0e\ufe0f"
+_WITHOUT_SELECTORS: Final = dict.fromkeys(map(ord, "\ufe0e\ufe0f"))  # which choose between two pictures of a letter
 
 
 def composed(text: str) -> str:
@@ -63,9 +63,10 @@ def hides_characters(name: str) -> bool:
 
 def _as_seen(name: str) -> str:
     """Return what a reader takes a name for."""
-    seen = "".join(c for c in name if c.isspace() or (unicodedata.category(c) not in ("Cf", "Cc")))
-    seen = " ".join(seen.translate(dict.fromkeys(map(ord, _VARIATION_SELECTORS))).split())
-    seen = composed(seen.casefold())
+    seen = name
+    if not name.isprintable():
+        seen = "".join(c for c in name if c.isspace() or unicodedata.category(c) not in ("Cf", "Cc"))
+    seen = composed(" ".join(seen.translate(_WITHOUT_SELECTORS).split()).casefold())
     if _NUMBER.fullmatch(seen):
         return str(Decimal(seen).normalize())
     return _LEADING_ZEROS.sub("", seen)

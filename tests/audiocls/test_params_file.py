@@ -335,6 +335,21 @@ def test_a_file_is_read_in_the_encodings_that_editors_save(tmp_path, encoding):
     assert load_params(file).experiment == "café"
 
 
+def test_counts_of_classes_are_named_in_composed_letters(tmp_path):
+    file = tmp_path / "run.yaml"
+    for names, told in (
+        (["cafe\u0301"], None),
+        (["cafe\u0301", "caf\u00e9"], "balance.counts .*names one class twice"),
+    ):
+        counts = ", ".join(f"{name}: 7" for name in names)
+        file.write_text(f"{DATA}balance: {{method: oversample, counts: {{{counts}}}}}\n", encoding="utf-8")
+        if told is None:
+            assert load_params(file).balance.counts == {"caf\u00e9": 7}
+        else:
+            with pytest.raises(ParamsError, match=told):
+                load_params(file)
+
+
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(ParamsError, match=r"none\.yaml: the params file cannot be read: No such file or directory"):
         load_params(tmp_path / "none.yaml")
