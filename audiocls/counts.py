@@ -213,7 +213,7 @@ def count_findings(counts: Counts) -> Iterator[Finding]:
         )
     if left_out := {reason: n for reason, n in counts.left_out.items() if reason != "hidden"}:
         shown = "; ".join(f"{count} {_LEFT_OUT.get(reason, reason)}" for reason, count in left_out.items())
-        yield Finding("note", f"{sum(left_out.values())} files of the source are not in the corpus", f"{shown}.")
+        yield Finding("note", f"{sum(left_out.values())} files or clips of the source are not listed", f"{shown}.")
 
 
 def _shrunk(counts: Counts) -> list[str]:
