@@ -17,6 +17,7 @@ from audiocls.audit_page import render_audit
 from audiocls.census import Census, census_findings, count_corpus
 from audiocls.confounds import Predictability, confound_findings, measure_confounds
 from audiocls.corpus import Corpus, check_quarantine
+from audiocls.counts import Counts, count_findings, read_counts
 from audiocls.duplicates import (
     Duplicates,
     NearDuplicate,
@@ -26,6 +27,7 @@ from audiocls.duplicates import (
     near_duplicate_findings,
 )
 from audiocls.findings import Finding, by_severity, verdict
+from audiocls.look_alikes import spelling_findings
 from audiocls.markdown import escaped
 
 
@@ -59,10 +61,13 @@ def write_audit(corpus: Corpus, near_duplicates: Path, folder: Path) -> AuditRep
     check_quarantine(corpus, max_bad_fraction=1.0)
     clips, quarantine = pd.read_parquet(corpus.clips), pd.read_parquet(corpus.quarantine)
     census, duplicates = count_corpus(clips, quarantine), find_duplicates(clips)
+    counts = read_counts(corpus.counts)
     near = name_near_duplicates(clips, pd.read_parquet(near_duplicates))
     confounds = measure_confounds(clips, corpus.store, _sample_rate_hz(corpus.store))
     findings = by_severity(
         [
+            *count_findings(counts),
+            *spelling_findings(counts, clips, quarantine),
             *confound_findings(clips, confounds),
             *duplicate_findings(duplicates),
             *near_duplicate_findings(near),
@@ -71,10 +76,11 @@ def write_audit(corpus: Corpus, near_duplicates: Path, folder: Path) -> AuditRep
     )
     report = AuditReport(folder / "audit.html", folder / "audit.json", verdict(findings), findings)
     with replacing(report.html) as part:
-        part.write_text(render_audit(report.verdict, findings, census, duplicates, near, confounds, clips, quarantine))
+        page = render_audit(report.verdict, findings, census, counts, duplicates, near, confounds, clips, quarantine)
+        part.write_text(page, encoding="utf-8")
     with replacing(report.json) as part:
-        facts = _as_json(corpus.digest, report, census, duplicates, near, confounds)
-        part.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        facts = _as_json(corpus.digest, report, census, counts, duplicates, near, confounds)
+        part.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return report
 
 
@@ -86,6 +92,7 @@ def _as_json(
     digest: str,
     report: AuditReport,
     census: Census,
+    counts: Counts,
     duplicates: Duplicates,
     near: list[NearDuplicate],
     confounds: list[Predictability],
@@ -95,6 +102,7 @@ def _as_json(
         "verdict": report.verdict,
         "findings": [asdict(finding) for finding in report.findings],
         "corpus": asdict(census),
+        "counts": asdict(counts),
         "duplicates": asdict(duplicates),
         "near_duplicates": [asdict(pair) for pair in near],
         "confounds": [asdict(found) | {"reported": found.reported} for found in confounds],

@@ -12,6 +12,7 @@ import pandas as pd
 from audiocls import audit_plots
 from audiocls.census import DC_OFFSET, Census
 from audiocls.confounds import Predictability
+from audiocls.counts import Counts, left_out_table, stage_table
 from audiocls.decoding import SILENCE_BELOW_LOUDEST_DB
 from audiocls.duplicates import Duplicates, NearDuplicate
 from audiocls.findings import Finding
@@ -61,6 +62,7 @@ def render_audit(
     verdict: str,
     findings: Sequence[Finding],
     census: Census,
+    counts: Counts,
     duplicates: Duplicates,
     near: Sequence[NearDuplicate],
     confounds: Sequence[Predictability],
@@ -71,6 +73,8 @@ def render_audit(
     body = [
         _verdict(verdict, findings),
         _tiles(census, duplicates, near),
+        "<h2>From the source to the corpus</h2>",
+        _stages(counts),
         "<h2>What else could tell the class</h2>",
         _confounds(confounds),
         "<h2>Classes</h2>",
@@ -120,6 +124,13 @@ def _tiles(census: Census, duplicates: Duplicates, near: Sequence[NearDuplicate]
         "near-duplicates": f"{len(near):,}",
     }
     return f'<div class="tiles">{"".join(f"<div><b>{value}</b>{name}</div>" for name, value in tiles.items())}</div>'
+
+
+def _stages(counts: Counts) -> str:
+    left_out = left_out_table(counts)
+    tables = [_table(("", "files", "clips", "groups", "classes"), stage_table(counts))]
+    tables += [_table(("not listed", ""), left_out)] if left_out else []
+    return f'<div class="pair">{"".join(f"""<div class="card">{table}</div>""" for table in tables)}</div>'
 
 
 def _confounds(confounds: Sequence[Predictability]) -> str:

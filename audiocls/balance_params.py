@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from audiocls.spelling import composed
 from audiocls.strict import Params
 
 Weighting = Literal["inverse_frequency", "effective_number"]
@@ -16,6 +17,17 @@ Blending = Literal["smote", "borderline_smote", "adasyn", "smote_tomek", "smote_
 
 _RATIO = "Of oversampling: clips of a class for each of the most frequent one, at least. null is 1: all alike."
 _COUNTS = "Clips of the named classes instead; the others keep theirs. null: `ratio` says it."
+
+
+def _composed_names(counts: dict[str, int]) -> dict[str, int]:
+    """Name each class in NFC, as the manifest does."""
+    named = {composed(name): count for name, count in counts.items()}
+    if len(named) < len(counts):
+        raise ValueError("names one class twice, in composed and in decomposed letters")
+    return named
+
+
+ClassCounts = Annotated[dict[str, int], AfterValidator(_composed_names)]
 
 
 class NoBalance(Params):
@@ -29,7 +41,7 @@ class Oversample(Params):
 
     method: Literal["oversample"]
     ratio: float | None = Field(None, gt=0, le=1, description=_RATIO)
-    counts: dict[str, int] | None = Field(None, description=_COUNTS)
+    counts: ClassCounts | None = Field(None, description=_COUNTS)
 
 
 class Undersample(Params):
@@ -42,7 +54,7 @@ class Undersample(Params):
         le=1,
         description="Clips of the rarest class for each of any other, at least. null is 1: all alike.",
     )
-    counts: dict[str, int] | None = Field(None, description=_COUNTS)
+    counts: ClassCounts | None = Field(None, description=_COUNTS)
 
 
 class SquareRoot(Params):
@@ -108,7 +120,7 @@ class BlendParams(Params):
     """How imbalanced-learn blends clips of the rarer classes into new ones."""
 
     ratio: float | None = Field(None, gt=0, le=1, description=_RATIO)
-    counts: dict[str, int] | None = Field(None, description=_COUNTS)
+    counts: ClassCounts | None = Field(None, description=_COUNTS)
     neighbours: int = Field(5, ge=1, le=100, description="Nearest clips of its class that a clip is blended with.")
     too_few: Literal["lower_neighbours", "oversample_first"] = Field(
         "lower_neighbours",

@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 
 from audiocls.atomic import write_table
 from audiocls.columns import COLUMNS, REFUSAL, SEGMENT
+from audiocls.counts import check_lost, count_stages, read_counts, write_counts
 from audiocls.errors import DataError, name_some
+from audiocls.listing import read_listing
 from audiocls.masking import masked
 from audiocls.segments import cut_segments
 from audiocls.shards import SHARD_SCHEMA
@@ -48,6 +50,11 @@ class Corpus:
     num_clips: int
     num_quarantined: int
 
+    @property
+    def counts(self) -> Path:
+        """The JSON of what was listed and what is left of it."""
+        return self.clips.with_name("counts.json")
+
 
 def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> Corpus:
     """Join the manifest with the filled store."""
@@ -73,6 +80,7 @@ def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> Corpus:
     clips = write_table(table, folder / "clips.parquet")
     refused = pa.Table.from_pandas(bad, schema=QUARANTINE_SCHEMA, preserve_index=False)
     quarantine = write_table(refused, folder / "quarantine.parquet")
+    write_counts(count_stages(rows, read_listing(manifest)), folder / "counts.json")
     return Corpus(clips, quarantine, plan.local, digest, len(good), len(bad))
 
 
@@ -91,6 +99,15 @@ def check_quarantine(corpus: Corpus, max_bad_fraction: float) -> None:
             f"{corpus.num_quarantined} of {total} clips cannot be used, and data.max_bad_fraction is "
             f"{max_bad_fraction:g}: {names}. All of them: {corpus.quarantine}"
         )
+
+
+def check_lost_classes(corpus: Corpus, *, allow: bool) -> None:
+    """Stop where a class has no usable clip left, unless that is allowed; or a given split, or a pooled source.
+
+    Raises:
+        DataError: Names them, with the reasons of their clips.
+    """
+    check_lost(read_counts(corpus.counts), corpus.quarantine, allow_lost_classes=allow)
 
 
 def quarantine_summary(corpus: Corpus) -> str:

@@ -31,6 +31,10 @@ class DataParams(Params):
     max_bad_fraction: float = Field(
         0.05, ge=0, le=1, description="The run stops when a larger share of the clips is quarantined."
     )
+    allow_lost_classes: bool = Field(
+        False,
+        description="Whether to go on without a class that is listed and has no usable clip. false: the run stops.",
+    )
 
 
 class FolderData(DataParams):

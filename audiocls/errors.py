@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from audiocls.spelling import visible
+
 
 class AudioclsError(Exception):
     """Root of all errors of this library."""
@@ -65,7 +67,10 @@ class TrackingError(AudioclsError):
 
 
 def name_some(names: Iterable[object], most: int = 10) -> str:
-    """Join the first `most` names with commas and count the rest: "a, b, c and 4 more"."""
-    listed = [str(name) for name in names]
+    """Join the first `most` names with commas and count the rest: "a, b, c and 4 more".
+
+    What cannot be seen in a name is escaped.
+    """
+    listed = [visible(str(name)) for name in names]
     shown = ", ".join(listed[:most])
     return f"{shown} and {len(listed) - most} more" if len(listed) > most else shown

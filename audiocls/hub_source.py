@@ -7,6 +7,7 @@ into the workspace, once, under the hash of the bytes; what it holds as a path i
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -19,58 +20,102 @@ import pandas as pd
 from audiocls.atomic import replacing
 from audiocls.data_params import HubData
 from audiocls.errors import DataError
+from audiocls.hub_folder import LocalFolder, check_given_splits, dropped_rows, empty_classes, look_into
+from audiocls.listing import Listed, Listing
+from audiocls.spelling import spelled_on_disk
 from audiocls.tables import check_columns
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+logger = logging.getLogger(__name__)
+
 _BATCH_CLIPS: Final = 64  # bounds the memory: a batch is held with all its bytes
+_COLUMNS: Final = ["clip_id", "path", "label", "group", "split", "reason", "detail"]
 _SAVED: Final = ("dataset_dict.json", "dataset_info.json")
 
 
-def list_data_set(params: HubData, workspace: Path) -> pd.DataFrame:
+def list_data_set(params: HubData, workspace: Path) -> Listed:
     """List the clips of a data set, and write those that are bytes to files.
 
     Raises:
         DataError: There is no such data set, split or column, or the audio column holds no audio.
     """
-    folder = workspace.absolute() / "hub"
-    parts = _wanted_splits(params, _load(params, folder / "datasets"))
-    rows = [row for split, data in parts for row in _rows(params, split, data, folder / "files")]
-    return pd.DataFrame(rows, columns=["clip_id", "path", "label", "group", "split", "reason", "detail"], dtype=object)
+    params = params.model_copy(update={"name": spelled_on_disk(params.name)})
+    place = workspace.absolute() / "hub"
+    splits, folder = _load(params, place / "datasets")
+    parts = _wanted_splits(params, splits)
+    rows = [row for split, data in parts for row in _rows(params, split, data, place / "files")]
+    rows += dropped_rows(params, folder) if folder else []
+    clips = pd.DataFrame(rows, columns=_COLUMNS, dtype=object)
+    declared = {name for _, data in parts for name in _class_names(params, data)}
+    declared |= {*empty_classes(folder)} if folder else set()
+    unnamed = sum(len(data) for data in splits.values()) - sum(len(data) for _, data in parts)
+    left_out = {"other_splits": unnamed, "not_in_metadata": _not_in_metadata(folder, clips) if unnamed == 0 else 0}
+    return Listed(clips, _told(Listing(tuple(sorted(declared - set(clips["label"]))), left_out)))
 
 
-def _load(params: HubData, cache: Path) -> dict[str, Dataset]:
-    """Return the splits of the data set by their own names."""
+def _told(listing: Listing) -> Listing:
+    for message, count in (
+        ("%d clips are in splits that data.splits does not name, and are left out.", listing.left_out["other_splits"]),
+        ("%d recordings are left out, as no metadata file names them.", listing.left_out["not_in_metadata"]),
+    ):
+        if count:
+            logger.warning(message, count)
+    return listing
+
+
+def _not_in_metadata(folder: LocalFolder | None, clips: pd.DataFrame) -> int:
+    return len(set(folder.recordings) - set(clips["path"])) if folder and folder.has_metadata else 0
+
+
+def _class_names(params: HubData, data: Dataset) -> list[str]:
+    """Return the names of classes that a data set declares, whether or not it has clips of them."""
+    from datasets import ClassLabel
+
+    feature = data.features[params.label_column]
+    return list(feature.names) if isinstance(feature, ClassLabel) else []
+
+
+def _load(params: HubData, cache: Path) -> tuple[dict[str, Dataset], LocalFolder | None]:
+    """Return the splits of the data set by their own names, and the folder that it was built from."""
     from datasets import DatasetDict, load_from_disk
     from datasets.exceptions import DatasetGenerationError
 
-    folder = Path(params.name)
+    folder = None
     try:
-        if any((folder / name).is_file() for name in _SAVED):
+        if any((Path(params.name) / name).is_file() for name in _SAVED):
             loaded: Dataset | DatasetDict = load_from_disk(params.name)
         else:
-            loaded = _build(params, cache)
+            loaded, folder = _build(params, cache)
     except (FileNotFoundError, ValueError, DatasetGenerationError) as error:  # a network that fails is none of these
         cause = error.__cause__ or error
         raise DataError(f"data.name = {params.name}: the data set cannot be loaded: {cause}") from error
-    return dict(loaded) if isinstance(loaded, DatasetDict) else {str(loaded.split or "train"): loaded}
+    splits = dict(loaded) if isinstance(loaded, DatasetDict) else {str(loaded.split or "train"): loaded}
+    return splits, folder
 
 
-def _build(params: HubData, cache: Path) -> Any:
+def _build(params: HubData, cache: Path) -> tuple[Any, LocalFolder | None]:
     from datasets import load_dataset, load_dataset_builder
     from datasets.packaged_modules.audiofolder.audiofolder import AudioFolder
 
-    where = {"path": params.name, "name": params.config, "revision": params.revision}
+    where: dict[str, Any] = {"path": params.name, "name": params.config, "revision": params.revision}
     builder = load_dataset_builder(**where)
+    folder = look_into(params, builder)
+    if folder and folder.missed and params.splits is None:  # all of the files, where the library would drop some
+        where["data_files"] = {"train": sorted({*folder.read, *folder.missed})}
+        builder = load_dataset_builder(**where)
+        folder = look_into(params, builder)
+    if folder:
+        check_given_splits(params, folder)
     if not isinstance(builder, AudioFolder):
-        return load_dataset(**where)
+        return load_dataset(**where), folder
     # datasets 5.2 cannot even list a folder of recordings without torchcodec: its Audio feature opens each one. In a
     # cache of our own, as what is built here is no use to who has torchcodec. Goes when Audio encodes a path as it is.
     builder = load_dataset_builder(**where, cache_dir=str(cache))
     builder.BASE_FEATURE = _path_feature()
     builder.download_and_prepare()
-    return builder.as_dataset()
+    return builder.as_dataset(), folder
 
 
 def _path_feature() -> type:

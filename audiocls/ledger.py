@@ -14,6 +14,8 @@ import pandas as pd
 from filelock import FileLock
 
 from audiocls.atomic import write_table
+from audiocls.columns import SPLITS
+from audiocls.spelling import composed
 
 # No group has such a name by accident.
 _SOUND = "\x1faudio "
@@ -55,4 +57,6 @@ def _read(ledger: Path) -> dict[str, str]:
     if not ledger.exists():
         return {}
     table = pd.read_parquet(ledger)
-    return dict(zip(table["group"], table["split"], strict=True))
+    # Older ledgers spell groups as the source did. Of two spellings of one group, the one that was trained on counts.
+    rows = sorted(zip(table["group"], table["split"], strict=True), key=lambda row: -SPLITS.index(row[1]))
+    return {composed(group): split for group, split in rows}

@@ -4,7 +4,7 @@ Columns: `clip_id` (unique; the path as the source names it), `path` (absolute, 
 none), `group` (what must not straddle a split), `split` (null where it is still to be made), `source` (null, or the
 name of a source among several), `start_seconds` and `end_seconds` (null, or which segment of the file the clip is; no
 end is the file's), `reason` and `detail` (null, or why the clip goes to quarantine unread). Sorted, so that the order
-never depends on the file system.
+never depends on the file system. What the source has beside its clips, a `Listing`, is in the table's metadata.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -25,39 +27,67 @@ from audiocls.columns import COLUMNS as COLUMNS
 from audiocls.columns import MANIFEST_SCHEMA
 from audiocls.columns import REFUSAL as REFUSAL
 from audiocls.columns import SPLITS as SPLITS
-from audiocls.data_params import DataSource, FolderData, HubData, PoolData, SampleData, SingleSource, TableData
+from audiocls.data_params import (
+    DataParams,
+    DataSource,
+    FolderData,
+    HubData,
+    PoolData,
+    SampleData,
+    SingleSource,
+    TableData,
+)
 from audiocls.errors import DataError, MissingExtraError, name_some
 from audiocls.folder_source import list_folder
 from audiocls.hub_source import list_data_set
+from audiocls.listing import Listed, Listing, together, with_listing
 from audiocls.masking import masked
 from audiocls.sample_corpus import VERSION, build_sample_corpus
+from audiocls.spelling import composed, look_alikes
 from audiocls.table_source import list_table
+
+logger = logging.getLogger(__name__)
 
 
 def list_clips(params: DataSource, workspace: Path) -> Path:
     """List the clips of a source; return the path of the manifest, which is named by its content.
 
+    Ids, labels and groups are in NFC, whichever way the source spells them; paths are as the disk spells them.
+
     Raises:
         DataError: The source is not there, lacks a column, or has no clips.
         MissingExtraError: The sample corpus is asked for and the extra `sample` is not installed.
     """
-    clips = _list_pool(params, workspace) if isinstance(params, PoolData) else _list_source(params, workspace)
-    return _write_manifest(_numbered(clips), workspace)
+    listed = _list_pool(params, workspace) if isinstance(params, PoolData) else _list_source(params, workspace)
+    clips = _numbered(listed.clips)
+    _warn_of_look_alikes(clips["label"].dropna(), listed.rest)
+    return _write_manifest(clips, listed.rest, workspace)
 
 
-def _list_source(params: SingleSource, workspace: Path) -> pd.DataFrame:
+def _list_source(params: SingleSource, workspace: Path) -> Listed:
     match params:
         case FolderData():
-            clips = list_folder(params)
+            listed = list_folder(params)
         case TableData():
-            clips = list_table(params)
+            listed = list_table(params)
         case HubData():
-            clips = list_data_set(params, workspace)
+            listed = list_data_set(params, workspace)
         case SampleData():
-            clips = list_table(_sample_table(params, workspace))
-    if clips.empty:
+            listed = list_table(_sample_table(params, workspace))
+    if listed.clips.empty:
         raise DataError(f"{_where(params)}: no clips found.")
-    return clips
+    spelled = {name: listed.clips[name].map(composed, na_action="ignore") for name in ("clip_id", "label", "group")}
+    empty = tuple(sorted({composed(label) for label in listed.rest.empty_classes}))
+    return Listed(listed.clips.assign(**spelled), replace(listed.rest, empty_classes=empty))
+
+
+def _warn_of_look_alikes(labels: pd.Series, rest: Listing) -> None:
+    sets = look_alikes({*labels, *rest.empty_classes})
+    if sets:
+        logger.warning(
+            "some labels look alike, and each is a class of its own: %s. Mend the labels if they mean one class.",
+            name_some(" ~ ".join(map(repr, names)) for names in sets),
+        )
 
 
 def _where(params: SingleSource) -> str:
@@ -69,17 +99,19 @@ def _where(params: SingleSource) -> str:
     return masked(str(params.path))
 
 
-def _list_pool(params: PoolData, workspace: Path) -> pd.DataFrame:
+def _list_pool(params: PoolData, workspace: Path) -> Listed:
     """List all sources of a pool, each under its name."""
-    parts = {}
+    listed = {}
     for name, source in params.sources.items():
         try:
-            parts[name] = _list_source(source, workspace)
+            listed[name] = _list_source(source, workspace)
         except (DataError, MissingExtraError) as error:
             raise type(error)(f"data.sources.{name}: {error}") from error
+    parts = {name: part.clips for name, part in listed.items()}
     _check_splits(parts)
     named = [_named(clips, name, params) for name, clips in parts.items()]
-    return pd.concat([clips.reindex(columns=MANIFEST_SCHEMA.names).astype(object) for clips in named])
+    clips = pd.concat([clips.reindex(columns=MANIFEST_SCHEMA.names).astype(object) for clips in named])
+    return Listed(clips, together(part.rest for part in listed.values()))
 
 
 def _check_splits(parts: dict[str, pd.DataFrame]) -> None:
@@ -112,7 +144,7 @@ def _names_groups(params: SingleSource) -> bool:
 
 
 def _sample_table(params: SampleData, workspace: Path) -> TableData:
-    settings = params.model_dump(exclude={"source", "max_bad_fraction"})
+    settings = params.model_dump(exclude={"source", *DataParams.model_fields})
     identity = json.dumps(settings | {"version": VERSION}, sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     manifest = build_sample_corpus(workspace / "sample" / digest, **settings)
@@ -131,11 +163,13 @@ def _numbered(clips: pd.DataFrame) -> pd.DataFrame:
     return clips.where(clips.notna(), None)
 
 
-def _write_manifest(clips: pd.DataFrame, workspace: Path) -> Path:
+def _write_manifest(clips: pd.DataFrame, rest: Listing, workspace: Path) -> Path:
     table = pa.Table.from_pandas(clips, schema=MANIFEST_SCHEMA, preserve_index=False)
-    return write_table(table, workspace / "manifests" / f"{_digest(clips)}.parquet")
+    return write_table(with_listing(table, rest), workspace / "manifests" / f"{_digest(clips, rest)}.parquet")
 
 
-def _digest(clips: pd.DataFrame) -> str:
-    lines = (json.dumps(row) for row in clips.itertuples(index=False, name=None))
+def _digest(clips: pd.DataFrame, rest: Listing) -> str:
+    """Digest the rows and the empty classes; files that are not listed change nothing that is made of the rows."""
+    lines = [json.dumps(row) for row in clips.itertuples(index=False, name=None)]
+    lines += [json.dumps(rest.empty_classes)] if rest.empty_classes else []
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

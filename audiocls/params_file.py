@@ -17,6 +17,7 @@ from audiocls.conflicts import find_conflicts
 from audiocls.errors import ParamsError
 from audiocls.masking import masked
 from audiocls.params import RunParams
+from audiocls.text_encoding import as_utf8
 
 Raw = dict[str, Any]
 Key = tuple[Hashable, ...]
@@ -115,11 +116,9 @@ def _parse(text: str) -> Any:
 
 def _read_file(file: Path) -> Raw:
     try:
-        raw = _parse(file.read_text(encoding="utf-8"))
+        raw = _parse(as_utf8(file.read_bytes()).decode())
     except OSError as error:
         raise ParamsError(f"{file}: the params file cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise ParamsError(f"{file}: not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}.") from error
     except ValueError as error:
         raise ParamsError(f"{file}: {error}.") from error
     if not isinstance(raw, dict):

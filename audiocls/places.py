@@ -14,6 +14,7 @@ import fsspec
 
 from audiocls.errors import DataError, MissingExtraError
 from audiocls.masking import masked
+from audiocls.spelling import spelled_on_disk
 
 Place = Path | str  # a str is a URI
 
@@ -40,6 +41,11 @@ def localised(place: Place) -> Place:
         return place.absolute()
     parts = _split(place)
     return Path(file_system(place)[1]) if parts.before in _LOCAL and not parts.after else place
+
+
+def on_disk(place: Place) -> Place:
+    """Return a local path as the disk spells it, composed or decomposed; leave URIs as they are."""
+    return Path(spelled_on_disk(str(place))) if isinstance(place, Path) else place
 
 
 def folder_of(place: Place) -> Place:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from audiocls.balance import Balanced
 from audiocls.corpus import Corpus, quarantine_summary
+from audiocls.counts import lost_summary, read_counts
 from audiocls.evaluation import WINDOWED, Evaluation
 from audiocls.markdown import escaped
 from audiocls.masking import masked
@@ -34,6 +35,7 @@ def summarise(run: TrackedRun, corpus: Corpus, balanced: Balanced, model: Traine
     lines = [
         f"**{corpus.num_clips} clips**, {len(balanced.counts_before)} classes. {quarantine_summary(corpus)}".strip(),
         "",
+        *_lost_lines(corpus),
         f"**{model.num_parameters:,} parameters**, {model.num_trainable:,} of them trained for {model.steps} steps "
         f"({model.epochs:.4g} epochs) on {model.device} in {model.precision}; kept: step {model.best_step}.",
         "",
@@ -49,6 +51,11 @@ def summarise(run: TrackedRun, corpus: Corpus, balanced: Balanced, model: Traine
         f"MLflow run: {_link(run)}",
     ]
     return "\n".join(lines)
+
+
+def _lost_lines(corpus: Corpus) -> list[str]:
+    lost = lost_summary(read_counts(corpus.counts))
+    return [f"**{escaped(lost)}.**", ""] if lost else []
 
 
 def _windows_line(evaluation: Evaluation) -> list[str]:

@@ -11,24 +11,26 @@ import pyarrow as pa
 from audiocls.columns import REFUSAL, SEGMENT, SPLITS
 from audiocls.data_params import TableData
 from audiocls.errors import DataError, name_some
+from audiocls.listing import Listed
 from audiocls.masking import masked
-from audiocls.places import Place, folder_of, is_uri, joined, localised, plain_below
+from audiocls.places import Place, folder_of, is_uri, joined, localised, on_disk, plain_below
 from audiocls.segments import read_bounds
+from audiocls.spelling import spelled_on_disk
 from audiocls.tables import read_columns, text_column
 
 
-def list_table(params: TableData) -> pd.DataFrame:
+def list_table(params: TableData) -> Listed:
     """List the rows of a table.
 
     Raises:
         DataError: The table is not there, lacks a column, or has a row without a path or with an odd split.
         MissingExtraError: The package that knows the table's scheme is not installed.
     """
-    file = localised(params.path)
+    file = on_disk(localised(params.path))
     place, folder = masked(str(file)), folder_of(file)
     table = read_columns(file, _wanted_columns(params))
     paths = _paths(place, table, params, folder)
-    files = pd.Series([joined(folder, path) for path in paths], dtype=object)
+    files = pd.Series([_file_of(folder, path) for path in paths], dtype=object)
     shown = paths.map(masked)
     groups = _text(place, table, params.group_column, len(paths))
     clips = pd.DataFrame(
@@ -42,7 +44,13 @@ def list_table(params: TableData) -> pd.DataFrame:
         }
     )
     clips = _with_segments(clips, place, table, params)
-    return _refuse_outside(clips, folder) if params.stay_in_folder else clips
+    return Listed(_refuse_outside(clips, folder) if params.stay_in_folder else clips)
+
+
+def _file_of(folder: Place, path: str) -> str:
+    """Return where the file of a row is: as the disk spells it, whether the row is composed or decomposed."""
+    file = joined(folder, path)
+    return file if is_uri(file) else spelled_on_disk(file)
 
 
 def _wanted_columns(params: TableData) -> dict[str, str]:
@@ -69,7 +77,7 @@ def _paths(place: str, table: pa.Table, params: TableData, folder: Place) -> pd.
         raise DataError(f"{place}: {len(rows)} rows have no {params.path_column}: data rows {name_some(rows)}.")
     # White space at either end is mostly that of a table made by hand, and now and then of the name itself.
     written = text_column(place, table, params.path_column, strip=False)
-    meant = [path != bare and _is_here(joined(folder, path)) for path, bare in zip(written, paths, strict=True)]
+    meant = [path != bare and _is_here(_file_of(folder, path)) for path, bare in zip(written, paths, strict=True)]
     return paths.mask(pd.Series(meant, dtype=bool), written)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -17,6 +18,8 @@ import pyarrow.parquet as pq
 from audiocls.errors import DataError, name_some
 from audiocls.masking import masked
 from audiocls.places import Place, file_system, suffix_of
+from audiocls.spelling import composed
+from audiocls.text_encoding import EncodingFault, as_utf8
 
 _DELIMITED: Final = {
     # A transcript may run over several lines.
@@ -43,15 +46,16 @@ def read_columns(path: Place, wanted: dict[str, str]) -> pa.Table:
     if isinstance(path, Path) and not path.is_file():
         raise DataError(f"data.path = {shown}: no such file.")
     try:
-        file = path if isinstance(path, Path) else _fetched(path)
         if suffix == ".parquet":
-            return _read_parquet(file, shown, wanted)
+            return _read_parquet(path if isinstance(path, Path) else _fetched(path), shown, wanted)
         if suffix in _DELIMITED:
-            return _read_delimited(file, shown, wanted, _DELIMITED[suffix])
+            return _read_delimited(_text_of(path), shown, wanted, _DELIMITED[suffix])
         if suffix in _JSON_LINES:
-            return _read_json_lines(file, shown, wanted)
+            return _read_json_lines(_text_of(path), shown, wanted)
     except FileNotFoundError as error:
         raise DataError(f"data.path = {shown}: no such file.") from error
+    except EncodingFault as error:
+        raise DataError(f"data.path = {shown}: {error}.") from error
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"data.path = {shown}: the table cannot be read: {masked(str(error))}") from error
     raise DataError(f"data.path = {shown}: a table is {_FORMATS}, and this one is {suffix or 'none of them'}.")
@@ -64,27 +68,34 @@ def _fetched(uri: str) -> bytes:
     return content
 
 
+def _text_of(path: Place) -> bytes:
+    """Read a whole table of text, as UTF-8."""
+    return as_utf8(path.read_bytes() if isinstance(path, Path) else _fetched(path))
+
+
 def _opened(file: Path | bytes) -> BinaryIO:
     return file.open("rb") if isinstance(file, Path) else io.BytesIO(file)
 
 
-def _unread(file: Path | bytes) -> Path | io.BytesIO:
-    """Return what pyarrow reads from the start: it reads ahead, so that no two readers may share a file."""
-    return file if isinstance(file, Path) else io.BytesIO(file)
+def check_columns(place: str, wanted: dict[str, str], columns: Sequence[str]) -> dict[str, str]:
+    """Stop where a wanted column is missing or is there several times; names are compared in NFC.
 
-
-def check_columns(place: str, wanted: dict[str, str], columns: Sequence[str]) -> None:
-    """Stop where a wanted column is missing or is there several times.
+    Returns:
+        The name that the table has for each wanted one.
 
     Raises:
         DataError: Names all of them, with their params keys.
     """
-    missing = [f"{key} = {name}" for key, name in wanted.items() if name not in columns]
+    known: dict[str, list[str]] = {}
+    for column in columns:
+        known.setdefault(composed(column), []).append(column)
+    missing = [f"{key} = {name}" for key, name in wanted.items() if composed(name) not in known]
     if missing:
         raise DataError(f"{place}: no such column: {', '.join(missing)}. Its columns: {name_some(columns, 30)}.")
-    twice = [f"{key} = {name}" for key, name in wanted.items() if columns.count(name) > 1]
+    twice = [f"{key} = {name}" for key, name in wanted.items() if len(known[composed(name)]) > 1]
     if twice:
         raise DataError(f"{place}: several columns have one name: {', '.join(twice)}. Rename all but one.")
+    return {name: known[composed(name)][0] for name in wanted.values()}
 
 
 def text_column(place: str, table: pa.Table, name: str, strip: bool = True) -> pd.Series:
@@ -94,75 +105,68 @@ def text_column(place: str, table: pa.Table, name: str, strip: bool = True) -> p
         column = pc.if_else(pc.is_nan(column), None, column)
     try:
         text = column.cast(pa.string())
+        text.validate(full=True)
         text = pc.utf8_trim_whitespace(text) if strip else text
     except pa.ArrowException as error:
-        raise DataError(f"{place}: the column {name} holds {column.type}, and text is needed.") from error
+        text_type = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        found = "text that is not UTF-8" if text_type else str(column.type)
+        raise DataError(f"{place}: the column {name} holds {found}, and text is needed.") from error
     return pd.Series([cell or None for cell in text.to_pylist()], dtype=object)
 
 
 def _read_parquet(file: Path | bytes, shown: str, wanted: dict[str, str]) -> pa.Table:
     # Not pq.read_table, which takes a folder named split=train for a column of the table.
     with _opened(file) as opened, pq.ParquetFile(opened) as parquet:
-        check_columns(shown, wanted, parquet.schema_arrow.names)
-        return parquet.read(columns=_once(wanted))
+        named = check_columns(shown, wanted, parquet.schema_arrow.names)
+        return _renamed(parquet.read(columns=_once(named)), named)
 
 
-def _read_delimited(file: Path | bytes, shown: str, wanted: dict[str, str], parse: pa.csv.ParseOptions) -> pa.Table:
-    check_columns(shown, wanted, pa.csv.open_csv(_unread(file), parse_options=parse).schema.names)
-    names = _once(wanted)
-    # As bytes, as pyarrow's own message on what is not UTF-8 names no row.
-    convert = pa.csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, pa.binary()))
-    table = pa.csv.read_csv(_unread(file), parse_options=parse, convert_options=convert)
-    return pa.table({name: _utf8(table[name], name, shown) for name in names})
+def _read_delimited(content: bytes, shown: str, wanted: dict[str, str], parse: pa.csv.ParseOptions) -> pa.Table:
+    # pyarrow reads ahead, so that no two readers may share a file.
+    named = check_columns(shown, wanted, pa.csv.open_csv(io.BytesIO(content), parse_options=parse).schema.names)
+    columns = _once(named)
+    convert = pa.csv.ConvertOptions(
+        include_columns=columns, column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
+    )
+    return _renamed(pa.csv.read_csv(io.BytesIO(content), parse_options=parse, convert_options=convert), named)
 
 
-def _utf8(column: pa.ChunkedArray, name: str, shown: str) -> pa.ChunkedArray:
-    try:
-        return column.cast(pa.string())
-    except pa.ArrowInvalid as error:
-        odd = [(row, cell) for row, cell in enumerate(column.to_pylist(), start=1) if not _is_utf8(cell)]
-        raise DataError(
-            f"data.path = {shown}: a table must be UTF-8, and {len(odd)} cells of the column {name} are not, first "
-            f"that of data row {odd[0][0]}, {odd[0][1]!r}. If it is Latin-1 (Windows), convert it: "
-            "iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW."
-        ) from error
+def _once(named: dict[str, str]) -> list[str]:
+    """Return the table's names without repetition: one column may be asked for in two spellings."""
+    return list(dict.fromkeys(named.values()))
 
 
-def _is_utf8(cell: bytes) -> bool:
-    try:
-        cell.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def _renamed(table: pa.Table, named: dict[str, str]) -> pa.Table:
+    """Give each column the name that it is asked for by; one column may have two such names."""
+    return pa.table({name: table[theirs] for name, theirs in named.items()})
 
 
 # Not pyarrow's own reader: it makes a time of the label "2026-01-01", and of a column with 7 and "7" an error.
-def _read_json_lines(file: Path | bytes, shown: str, wanted: dict[str, str]) -> pa.Table:
-    names = _once(wanted)
-    cells: dict[str, list[str | None]] = {name: [] for name in names}
+def _read_json_lines(content: bytes, shown: str, wanted: dict[str, str]) -> pa.Table:
+    cells: dict[str, list[str | None]] = {name: [] for name in wanted.values()}
     columns: dict[str, None] = {}
-    for number, row in _json_rows(file, shown):
+    for number, row in _json_rows(content, shown):
         columns.update(dict.fromkeys(row))
-        for name in names:
-            cells[name].append(_json_cell(row.get(name), f"{shown}: line {number}: {name}"))
+        values = {composed(name): value for name, value in row.items()}
+        for name in cells:
+            cells[name].append(_json_cell(values.get(composed(name)), f"{shown}: line {number}: {name}"))
     if columns:
         check_columns(shown, wanted, list(columns))
     return pa.table({name: pa.array(column, pa.string()) for name, column in cells.items()})
 
 
-def _json_rows(file: Path | bytes, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_rows(content: bytes, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the number and the object of each line that is not blank."""
-    with _opened(file) as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8-sig"))
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{shown}: line {number} is not valid JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise DataError(f"{shown}: line {number} must be an object, and is {type(row).__name__}.")
-            yield number, row
+    for number, line in enumerate(io.BytesIO(content), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{shown}: line {number} is not valid JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{shown}: line {number} must be an object, and is {type(row).__name__}.")
+        yield number, row
 
 
 def _json_cell(value: Any, place: str) -> str | None:
@@ -171,9 +175,6 @@ def _json_cell(value: Any, place: str) -> str | None:
         return None
     if isinstance(value, dict | list):
         raise DataError(f"{place} holds {type(value).__name__}, and text is needed.")
+    if isinstance(value, str) and re.search("[\ud800-\udfff]", value):
+        raise DataError(f"{place} holds {value!a}, half of a surrogate pair, and text is needed.")
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _once(wanted: dict[str, str]) -> list[str]:
-    """Return the wanted names without repetition: one column may be both label and group."""
-    return list(dict.fromkeys(wanted.values()))

@@ -13,12 +13,12 @@ from flows.command_line import run_flow
 from flows.runs import name_run
 from tasks.audit import audit_corpus
 from tasks.comparison import compare, train_contenders
-from tasks.corpus import check_quarantine, collect_corpus
+from tasks.corpus import check_lost_classes, check_quarantine, collect_corpus
 from tasks.features import cache_features
 from tasks.manifest import ingest
 from tasks.near_duplicates import find_near_duplicates
 from tasks.splits import assign_splits
-from tasks.tracking import log_audit, log_comparison, log_corpus, open_run, publish_comparison
+from tasks.tracking import log_audit, log_comparison, log_corpus, log_counts, open_run, publish_comparison
 from tasks.waveforms import cache_waveforms
 
 
@@ -45,14 +45,16 @@ def balance_flow(params_file: str, overrides: tuple[str, ...] = ()) -> BalanceRe
         corpus = collect_corpus(manifest, filled, params.workspace)
         log_corpus(run, corpus)
         check_quarantine(corpus, params.data.max_bad_fraction)
+        check_lost_classes(corpus, allow=params.data.allow_lost_classes)
         near_duplicates = find_near_duplicates(corpus)
         log_audit(run, audit_corpus(corpus, near_duplicates, run.folder / "data"))
         splits = assign_splits(corpus, near_duplicates, params)
+        log_counts(run, corpus, splits)
         features = cache_features(splits, corpus.store, params)
         trained = train_contenders(splits, corpus.store, params, run, features)
         comparison = compare(trained, splits, corpus.store, params, run, features)
         log_comparison(run, comparison, params)
-        publish_comparison(run, comparison)
+        summary = publish_comparison(run, comparison, corpus)
     return BalanceResult(
         run.run_id,
         comparison.method,
@@ -60,7 +62,7 @@ def balance_flow(params_file: str, overrides: tuple[str, ...] = ()) -> BalanceRe
         str(comparison.params_file),
         comparison.metrics,
         seconds,
-        comparison.summary,
+        summary,
     )
 
 

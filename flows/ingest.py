@@ -12,7 +12,7 @@ from audiocls.stopwatch import stopwatch
 from flows.command_line import run_flow
 from flows.runs import name_run
 from tasks.audit import audit_corpus
-from tasks.corpus import check_quarantine, collect_corpus
+from tasks.corpus import check_lost_classes, check_quarantine, collect_corpus
 from tasks.manifest import ingest
 from tasks.near_duplicates import find_near_duplicates
 from tasks.tracking import log_audit, log_corpus, open_run
@@ -42,8 +42,9 @@ def ingest_flow(params_file: str, overrides: tuple[str, ...] = ()) -> IngestResu
         log_corpus(run, corpus)
         report = audit_corpus(corpus, find_near_duplicates(corpus), run.folder / "data")
         summary = log_audit(run, report, describe=True)
-        # After the audit, which helps to see what is wrong with so many.
+        # After the audit, which helps to see what is wrong with them.
         check_quarantine(corpus, params.data.max_bad_fraction)
+        check_lost_classes(corpus, allow=params.data.allow_lost_classes)
     return IngestResult(run.run_id, str(report.html), corpus.num_clips, corpus.num_quarantined, seconds, summary)
 
 

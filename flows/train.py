@@ -14,7 +14,7 @@ from flows.command_line import run_flow
 from flows.runs import name_run
 from tasks.audit import audit_corpus
 from tasks.balance import balance_classes, balance_head
-from tasks.corpus import check_quarantine, collect_corpus
+from tasks.corpus import check_lost_classes, check_quarantine, collect_corpus
 from tasks.evaluation import evaluate
 from tasks.features import cache_features
 from tasks.manifest import ingest
@@ -25,6 +25,7 @@ from tasks.tracking import (
     log_augmentation,
     log_balance,
     log_corpus,
+    log_counts,
     log_results,
     open_run,
     publish_summary,
@@ -54,9 +55,11 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
         corpus = collect_corpus(manifest, filled, params.workspace)
         log_corpus(run, corpus)
         check_quarantine(corpus, params.data.max_bad_fraction)
+        check_lost_classes(corpus, allow=params.data.allow_lost_classes)
         near_duplicates = find_near_duplicates(corpus)
         log_audit(run, audit_corpus(corpus, near_duplicates, run.folder / "data"))
         splits = assign_splits(corpus, near_duplicates, params)
+        log_counts(run, corpus, splits)
         # Balance after the split and on training clips only: a copy of a test clip in training
         # would inflate every metric below.
         balanced = balance_classes(splits, params.balance, params.seed, params.workspace)

@@ -10,6 +10,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from audiocls import corpus
+from audiocls.counts import lost_summary, read_counts
 from audiocls.stopwatch import timed
 from audiocls.waveforms import StorePlan
 
@@ -28,6 +29,9 @@ def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> corpus.C
     if summary:
         logger.warning(summary)
         create_table_artifact(corpus.quarantined(collected, _SHOWN_ROWS), key="quarantine", description=summary)
+    lost = lost_summary(read_counts(collected.counts))
+    if lost:
+        logger.warning(lost)
     return collected
 
 
@@ -35,3 +39,9 @@ def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> corpus.C
 def check_quarantine(collected: corpus.Corpus, max_bad_fraction: float) -> None:
     """Stop the run where too many clips cannot be used."""
     corpus.check_quarantine(collected, max_bad_fraction)
+
+
+@task(cache_policy=NO_CACHE)
+def check_lost_classes(collected: corpus.Corpus, *, allow: bool) -> None:
+    """Stop the run where a class that was listed has no usable clip left."""
+    corpus.check_lost_classes(collected, allow=allow)

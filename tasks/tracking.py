@@ -21,7 +21,10 @@ from audiocls.balance import Balanced
 from audiocls.comparison import nested_runs
 from audiocls.comparison_report import Comparison
 from audiocls.corpus import Corpus
+from audiocls.counts import count_splits, lost_summary, read_counts, write_counts
+from audiocls.errors import name_some
 from audiocls.evaluation import Evaluation
+from audiocls.markdown import escaped
 from audiocls.params import RunParams
 from audiocls.plots import draw_class_counts
 from audiocls.report import summarise
@@ -55,6 +58,19 @@ def log_corpus(run: TrackedRun, corpus: Corpus) -> None:
     tracking.log_dataset(run, corpus.clips, "clips", corpus.digest, counts)
     tracking.log_metrics(run, {f"data/{name}": count for name, count in counts.items()})
     tracking.log_artifacts(run, corpus.quarantine, "data")
+    tracking.log_artifacts(run, corpus.counts, "data")
+    lost = read_counts(corpus.counts).lost_classes
+    if lost:
+        tracking.log_tags(run, {"data.lost_classes": name_some(lost)})
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
+@timed
+def log_counts(run: TrackedRun, corpus: Corpus, split_clips: Path) -> None:
+    """Compare the splits with the usable clips; log what was listed, what is usable and what each split has."""
+    counts = read_counts(corpus.counts)
+    path = write_counts(counts, run.folder / "data" / "counts.json", count_splits(counts, split_clips))
+    tracking.log_artifacts(run, path, "data")
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
@@ -124,9 +140,12 @@ def log_comparison(run: TrackedRun, compared: Comparison, params: RunParams) -> 
 
 
 @task(cache_policy=NO_CACHE)
-def publish_comparison(run: TrackedRun, compared: Comparison) -> None:
-    """Show the table on the flow run's page and on the MLflow run's, and the picture on the former."""
-    tracking.describe_run(run, compared.summary)
-    create_markdown_artifact(key="balance-comparison", markdown=compared.summary)
+def publish_comparison(run: TrackedRun, compared: Comparison, corpus: Corpus) -> str:
+    """Show the table on the flow run's page and on the MLflow run's, and the picture on the former; return the text."""
+    lost = lost_summary(read_counts(corpus.counts))
+    summary = "\n\n".join([*([f"**{escaped(lost)}.**"] if lost else []), compared.summary])
+    tracking.describe_run(run, summary)
+    create_markdown_artifact(key="balance-comparison", markdown=summary)
     picture = base64.b64encode((compared.folder / "gains.png").read_bytes()).decode()
     create_image_artifact(key="balance-gains", image_url=f"data:image/png;base64,{picture}")
+    return summary

@@ -37,14 +37,15 @@ def _sources(params: RunParams) -> Iterator[tuple[str, DataParams]]:
 
 
 def _a_pool_has_one_limit(params: RunParams) -> Iterator[Conflict]:
-    if isinstance(params.data, PoolData):
-        default = DataParams().max_bad_fraction
-        for key, source in _sources(params):
-            if source.max_bad_fraction != default:
-                yield (
-                    f"{key}.max_bad_fraction",
-                    f"= {source.max_bad_fraction:g}: is said once, of all sources together: data.max_bad_fraction",
-                )
+    if not isinstance(params.data, PoolData):
+        return
+    defaults = DataParams().model_dump()
+    for key, source in _sources(params):
+        for name, default in defaults.items():
+            value = getattr(source, name)
+            if value != default:
+                shown = str(value).lower() if isinstance(value, bool) else f"{value:g}"
+                yield f"{key}.{name}", f"= {shown}: is said once, of all sources together: data.{name}"
 
 
 def _split_leaves_training_clips(params: RunParams) -> Iterator[Conflict]:

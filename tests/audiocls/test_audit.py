@@ -174,7 +174,7 @@ def test_the_counts_are_those_of_the_corpus(audited):
     ends = histogram["edges_seconds"][0], histogram["edges_seconds"][-1]
     assert ends == pytest.approx((lengths["least"], lengths["most"]), abs=1e-4)
     assert corpus["hours"] == pytest.approx(sum(row["hours"] for row in corpus["classes"]), abs=1e-5)
-    assert titles(report) == ["1 of 65 clips are in quarantine"]
+    assert titles(report) == ["1 of 9 groups have no usable clip", "1 of 65 clips are in quarantine"]
 
 
 def test_the_page_needs_nothing_else_and_what_comes_from_the_data_is_escaped(audited):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import unicodedata
 
 import fsspec
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from audiocls.data_params import FolderData
 from audiocls.errors import DataError
+from audiocls.listing import read_listing
 from audiocls.manifest import list_clips
 
 
@@ -289,3 +291,83 @@ def test_a_uri_that_is_no_folder_is_told(memory, list_rows):
     for uri in ("memory://none", "memory://lab/a.wav", "file:///no/such/folder"):
         with pytest.raises(DataError, match=r"no such directory\. It should hold one directory a class"):
             list_rows(folder(uri))
+
+
+# Counted in, counted out
+
+
+def rest_of(root, tmp_path, **options):
+    return read_listing(list_clips(folder(root, **options), tmp_path))
+
+
+def test_class_directories_without_a_recording_are_told(root, tmp_path, caplog, touch):
+    touch(root, "cat/a.wav", "dog/a.wav", "hidden/.a.wav", "notes/a.txt", ".git/x", "__MACOSX/cat/._a.wav")
+    (root / "empty" / "deep").mkdir(parents=True)
+    assert rest_of(root, tmp_path).empty_classes == ("empty", "hidden", "notes")
+    assert "class directories without a recording that is listed: empty, hidden, notes" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "empty"),
+    [
+        ({"include": ["**/*.wav"]}, ("dog", "eel")),
+        ({"include": ["cat/**", "eel/**"]}, ("eel",)),
+        ({"exclude": ["dog/**", "eel/**"]}, ()),
+        ({"exclude": ["**/dog/**"]}, ("eel",)),
+        ({"exclude": ["**/*.flac"]}, ("dog", "eel")),
+        ({"pattern": r"(?P<label>[^/]+)/.*"}, ()),
+    ],
+)
+def test_a_class_that_globs_leave_out_by_its_name_is_meant_to_be(root, tmp_path, touch, options, empty):
+    touch(root, "cat/tom/a.wav", "dog/rex/b.flac")
+    (root / "eel").mkdir()
+    assert rest_of(root, tmp_path, **options).empty_classes == empty
+
+
+def test_what_is_not_listed_is_counted_by_its_reason(root, tmp_path, touch):
+    touch(root, "cat/a.wav", "cat/.a.wav", ".DS_Store", "cat/notes.txt", "cat/b.flac")
+    (root / "cat" / "up").symlink_to(root)
+    left_out = rest_of(root, tmp_path, exclude=["**/*.flac"]).left_out
+    assert left_out == {"hidden": 2, "filtered": 1, "other_suffix": 1, "links_to_above": 1}
+
+
+def test_an_empty_class_below_a_uri_is_told_too(tmp_path):
+    files = fsspec.filesystem("memory")
+    for name in ("cat/a.wav", "cat/.b.wav"):
+        files.pipe(f"/empties/{name}", b"")
+    files.makedirs("/empties/dog")
+    rest = rest_of("memory://empties", tmp_path)
+    assert rest.empty_classes == ("dog",)
+    assert rest.left_out["hidden"] == 1
+
+
+def test_an_empty_class_makes_another_manifest_and_what_is_not_listed_does_not(root, tmp_path, touch):
+    touch(root, "cat/a.wav", "dog/b.wav")
+    first = list_clips(folder(root), tmp_path)
+    touch(root, "cat/notes.txt", "cat/.hidden")
+    assert list_clips(folder(root), tmp_path) == first
+    (root / "eel").mkdir()
+    assert list_clips(folder(root), tmp_path) != first
+
+
+# Composed and decomposed letters
+
+
+COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+
+
+def test_both_forms_of_a_class_directory_are_one_class(root, list_rows, touch):
+    touch(root, f"{COMPOSED}/a.wav", f"{DECOMPOSED}/b.wav", f"{DECOMPOSED}/a.wav")
+    rows = list_rows(folder(root, group_by="folder"))
+    assert {row["label"] for row in rows} == {row["group"] for row in rows} == {COMPOSED}
+    assert [row["clip_id"] for row in rows] == [f"{COMPOSED}/a.wav", f"{COMPOSED}/a.wav#2", f"{COMPOSED}/b.wav"]
+    assert {row["path"] for row in rows} == {str(path) for path in root.glob("*/*.wav")}
+
+
+@pytest.mark.parametrize(("asked", "there"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_globs_patterns_and_the_folder_itself_are_compared_in_either_form(root, list_rows, touch, asked, there):
+    touch(root / there, f"{there}/a.wav", f"{there}/b.wav", "tea/c.wav")
+    found = list_rows(
+        folder(root / asked, include=[f"{asked}/*"], exclude=[f"{asked}/b*"], pattern=f"(?P<label>{asked})/.*")
+    )
+    assert [(row["label"], row["path"]) for row in found] == [(COMPOSED, str(root / there / there / "a.wav"))]

@@ -12,6 +12,7 @@ from datasets import Audio, ClassLabel, Dataset, DatasetDict, Features, Value, d
 from audiocls.corpus import collect_corpus
 from audiocls.data_params import HubData
 from audiocls.errors import DataError
+from audiocls.listing import read_listing
 from audiocls.manifest import list_clips
 
 NAMES = ["no", "yes"]
@@ -136,6 +137,81 @@ def test_a_folder_of_recordings_needs_no_torchcodec(recordings, list_rows, tmp_p
         (path.relative_to(tmp_path / "audio").as_posix(), path.parent.name) for path in sorted(recordings)
     ]
     assert [row["path"] for row in rows] == [str(path) for path in sorted(recordings)]
+
+
+@pytest.fixture
+def half_named_test(tmp_path, write_tone):
+    """Twenty-four tones in two class folders, half of them named as those of a test split."""
+    names = [f"{label}/{'test_' if i % 2 else ''}{i:02}.wav" for label in NAMES for i in range(12)]
+    return [write_tone(tmp_path / "audio" / name, 300 + 20 * i) for i, name in enumerate(names)]
+
+
+def test_no_recording_is_dropped_for_its_name(half_named_test, list_rows, tmp_path):
+    rows = list_rows(tmp_path / "audio")
+    assert sorted(row["path"] for row in rows) == sorted(str(path) for path in half_named_test)
+    assert Counter((row["label"], row["split"], row["reason"]) for row in rows) == {
+        ("no", None, None): 12,
+        ("yes", None, None): 12,
+    }
+
+
+def test_recordings_that_are_in_none_of_the_given_splits_are_quarantined(half_named_test, list_rows, tmp_path):
+    half_named_test[0].rename(half_named_test[0].with_name("train_0.wav"))
+    half_named_test[12].rename(half_named_test[12].with_name("train_12.wav"))
+    rows = list_rows(tmp_path / "audio", splits={"train": "train", "test": "test"})
+    assert Counter((row["split"], row["reason"], row["label"]) for row in rows) == {
+        ("train", None, "no"): 1,
+        ("train", None, "yes"): 1,
+        ("test", None, "no"): 6,
+        ("test", None, "yes"): 6,
+        (None, "left_out", "no"): 5,
+        (None, "left_out", "yes"): 5,
+    }
+
+
+def test_recordings_of_a_suffix_that_the_library_does_not_know_are_clips_too(recordings, list_rows, tmp_path):
+    odd = recordings[0].with_name("odd.m4a")
+    odd.write_bytes(recordings[0].read_bytes())
+    rows = list_rows(tmp_path / "audio")
+    assert [(row["label"], row["reason"]) for row in rows if row["path"] == str(odd)] == [("no", None)]
+    assert len(rows) == 7
+
+
+def test_tables_are_all_read_or_the_run_stops(recordings, list_rows, tmp_path):
+    (tmp_path / "repo").mkdir()
+    for name, paths in {"first": recordings[:3], "test": recordings[3:]}.items():
+        of_bytes(paths).to_parquet(tmp_path / "repo" / f"{name}.parquet")
+    assert Counter(row["label"] for row in list_rows(tmp_path / "repo")) == {"no": 3, "yes": 3}
+    with pytest.raises(DataError, match=r"puts 1 files into no split.*first\.parquet.*leave data\.splits out"):
+        list_rows(tmp_path / "repo", splits={"train": "test"})
+
+
+def test_metadata_beside_recordings_named_as_a_split_is_read(half_named_test, list_rows, tmp_path):
+    lines = [f"{path.relative_to(tmp_path / 'audio')},w{i % 3}\n" for i, path in enumerate(half_named_test)]
+    (tmp_path / "audio" / "metadata.csv").write_text("file_name,word\n" + "".join(lines[1:]))
+    rows = list_rows(tmp_path / "audio", label_column="word")
+    assert Counter(row["label"] for row in rows) == {"w0": 7, "w1": 8, "w2": 8}
+    listing = read_listing(
+        list_clips(HubData(source="hub", name=str(tmp_path / "audio"), label_column="word"), tmp_path)
+    )
+    assert listing.left_out["not_in_metadata"] == 1
+
+
+def test_classes_that_are_declared_and_have_no_clip_are_told(recordings, tmp_path):
+    (tmp_path / "audio" / "maybe").mkdir()
+    in_folder = list_clips(HubData(source="hub", name=str(tmp_path / "audio")), tmp_path / "workspace")
+    assert read_listing(in_folder).empty_classes == ("maybe",)
+    of_bytes(recordings[:3]).save_to_disk(tmp_path / "saved")
+    saved = list_clips(HubData(source="hub", name=str(tmp_path / "saved")), tmp_path / "workspace")
+    assert read_listing(saved).empty_classes == ("yes",)
+
+
+def test_clips_of_splits_that_are_not_named_are_counted(recordings, tmp_path, caplog):
+    parts = {"train": recordings[:3], "dev": recordings[3:]}
+    DatasetDict({name: of_bytes(paths) for name, paths in parts.items()}).save_to_disk(tmp_path / "saved")
+    params = HubData(source="hub", name=str(tmp_path / "saved"), splits={"train": "train"})
+    assert read_listing(list_clips(params, tmp_path / "workspace")).left_out["other_splits"] == 3
+    assert "3 clips are in splits that data.splits does not name" in caplog.text
 
 
 def test_a_folder_with_metadata_has_its_columns(recordings, list_rows, tmp_path):

@@ -148,3 +148,11 @@ def test_a_part_of_a_corpus_that_has_no_test_by_its_ledger_names_it(tmp_path):
     trained = [name for name, split in before.items() if split == "train"]
     with pytest.raises(DataError, match=r"stay where they were \(.*ledger\.parquet\).*another `experiment`"):
         assign(trained[:8], tmp_path, ledger)
+
+
+def test_groups_of_a_ledger_are_known_whichever_way_they_were_composed(tmp_path):
+    ledger = tmp_path / "ledger.parquet"
+    rows = [("Zoe\u0308", "test"), ("Zo\u00eb", "train"), ("Jose\u0301", "validation")]
+    pd.DataFrame(rows, columns=["group", "split"]).to_parquet(ledger)
+    with remembered_splits(ledger) as remembered:
+        assert remembered == {"Zo\u00eb": "train", "Jos\u00e9": "validation"}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -57,3 +58,14 @@ def test_the_sample_corpus_is_listed_with_its_voices_as_groups(tmp_path, list_ro
     assert len(rows) == 30
     assert len({row["label"] for row in rows}) == 10
     assert len({row["group"] for row in rows}) == 3
+
+
+def test_names_that_are_composed_already_keep_the_manifest_of_earlier_versions(tmp_path):
+    files = fsspec.filesystem("memory")
+    for name in ("cat/a.wav", "dog/é 1.wav"):
+        files.pipe(f"/steady/{name}", b"")
+    lines = "path,label,who\ncat/a.wav,cat,ann\ndog/é 1.wav,chien é,bob\n"
+    files.pipe("/steady/clips.csv", lines.encode())
+    by_table = table("memory://steady/clips.csv", group_column="who")
+    assert list_clips(folder("memory://steady"), tmp_path).stem == "2032fa599480993a"
+    assert list_clips(by_table, tmp_path).stem == "ecc46fd348418451"

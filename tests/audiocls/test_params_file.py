@@ -310,8 +310,9 @@ def test_a_mistake_of_the_file_is_not_blamed_on_an_override(mistakes):
         (b"a: b: c", "not valid YAML: line 1, column 5: mapping values are not allowed here."),
         (b"a: 1\n---\nb: 1\n", "not valid YAML: line 2, column 1: expected a single document in the stream"),
         (b"a: !!python/object:os.system x", "not valid YAML: line 1, column 4: could not determine a constructor"),
-        (b"experiment: caf\xe9\n", "not UTF-8 text: byte 15 is 0xe9."),
-        (b"a: \x00", "not valid YAML: "),
+        (b"experiment: caf\xe9\n", "line 1 is not UTF-8 (byte 0xe9 at column 16, 'é' in Windows-1252); save the file"),
+        (b"a: \x00", "line 1 is not text (a zero byte at column 4)"),
+        (b"\xff\xfea\x00:", "line 1 is not valid UTF-16"),
         (b"experiment: 2026-13-45", "a value cannot be read: month must be in 1..12."),
         (b"seed: " + b"1" * 5000, "a value cannot be read: "),
         (b"[" * 1200, "not valid YAML: it is nested too deeply."),
@@ -325,6 +326,28 @@ def test_a_file_that_is_no_params_is_told_in_a_line(tmp_path, content, message):
     assert str(caught.value).startswith(f"{file}: {message}")
     assert "\n" not in str(caught.value)
     assert "unicode string" not in str(caught.value) or b"\x00" in content
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_is_read_in_the_encodings_that_editors_save(tmp_path, encoding):
+    file = tmp_path / "run.yaml"
+    file.write_text("experiment: café\n" + DATA, encoding=encoding)
+    assert load_params(file).experiment == "café"
+
+
+def test_counts_of_classes_are_named_in_composed_letters(tmp_path):
+    file = tmp_path / "run.yaml"
+    for names, told in (
+        (["cafe\u0301"], None),
+        (["cafe\u0301", "caf\u00e9"], "balance.counts .*names one class twice"),
+    ):
+        counts = ", ".join(f"{name}: 7" for name in names)
+        file.write_text(f"{DATA}balance: {{method: oversample, counts: {{{counts}}}}}\n", encoding="utf-8")
+        if told is None:
+            assert load_params(file).balance.counts == {"caf\u00e9": 7}
+        else:
+            with pytest.raises(ParamsError, match=told):
+                load_params(file)
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):

@@ -104,6 +104,10 @@ def test_a_name_cannot_be_mistaken_for_a_part_of_a_path(two, name):
             "data.sources.a.max_bad_fraction = 0.5: is said once, of all sources together: data.max_bad_fraction",
         ),
         (
+            "{source: pool, sources: {a: {source: sample, allow_lost_classes: true}}}",
+            "data.sources.a.allow_lost_classes = true: is said once, of all sources together: data.allow_lost_classes",
+        ),
+        (
             "{source: pool, sources: {a: {source: folder, path: x, group_by: folder, "
             "pattern: '(?P<label>.)(?P<group>.)'}}}",
             "data.sources.a.group_by = 'folder': data.sources.a.pattern has a group (?P<group>...) already",

@@ -9,7 +9,9 @@ from markdown_it import MarkdownIt
 
 from audiocls.balance import Balanced
 from audiocls.corpus import Corpus
+from audiocls.counts import count_stages, write_counts
 from audiocls.evaluation import Evaluation
+from audiocls.listing import Listing
 from audiocls.report import summarise
 from audiocls.tracking import TrackedRun
 from audiocls.training import TrainedModel
@@ -17,10 +19,18 @@ from audiocls.training import TrainedModel
 LABELS = ["<script>alert(1)</script>", "a|b", "07"]
 
 
+def counts_of(lost):
+    columns = ("clip_id", "path", "label", "group", "split", "source", "reason")
+    rows = [("x.wav", "x.wav", "x", "x.wav", None, None, None)]
+    rows += [(f"{label}.wav", "", label, f"{label}.wav", None, None, "truncated") for label in lost]
+    return count_stages(pd.DataFrame(rows, columns=columns), Listing())
+
+
 @pytest.fixture
 def summary(tmp_path):
-    def make(uri: str = "sqlite:///somewhere/mlflow.db", labels=LABELS, **counts: float) -> str:
+    def make(uri: str = "sqlite:///somewhere/mlflow.db", labels=LABELS, lost=(), **counts: float) -> str:
         pd.DataFrame({"clip_id": ["x.wav"], "reason": ["empty"]}).to_parquet(tmp_path / "quarantine.parquet")
+        write_counts(counts_of(lost), tmp_path / "counts.json")
         rows = [(label, 0.5, 0.5, 0.25 * i, 4) for i, label in enumerate(labels)]
         report = pd.DataFrame(
             [*rows[:-1], (*rows[-1][:1], None, None, None, 0)], columns=["label", "precision", "recall", "f1", "clips"]
@@ -51,6 +61,14 @@ def test_it_says_what_was_trained_on_what_and_how_good_it_is(summary):
         "runs/abc/model",
     ):
         assert expected in text
+
+
+def test_a_lost_class_is_named_with_what_became_of_its_clips(summary):
+    assert "no usable clip" not in summary()
+    text = summary(lost=["c<b>"])
+    assert "**1 of 2 classes has no usable clip: " in text
+    assert "(1 clip: 1 truncated); the model does not know it.**" in text
+    assert "c<b>" not in text
 
 
 def test_it_says_how_many_clips_were_scored_by_windows(summary):

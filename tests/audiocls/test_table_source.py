@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 
 import fsspec
@@ -193,3 +194,37 @@ def test_white_space_around_a_path_is_kept_where_a_file_is_named_so(root, list_r
     rows = list_rows(TableData(source="table", path=path))
     names = [" sp.wav", "a.wav", "end.wav ", "gone.wav"]
     assert [(row["clip_id"], row["path"]) for row in rows] == [(name, str(root / name)) for name in names]
+
+
+COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+
+
+@pytest.mark.parametrize(("written", "there"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_a_file_is_found_whichever_way_the_table_composes_its_name(root, list_rows, touch, write_csv, written, there):
+    touch(root / there, f"{there}/{there} 1.wav", "b.wav")
+    name = f"{written}/{written} 1.wav"
+    path = write_csv(root / there, f"path,label,who\n{name},{written},{written}\n{name},{there},{there}\nb.wav,x,y\n")
+    rows = list_rows(table(root / written / path.name, group_column="who", stay_in_folder=True))
+    assert [(row["label"], row["group"]) for row in rows] == [("x", "y"), (COMPOSED, COMPOSED), (COMPOSED, COMPOSED)]
+    assert {row["path"] for row in rows[1:]} == {str(root / there / there / f"{there} 1.wav")}
+    assert {row["reason"] for row in rows} == {None}
+
+
+def test_both_forms_of_a_file_name_are_two_files_and_stay_two(root, list_rows, touch, write_csv):
+    touch(root, f"{COMPOSED}.wav", f"{DECOMPOSED}.wav")
+    rows = list_rows(table(write_csv(root, f"path,label\n{COMPOSED}.wav,x\n{DECOMPOSED}.wav,y\n")))
+    assert {(row["path"], row["label"]) for row in rows} == {
+        (str(root / f"{COMPOSED}.wav"), "x"),
+        (str(root / f"{DECOMPOSED}.wav"), "y"),
+    }
+
+
+def test_labels_that_look_alike_are_told_with_what_cannot_be_seen(root, list_rows, write_csv, caplog):
+    list_rows(table(write_csv(root, "path,label\na,yes\nb,Yes\nc,no\nd,no\u200b\ne,maybe\n")))
+    assert "'Yes' ~ 'yes', 'no' ~ 'no\\u200b'" in caplog.text
+
+
+def test_an_odd_split_is_named_with_what_cannot_be_seen_in_it(root, list_rows, write_csv):
+    path = write_csv(root, "path,label,part\na,x, train \nb,x,Train\nc,x,test\u200b\n")
+    with pytest.raises(DataError, match=r"also holds 'Train' \(1 rows\), 'test\\u200b' \(1 rows\)"):
+        list_rows(table(path, split_column="part"))

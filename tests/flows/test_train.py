@@ -55,8 +55,11 @@ def finished(tones, tmp_path_factory, prefect_server):
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(path)
     (source / "low" / "broken.wav").write_text("this is no recording")
+    (source / "void").mkdir()
+    data = {"source": "folder", "path": str(source), "group_by": "file", "allow_lost_classes": True}
     augmentation = [{"kind": "noise", "probability": 0.2, "min_snr_db": 30.0}, {"kind": "mixup", "probability": 0.2}]
-    params_file = write_params(folder, source, balance={"method": "oversample"}, augmentation=augmentation)
+    sections = {"data": data, "balance": {"method": "oversample"}, "augmentation": augmentation}
+    params_file = write_params(folder, source, **sections)
     result = train_flow(str(params_file))
     return result, load_params(params_file)
 
@@ -70,6 +73,23 @@ def run(finished):
 def artifact(finished, path: str) -> Path:
     result, params = finished
     return Path(MlflowClient(params.tracking_uri).download_artifacts(result.run_id, path))
+
+
+def test_a_lost_class_that_is_allowed_is_named_in_the_summary_the_description_and_a_tag(finished, run):
+    lost = "1 of 4 classes has no usable clip: void (no clip is listed); the model does not know it"
+    assert lost in finished[0].summary
+    assert lost in run.data.tags["mlflow.note.content"]
+    assert run.data.tags["data.lost_classes"] == "void"
+    assert run.data.tags["data.verdict"] != "No problem was found."
+
+
+def test_what_was_listed_what_is_usable_and_what_each_split_has_is_in_the_run(finished):
+    counts = json.loads(artifact(finished, "data/counts.json").read_text(encoding="utf-8"))
+    assert counts["listed"]["clips"] == counts["usable"]["clips"] + 1
+    assert counts["listed"]["classes"]["void"] == 0
+    assert counts["quarantined"] == {"unreadable": 1}
+    assert sum(split["clips"] for split in counts["splits"].values()) == counts["usable"]["clips"]
+    assert set(counts["splits"]) == {"train", "validation", "test"}
 
 
 def test_the_result_names_the_run_the_model_the_metrics_and_the_seconds_of_each_stage(finished):
