@@ -237,12 +237,14 @@ def _read_extractor(params: ModelParams) -> Any:
     if not isinstance(extractor, needed):
         raise ParamsError(
             f"model.pretrained = {source}: its feature extractor is a {type(extractor).__name__}, and "
-            f"model.family={params.family} takes a {needed.__name__}; put the model's own preprocessor_config.json there"
+            f"model.family={params.family} takes a {needed.__name__}; put the model's preprocessor_config.json there"
         )
     return extractor
 
 
-def _refuse_code(source: str, file: str, stored: dict[str, Any]) -> None:
+def _refuse_code(source: str, file: str, stored: Any) -> None:
+    if not isinstance(stored, dict):
+        raise _cannot_load(source, f"{file} holds a {type(stored).__name__}, and a mapping is needed")
     if stored.get("auto_map"):
         raise _cannot_load(
             source,
