@@ -187,7 +187,9 @@ def _name(rows: pd.DataFrame) -> str:
 
 def write_features(shard: FeatureShard, audio: AudioParams) -> int:
     """Compute and write the features of one shard; return how many clips they are of."""
-    extractor = AutoFeatureExtractor.from_pretrained(shard.store / "extractor", local_files_only=True)
+    extractor = AutoFeatureExtractor.from_pretrained(
+        shard.store / "extractor", local_files_only=True, trust_remote_code=False
+    )
     clips = pd.read_parquet(shard.plan).iloc[shard.start : shard.stop]
     dataset = ClipDataset(clips.assign(label=""), MappedWaveforms(clips, shard.waveforms), [""], audio, training=False)
     with replacing(shard.store / "shards" / f"{_name(clips)}.parquet") as part:

@@ -46,7 +46,9 @@ class ModelParams(Params):
     family: Family = Field("logmel-resnet", description="The transformers model type.")
     pretrained: str | None = Field(None, description="A hub id or a local folder. null: from scratch.")
     config: dict[str, Any] = Field(
-        default_factory=dict, description="Fields of the family's config, e.g. hidden_size or hidden_dropout."
+        default_factory=dict,
+        description="Fields of the family's config, e.g. hidden_size. A checkpoint's own values of dropout, "
+        "layerdrop and SpecAugment are not used: set them here, or the family's defaults apply.",
     )
     freeze: Literal["none", "feature_encoder", "encoder"] = Field(
         "none", description="What keeps its weights: nothing, the convolutional front end, or all but the head."

@@ -17,6 +17,7 @@ from tasks.corpus import check_lost_classes, check_quarantine, collect_corpus
 from tasks.features import cache_features
 from tasks.manifest import ingest
 from tasks.near_duplicates import find_near_duplicates
+from tasks.preflight import check_run
 from tasks.splits import assign_splits
 from tasks.tracking import log_audit, log_comparison, log_corpus, log_counts, open_run, publish_comparison
 from tasks.waveforms import cache_waveforms
@@ -40,6 +41,7 @@ def balance_flow(params_file: str, overrides: tuple[str, ...] = ()) -> BalanceRe
     """Compare balance methods on one corpus, one split and the same seeds, and say which to take."""
     params = load_params(params_file, overrides)
     with stopwatch() as seconds, open_run(params) as run:
+        check_run(params)
         manifest = ingest(params.data, params.workspace)
         filled = cache_waveforms(manifest, params.audio, params.workspace, params.runner)
         corpus = collect_corpus(manifest, filled, params.workspace)

@@ -19,6 +19,7 @@ from tasks.evaluation import evaluate
 from tasks.features import cache_features
 from tasks.manifest import ingest
 from tasks.near_duplicates import find_near_duplicates
+from tasks.preflight import check_run
 from tasks.splits import assign_splits
 from tasks.tracking import (
     log_audit,
@@ -50,6 +51,7 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
     """Run every stage once, in order, and return the tracked test metrics."""
     params = load_params(params_file, overrides)
     with stopwatch() as seconds, open_run(params) as run:
+        check_run(params)
         manifest = ingest(params.data, params.workspace)
         filled = cache_waveforms(manifest, params.audio, params.workspace, params.runner)
         corpus = collect_corpus(manifest, filled, params.workspace)

@@ -21,7 +21,10 @@ def _augmentation_has_what_it_needs(params: RunParams) -> Iterator[Conflict]:
                 yield f"{key}.{name}", f"= {values[name]:g}: must be below {top_hz:g}, half of audio.sample_rate_hz"
         folder = values.get("folder")
         if folder is not None and not folder.is_dir():
-            yield f"{key}.folder", f"= {str(folder)!r}: there is no such folder"
+            yield (
+                f"{key}.folder",
+                f"= {str(folder)!r}: {'is no folder' if folder.exists() else 'there is no such folder'}",
+            )
         if section.kind in ("mixup", "cutmix") and params.training.batch_size == 1:
             yield (
                 f"{key}.kind",
@@ -52,13 +55,15 @@ def _restarts_belong_to_their_schedule(params: RunParams) -> Iterator[Conflict]:
 
 def _precision_is_the_devices(params: RunParams) -> Iterator[Conflict]:
     training = params.training
-    if training.precision != "fp16" and not training.tf32:
+    if training.precision not in ("fp16", "bf16") and not training.tf32:
         return
     import torch
 
     has_gpu = training.device != "cpu" and torch.cuda.is_available()
     if training.precision == "fp16" and not has_gpu:
         yield "training.precision", "= 'fp16': is for GPUs alone, and training is on the CPU; use auto, bf16 or fp32"
+    if training.precision == "bf16" and has_gpu and not torch.cuda.is_bf16_supported():
+        yield "training.precision", "= 'bf16': this GPU has none; use auto, fp16 or fp32"
     if training.tf32 and not (has_gpu and torch.cuda.get_device_capability() >= (8, 0)):
         yield "training.tf32", "= True: needs an NVIDIA GPU of the Ampere generation or later; leave it out"
 

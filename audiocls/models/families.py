@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import (
-    CONFIG_MAPPING,
-    AutoFeatureExtractor,
-    AutoModelForAudioClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from audiocls.errors import ParamsError, name_some
+from audiocls.errors import ParamsError
 from audiocls.model_params import Family, ModelParams
 from audiocls.models.adapters import ADAPTERS
-from audiocls.models.depth import parameter_depths
+from audiocls.models.checkpoints import check_weights, class_fields, config_class_of, load_weights, read_checkpoint
 from audiocls.models.freezing import freeze
 from audiocls.models.inputs import model_inputs as model_inputs
 from audiocls.models.lora import add_lora
@@ -36,7 +31,7 @@ _LAYER_DROPS: Final = ("layerdrop", "encoder_layerdrop")
 
 def config_mistakes(family: Family, config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (key, message) for every field that the family's config does not have, or whose value it refuses."""
-    config_class = _config_class(family)
+    config_class = config_class_of(family)
     known = {field.name for field in dataclasses.fields(config_class)}
     unknown = [name for name in config if name not in known]
     for name in unknown:
@@ -67,7 +62,7 @@ def length_mistakes(params: ModelParams) -> Iterator[tuple[str, str]]:
 
     What a checkpoint's front end is, is known once it is loaded; here only what no checkpoint of the family could do.
     """
-    config_class, fields = _config_class(params.family), dict(params.config)
+    config_class, fields = config_class_of(params.family), dict(params.config)
     if params.pretrained is not None and "feat_extract_norm" in {f.name for f in dataclasses.fields(config_class)}:
         fields["feat_extract_norm"] = "layer"
     try:
@@ -77,11 +72,6 @@ def length_mistakes(params: ModelParams) -> Iterator[tuple[str, str]]:
         yield key, f"= True: {message}"
     except (StrictDataclassError, ValueError, TypeError):
         return  # `config_mistakes` says it
-
-
-def _config_class(family: Family) -> type[PreTrainedConfig]:
-    found: type[PreTrainedConfig] = CONFIG_MAPPING[ADAPTERS[family].config_type or family]
-    return found
 
 
 def build_model(params: ModelParams, audio: AudioParams, labels: Sequence[str]) -> tuple[PreTrainedModel, Any]:
@@ -95,22 +85,43 @@ def build_model(params: ModelParams, audio: AudioParams, labels: Sequence[str]) 
     Raises:
         ParamsError: The checkpoint is not there, is of another family or rate, or the config cannot be built.
     """
-    names = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
-    if params.pretrained is None:
-        model, extractor = _from_scratch(params, audio, names)
-    else:
-        model, extractor = _from_checkpoint(params, audio, names)
+    config, extractor = _config_and_extractor(params, audio, class_fields(labels))
+    model = _new_model(params, audio, config) if params.pretrained is None else load_weights(params, config)
+    _prepare(model, params)
+    return model, extractor
+
+
+def check_model(params: ModelParams, audio: AudioParams) -> tuple[PreTrainedModel, Any]:
+    """Do what `build_model` does without memory for the weights, of which only the headers are read.
+
+    Returns:
+        A model on torch's `meta` device, with two classes, and its feature extractor.
+
+    Raises:
+        ParamsError: `build_model` would raise it; but for what the weights themselves are wrong in.
+    """
+    if params.pretrained is not None:
+        check_weights(params.pretrained)
+    config, extractor = _config_and_extractor(params, audio, class_fields(("a", "b")))
+    with torch.device("meta"):
+        model = _new_model(params, audio, config)
+    _prepare(model, params)
+    return model, extractor
+
+
+def _prepare(model: PreTrainedModel, params: ModelParams) -> None:
     freeze(model, params)
     if params.lora is not None:
         add_lora(model, params.lora, ADAPTERS[params.family].lora_targets)
-    return model, extractor
 
 
 def load_model(folder: Path) -> tuple[PreTrainedModel, Any]:
     """Load a trained model and its feature extractor from a folder, in evaluation mode."""
     with no_progress_bars():
-        model = AutoModelForAudioClassification.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    return model.eval(), AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForAudioClassification.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
+    return model.eval(), AutoFeatureExtractor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def save_model(model: PreTrainedModel, extractor: Any, folder: Path) -> None:
@@ -138,36 +149,44 @@ def build_extractor(params: ModelParams, audio: AudioParams) -> Any:
     Raises:
         ParamsError: As `build_model`.
     """
-    if params.pretrained is None:
-        extractor = ADAPTERS[params.family].new_extractor(_new_config(params, audio, {}), audio)
-        ADAPTERS[params.family].tune_extractor(extractor, audio)
-        return extractor
-    try:
-        extractor = AutoFeatureExtractor.from_pretrained(params.pretrained)
-    except (OSError, ValueError) as error:
-        raise _cannot_load(params.pretrained, error) from error
-    _check_rate(extractor, audio, params.pretrained)
+    if params.pretrained is not None:
+        return read_checkpoint(params, audio, {})[1]
+    extractor = ADAPTERS[params.family].new_extractor(_new_config(params, audio, {}), audio)
     ADAPTERS[params.family].tune_extractor(extractor, audio)
     return extractor
 
 
-def _from_scratch(params: ModelParams, audio: AudioParams, names: dict[str, Any]) -> tuple[PreTrainedModel, Any]:
-    config = _new_config(params, audio, names)
-    extractor = ADAPTERS[params.family].new_extractor(config, audio)
-    ADAPTERS[params.family].tune_extractor(extractor, audio)
+def _config_and_extractor(
+    params: ModelParams, audio: AudioParams, fields: dict[str, Any]
+) -> tuple[PreTrainedConfig, Any]:
+    """Return both as the model is built from them, once they are found to fit `audio`."""
+    adapter = ADAPTERS[params.family]
+    if params.pretrained is None:
+        config = _new_config(params, audio, fields)
+        extractor = adapter.new_extractor(config, audio)
+        adapter.tune_extractor(extractor, audio)
+    else:
+        config, extractor = read_checkpoint(params, audio, fields)
     try:
-        ADAPTERS[params.family].check_lengths(config, extractor, audio)
+        adapter.check_lengths(config, extractor, audio)
         _keep_summed_layers(config, params.config)
-        model = AutoModelForAudioClassification.from_config(config)
     except (StrictDataclassError, ValueError, TypeError, RuntimeError) as error:
         raise _cannot_build(params, audio, error) from error
-    return model, extractor
+    return config, extractor
+
+
+def _new_model(params: ModelParams, audio: AudioParams, config: PreTrainedConfig) -> PreTrainedModel:
+    try:
+        model: PreTrainedModel = AutoModelForAudioClassification.from_config(config, trust_remote_code=False)
+    except (StrictDataclassError, ValueError, TypeError, RuntimeError) as error:
+        raise _cannot_build(params, audio, error) from error
+    return model
 
 
 def _new_config(params: ModelParams, audio: AudioParams, names: dict[str, Any]) -> PreTrainedConfig:
     fields = ADAPTERS[params.family].fields(audio) | params.config
     try:
-        return _config_class(params.family)(**fields, **names)
+        return config_class_of(params.family)(**fields, **names)
     except (StrictDataclassError, ValueError, TypeError, RuntimeError) as error:
         raise _cannot_build(params, audio, error) from error
 
@@ -177,34 +196,6 @@ def _cannot_build(params: ModelParams, audio: AudioParams, error: Exception) -> 
         f"model.config = {params.config}: no {params.family} can be built from it with audio.max_seconds = "
         f"{audio.max_seconds:g}: {' '.join(str(error).split())}"
     )
-
-
-def _cannot_load(source: str, error: Exception) -> ParamsError:
-    return ParamsError(f"model.pretrained = {source}: cannot be loaded: {' '.join(str(error).split())}")
-
-
-def _from_checkpoint(params: ModelParams, audio: AudioParams, names: dict[str, Any]) -> tuple[PreTrainedModel, Any]:
-    source = str(params.pretrained)
-    try:
-        config = ADAPTERS[params.family].checkpoint_config(source, params.config | names)
-        if not isinstance(config, _config_class(params.family)):
-            raise ParamsError(
-                f"model.pretrained = {source}: the checkpoint is a {config.model_type}, "
-                f"and model.family is {params.family}"
-            )
-        extractor = AutoFeatureExtractor.from_pretrained(source)
-        _check_rate(extractor, audio, source)
-        ADAPTERS[params.family].tune_extractor(extractor, audio)
-        ADAPTERS[params.family].check_lengths(config, extractor, audio)
-        _keep_summed_layers(config, params.config)
-        # A head of another number of classes is made anew.
-        model, report = AutoModelForAudioClassification.from_pretrained(
-            source, config=config, ignore_mismatched_sizes=True, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError) as error:
-        raise _cannot_load(source, error) from error
-    _check_encoder_fits(model, report["mismatched_keys"], source)
-    return model, extractor
 
 
 def _keep_summed_layers(config: PreTrainedConfig, given: dict[str, Any]) -> None:
@@ -224,23 +215,3 @@ def _keep_summed_layers(config: PreTrainedConfig, given: dict[str, Any]) -> None
         if getattr(config, name, 0):
             logger.info("%s = %g is set to 0, as use_weighted_layer_sum sums all layers.", name, getattr(config, name))
             setattr(config, name, 0.0)
-
-
-def _check_encoder_fits(model: PreTrainedModel, mismatched: Iterable[Any], source: str) -> None:
-    """Refuse a config under which weights of the encoder would be drawn at random and not be the checkpoint's."""
-    depths = parameter_depths(model)
-    names = sorted(key if isinstance(key, str) else key[0] for key in mismatched)
-    lost = [name for name in names if depths.get(name, 0) < max(depths.values())]
-    if lost:
-        raise ParamsError(
-            f"model.config: does not fit the weights of model.pretrained = {source}: {name_some(lost, 3)} have another "
-            "shape there; leave out the fields that change the encoder's size"
-        )
-
-
-def _check_rate(extractor: Any, audio: AudioParams, source: str | None) -> None:
-    if extractor.sampling_rate != audio.sample_rate_hz:
-        raise ParamsError(
-            f"audio.sample_rate_hz = {audio.sample_rate_hz}, and model.pretrained = {source} was trained at "
-            f"{extractor.sampling_rate} Hz; set audio.sample_rate_hz={extractor.sampling_rate}"
-        )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import FeatureExtractionMixin, PreTrainedConfig
 
 from audiocls.errors import ParamsError
 from audiocls.params import AudioParams
@@ -18,6 +19,9 @@ class Adapter:
 
     config_type: ClassVar[str | None] = None
     """The model type of the classifier's config, where that is not the family's name."""
+
+    extractor_class: ClassVar[type[FeatureExtractionMixin]]
+    """What the classifier's inputs are made by."""
 
     lora_targets: ClassVar[tuple[str, ...]] = ()
     """The linear layers that LoRA adapts where `model.lora.target_modules` is null; empty: none will do."""
@@ -36,9 +40,20 @@ class Adapter:
         """Build the feature extractor of a model from scratch."""
         raise NotImplementedError
 
-    def checkpoint_config(self, source: str, fields: dict[str, Any]) -> PreTrainedConfig:
-        """Read the config of a checkpoint, with some of its fields set."""
-        return AutoConfig.from_pretrained(source, **fields)
+    def classifier_fields(self, stored: dict[str, Any]) -> dict[str, Any]:
+        """Return the part of a checkpoint's config that the classifier is built from."""
+        return stored
+
+    def settle_extractor(self, extractor: Any) -> None:
+        """Set in a checkpoint's extractor, in place, what inputs rely on and what is no part of what was learnt."""
+        extractor.padding_side = "right"
+        extractor.return_attention_mask = False
+        if hasattr(extractor, "dither"):
+            extractor.dither = 0.0  # noise that is drawn anew for each clip, in evaluation too
+
+    def sizes(self, config: PreTrainedConfig, extractor: Any) -> Iterator[tuple[str, int, str, int]]:
+        """Yield what has to be the same in both: the extractor's field and value, and the config's."""
+        return iter(())
 
     def tune_extractor(self, extractor: Any, audio: AudioParams) -> None:
         """Write into an extractor, in place, how the clips are cut and filled, where it has settings for that."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, Final, Literal
 
-from transformers import AutoConfig, ClapAudioConfig, ClapConfig, ClapFeatureExtractor, PreTrainedConfig
+from transformers import ClapFeatureExtractor, PreTrainedConfig
 
 from audiocls.errors import ParamsError
 from audiocls.models.adapters.base import Adapter
@@ -26,6 +27,7 @@ class Clap(Adapter):
     """CLAP: a square image is made of the frames, stretched where they are too few; no mask, and no SpecAugment."""
 
     config_type = "clap_audio_model"
+    extractor_class = ClapFeatureExtractor
     lora_targets = ("query", "value")
     # Of the tasks that the tower was made for, and not of the tower.
     ignored_fields = ("num_classes", "projection_dim", "projection_hidden_act")
@@ -34,12 +36,15 @@ class Clap(Adapter):
         """Return whether long clips are fused."""
         return {"enable_fusion": audio.truncate == "fusion"}
 
-    def checkpoint_config(self, source: str, fields: dict[str, Any]) -> PreTrainedConfig:
-        """Read the config of the audio tower, also out of a whole CLAP's."""
-        config = AutoConfig.from_pretrained(source)
-        if isinstance(config, ClapConfig):
-            config = config.audio_config
-        return ClapAudioConfig(**config.to_dict() | fields) if isinstance(config, ClapAudioConfig) else config
+    def classifier_fields(self, stored: dict[str, Any]) -> dict[str, Any]:
+        """Return those of the audio tower, also out of a whole CLAP's."""
+        if stored.get("model_type") != "clap":
+            return stored
+        return {"model_type": self.config_type, **stored.get("audio_config", {})}
+
+    def sizes(self, config: PreTrainedConfig, extractor: Any) -> Iterator[tuple[str, int, str, int]]:
+        """Yield the mel bins."""
+        yield "feature_size", extractor.feature_size, "num_mel_bins", config.num_mel_bins
 
     def new_extractor(self, config: PreTrainedConfig, audio: AudioParams) -> ClapFeatureExtractor:
         """Build the extractor of whole seconds, 100 frames in each if the model's image holds as many."""

@@ -7,6 +7,7 @@ is so without torchaudio; with it, they are 25 ms and 10 ms at every rate.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, Final
 
 from transformers import (
@@ -34,6 +35,7 @@ def frames_of(samples: int) -> int:
 class AST(Adapter):
     """The audio spectrogram transformer: as many frames as its position embeddings, zeros behind shorter clips."""
 
+    extractor_class = ASTFeatureExtractor
     lora_targets = ("q_proj", "v_proj")
 
     def fields(self, audio: AudioParams) -> dict[str, Any]:
@@ -46,6 +48,11 @@ class AST(Adapter):
         return ASTFeatureExtractor(
             sampling_rate=audio.sample_rate_hz, num_mel_bins=config.num_mel_bins, max_length=config.max_length
         )
+
+    def sizes(self, config: PreTrainedConfig, extractor: Any) -> Iterator[tuple[str, int, str, int]]:
+        """Yield the mel bins and the frames."""
+        yield "num_mel_bins", extractor.num_mel_bins, "num_mel_bins", config.num_mel_bins
+        yield "max_length", extractor.max_length, "max_length", config.max_length
 
     def input_frames(self, config: PreTrainedConfig, samples: int) -> int:
         """Return the frames that every clip is filled to."""
@@ -69,6 +76,7 @@ def _ast_window(sample_rate_hz: int) -> tuple[int, int]:
 class Whisper(Adapter):
     """Whisper's encoder: one window in whole seconds, silence behind shorter clips, and no mask."""
 
+    extractor_class = WhisperFeatureExtractor
     lora_targets = ("q_proj", "v_proj")
     # SpecAugment stands in the model with the decoder, which the classifier is built without.
     ignored_fields = (
@@ -108,6 +116,12 @@ class Whisper(Adapter):
             feature_size=config.num_mel_bins, sampling_rate=audio.sample_rate_hz, chunk_length=seconds
         )
 
+    def sizes(self, config: PreTrainedConfig, extractor: Any) -> Iterator[tuple[str, int, str, int]]:
+        """Yield the mel bins and the frames of the window."""
+        yield "feature_size", extractor.feature_size, "num_mel_bins", config.num_mel_bins
+        frames = config.max_source_positions * _WHISPER_STRIDE
+        yield "nb_max_frames", extractor.nb_max_frames, "max_source_positions", frames
+
     def longest_samples(self, config: PreTrainedConfig, extractor: Any) -> int:
         """Return the window's length."""
         return int(min(extractor.n_samples, config.max_source_positions * _WHISPER_STRIDE * HOP_SAMPLES))
@@ -116,6 +130,7 @@ class Whisper(Adapter):
 class Wav2Vec2Bert(Adapter):
     """wav2vec2-BERT: pairs of filterbank frames, normalised over the clip alone, with a mask that its layers keep."""
 
+    extractor_class = SeamlessM4TFeatureExtractor
     lora_targets = ("linear_q", "linear_v")
     ignored_fields = ("final_dropout",)  # of the head of speech recognition
 
@@ -133,6 +148,16 @@ class Wav2Vec2Bert(Adapter):
         return SeamlessM4TFeatureExtractor(
             feature_size=size // 2, num_mel_bins=size // 2, sampling_rate=audio.sample_rate_hz, stride=2
         )
+
+    def settle_extractor(self, extractor: Any) -> None:
+        """Have it return the mask that the layers keep."""
+        super().settle_extractor(extractor)
+        extractor.return_attention_mask = True
+
+    def sizes(self, config: PreTrainedConfig, extractor: Any) -> Iterator[tuple[str, int, str, int]]:
+        """Yield the mel bins of the frames that are put together."""
+        size = extractor.num_mel_bins * extractor.stride
+        yield "num_mel_bins * stride", size, "feature_projection_input_dim", config.feature_projection_input_dim
 
     def num_frames(self, config: PreTrainedConfig, samples: int) -> int:
         """Count pairs of frames."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig, Wav2Vec2FeatureExtractor
@@ -14,6 +15,7 @@ from audiocls.params import AudioParams
 class LogmelResnet(Adapter):
     """Our own: any length, and a mask that its every layer keeps to."""
 
+    extractor_class = WaveformFeatureExtractor
     # Run twice, a batch norm would learn its statistics twice.
     can_checkpoint = False
 
@@ -24,6 +26,11 @@ class LogmelResnet(Adapter):
     def new_extractor(self, config: PreTrainedConfig, audio: AudioParams) -> WaveformFeatureExtractor:
         """Build the extractor that pads and masks."""
         return WaveformFeatureExtractor(sampling_rate=audio.sample_rate_hz)
+
+    def settle_extractor(self, extractor: Any) -> None:
+        """Have it return the mask, and pad with silence."""
+        super().settle_extractor(extractor)
+        extractor.return_attention_mask, extractor.padding_value = True, 0.0
 
     def input_frames(self, config: PreTrainedConfig, samples: int) -> int:
         """Count the frames, which are centred on every hop from the first sample on."""
@@ -41,6 +48,7 @@ class LogmelResnet(Adapter):
 class Wav2Vec2(Adapter):
     """wav2vec2, HuBERT, UniSpeech and UniSpeech-SAT: strided convolutions, then a transformer."""
 
+    extractor_class = Wav2Vec2FeatureExtractor
     lora_targets = ("q_proj", "v_proj")
     # Of the heads of speech recognition and of pre-training.
     ignored_fields: ClassVar[tuple[str, ...]] = ("feat_quantizer_dropout", "final_dropout")
@@ -54,6 +62,16 @@ class Wav2Vec2(Adapter):
         return Wav2Vec2FeatureExtractor(
             sampling_rate=audio.sample_rate_hz, do_normalize=True, return_attention_mask=_normalises_by_layer(config)
         )
+
+    def settle_extractor(self, extractor: Any) -> None:
+        """Pad with silence; whether there is a mask is as the checkpoint was trained."""
+        masked = extractor.return_attention_mask
+        super().settle_extractor(extractor)
+        extractor.return_attention_mask, extractor.padding_value = masked, 0.0
+
+    def sizes(self, config: PreTrainedConfig, extractor: Any) -> Iterator[tuple[str, int, str, int]]:
+        """Yield the one value of a sample."""
+        yield "feature_size", extractor.feature_size, "front end", 1
 
     def num_frames(self, config: PreTrainedConfig, samples: int) -> int:
         """Count the steps that the convolutions leave."""

@@ -1,0 +1,291 @@
+"""Checkpoints: what is taken from them, what is set in its place, and what is refused.
+
+A checkpoint is somebody else's config, feature extractor and weights. What the encoder has learnt is theirs: its sizes,
+its activations, how its input is normalised (`do_normalize`, a mean and a deviation, whether it gets a mask), and
+`use_weighted_layer_sum`, whose weights lie with the others. All else that this library relies on is set:
+
+- Labels, their number and order come from the data, and `problem_type` is `single_label_classification`.
+- Weights are trained as float32, whatever they are stored as; `training.precision` says what is computed in less.
+- Dropout, layers left out at random and SpecAugment are how a model is trained, and not what it has learnt. They come
+  from `model.config`, and otherwise from the defaults of the family's config.
+- The form of the output (`return_dict`, `output_attentions`, `output_hidden_states`), the attention's implementation,
+  `gradient_checkpointing` (`training.gradient_checkpointing` says it), and fields that the family's config does not
+  have, as of text generation, are left at their defaults.
+- The extractor pads behind the clip, adds no dither, and returns a mask where the family takes one.
+
+Code that comes with a checkpoint is never run, quantized weights and separate adapters are refused, and weights are
+read from safetensors alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
+from transformers import (
+    CONFIG_MAPPING,
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
+    FeatureExtractionMixin,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+from audiocls.errors import ParamsError, name_some
+from audiocls.model_params import Family, ModelParams
+from audiocls.models.adapters import ADAPTERS
+from audiocls.models.depth import parameter_depths
+from audiocls.params import AudioParams
+
+logger = logging.getLogger(__name__)
+
+_SET: Final = frozenset(
+    {
+        "architectures", "attn_implementation", "dtype", "gradient_checkpointing", "id2label", "label2id", "num_labels",
+        "output_attentions", "output_hidden_states", "problem_type", "return_dict", "torch_dtype", "torchscript",
+        "transformers_version", "model_type",
+    }
+)  # fmt: skip
+"""Fields of a checkpoint's config that are set or left at their defaults."""
+
+_REGULARISATION: Final = re.compile(r"dropout|layerdrop|drop_path|^mask_(time|feature)_|^apply_spec_augment$")
+"""Fields that come from `model.config`, or else from the family's defaults."""
+
+# What transformers and its libraries raise for files that are not what their names say.
+_UNREADABLE: Final = (
+    OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, StrictDataclassError, SafetensorError,
+)  # fmt: skip
+_LEARNT_IN_MASKING: Final = "masked_spec_embed"
+_PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+T = TypeVar("T")
+
+
+def config_class_of(family: Family) -> type[PreTrainedConfig]:
+    """Return the class of the family's config."""
+    found: type[PreTrainedConfig] = CONFIG_MAPPING[ADAPTERS[family].config_type or family]
+    return found
+
+
+def class_fields(labels: Iterable[str]) -> dict[str, Any]:
+    """Return the fields of a config that say which classes there are, and that a clip is of one of them."""
+    names = dict(enumerate(labels))
+    # transformers 5.23 refuses it of a single class, for which None means the same.
+    kind = "single_label_classification" if len(names) > 1 else None
+    return {"id2label": names, "label2id": {name: i for i, name in names.items()}, "problem_type": kind}
+
+
+def read_checkpoint(params: ModelParams, audio: AudioParams, fields: dict[str, Any]) -> tuple[PreTrainedConfig, Any]:
+    """Read a checkpoint's config and feature extractor, and set what is not to be inherited; no weights are read.
+
+    Args:
+        params: `pretrained` names the checkpoint, and `config` overrides its fields.
+        audio: Rate and length of the inputs.
+        fields: Of `class_fields`.
+
+    Raises:
+        ParamsError: The checkpoint is not there, cannot be read, brings code, is of another family or rate, or its
+            files do not fit each other.
+    """
+    source, adapter = str(params.pretrained), ADAPTERS[params.family]
+    _check_place(source)
+    config = _read_config(params, fields)
+    extractor = _read_extractor(params)
+    adapter.settle_extractor(extractor)
+    if extractor.sampling_rate != audio.sample_rate_hz:
+        raise ParamsError(
+            f"audio.sample_rate_hz = {audio.sample_rate_hz}, and model.pretrained = {source} was trained at "
+            f"{extractor.sampling_rate} Hz; set audio.sample_rate_hz={extractor.sampling_rate}"
+        )
+    for name, found, field, needed in adapter.sizes(config, extractor):
+        if found != needed:
+            raise ParamsError(
+                f"model.pretrained = {source}: its feature extractor has {name} = {found}, and {needed} is needed, as "
+                f"the model's {field} says; put the preprocessor_config.json there that belongs to the model"
+            )
+    adapter.tune_extractor(extractor, audio)
+    return config, extractor
+
+
+def load_weights(params: ModelParams, config: PreTrainedConfig) -> PreTrainedModel:
+    """Load the checkpoint's weights as float32 into a model of this config; a head of other classes is drawn anew.
+
+    Raises:
+        ParamsError: The weights cannot be read, some are not finite, or the encoder would get others than theirs.
+    """
+    source = str(params.pretrained)
+
+    def load() -> Any:
+        return AutoModelForAudioClassification.from_pretrained(
+            source,
+            config=config,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+
+    model, report = _reading(source, load)
+    _check_encoder(model, report, source)
+    broken = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
+    if broken:
+        raise ParamsError(
+            f"model.pretrained = {source}: {name_some(broken, 3)} have non-finite weights; use another checkpoint"
+        )
+    return model
+
+
+def check_weights(source: str) -> None:
+    """Refuse a local folder without readable safetensors, by their headers; of a hub id nothing is asked.
+
+    Raises:
+        ParamsError: There are none, they are damaged, or quantized.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return
+    files = _weight_files(folder)
+    if not files:
+        pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+        found = f"; {name_some(pickles, 3)} may hold pickles, which are never loaded" if pickles else ""
+        raise _cannot_load(
+            source, f"the folder has no {SAFE_WEIGHTS_NAME}{found}; save it with safe serialization (safetensors)"
+        )
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as weights:
+                kinds = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise _cannot_load(source, f"{path.name} cannot be read ({_one_line(error)}); fetch it again") from error
+        if any(kind.startswith(("F8", "F4", "I8", "U8")) for kind in kinds):
+            raise _cannot_load(source, f"{path.name} has quantized weights; use the checkpoint in full precision")
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    index = folder / SAFE_WEIGHTS_INDEX_NAME
+    if (folder / SAFE_WEIGHTS_NAME).is_file() or not index.is_file():
+        return [folder / SAFE_WEIGHTS_NAME] if (folder / SAFE_WEIGHTS_NAME).is_file() else []
+    names = _reading(str(folder), lambda: set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    return [folder / name for name in sorted(names)]
+
+
+def _check_place(source: str) -> None:
+    """Say plainly what is wrong with a path, of which transformers would say that it is no name on the hub."""
+    path = Path(source)
+    if path.is_file():
+        raise _cannot_load(source, "it is a file; name the folder that holds config.json")
+    if not path.is_dir():
+        if path.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1:
+            raise _cannot_load(source, "there is no such folder")
+        return
+    if (path / "adapter_config.json").is_file():
+        raise _cannot_load(source, "it is an adapter for another model; merge it into that one, and save the result")
+    if not (path / "config.json").is_file():
+        raise _cannot_load(source, "the folder has no config.json, which says what the model is")
+
+
+def _read_config(params: ModelParams, fields: dict[str, Any]) -> PreTrainedConfig:
+    source, config_class = str(params.pretrained), config_class_of(params.family)
+    stored, _ = _reading(source, lambda: PreTrainedConfig.get_config_dict(source))
+    _refuse_code(source, "config.json", stored)
+    stored = ADAPTERS[params.family].classifier_fields(stored)
+    if stored.get("model_type") != config_class.model_type:
+        raise ParamsError(
+            f"model.pretrained = {source}: the checkpoint is a {stored.get('model_type', 'model of no known type')}, "
+            f"and model.family is {params.family}"
+        )
+    if stored.get("quantization_config"):
+        raise _cannot_load(source, "its weights are quantized; use the checkpoint in full precision")
+    known = {field.name for field in dataclasses.fields(config_class)} - _SET
+    kept = {name: value for name, value in stored.items() if name in known and not _REGULARISATION.search(name)}
+    config = _reading(source, lambda: config_class(**kept | params.config | fields))
+    _tell_what_is_left(source, stored, config, params.config)
+    return config
+
+
+def _tell_what_is_left(source: str, stored: dict[str, Any], config: PreTrainedConfig, given: dict[str, Any]) -> None:
+    left = [
+        f"{name} = {getattr(config, name)} (stored: {value})"
+        for name, value in stored.items()
+        if _REGULARISATION.search(name) and name not in given and getattr(config, name, value) != value
+    ]
+    if left:
+        logger.info(
+            "%s: trained with the family's defaults %s; to have others, set them in model.config.",
+            source, ", ".join(left),
+        )  # fmt: skip
+
+
+def _read_extractor(params: ModelParams) -> Any:
+    source, needed = str(params.pretrained), ADAPTERS[params.family].extractor_class
+    try:
+        stored, _ = FeatureExtractionMixin.get_feature_extractor_dict(source)
+    except _UNREADABLE as error:
+        what = "it has no feature extractor that can be read (preprocessor_config.json); put that of its model there"
+        raise _cannot_load(source, f"{what}: {_one_line(error)}" if not Path(source).is_dir() else what) from error
+    _refuse_code(source, "preprocessor_config.json", stored)
+    extractor = _reading(source, lambda: AutoFeatureExtractor.from_pretrained(source, trust_remote_code=False))
+    if not isinstance(extractor, needed):
+        raise ParamsError(
+            f"model.pretrained = {source}: its feature extractor is a {type(extractor).__name__}, and "
+            f"model.family={params.family} takes a {needed.__name__}; put the model's preprocessor_config.json there"
+        )
+    return extractor
+
+
+def _refuse_code(source: str, file: str, stored: Any) -> None:
+    if not isinstance(stored, dict):
+        raise _cannot_load(source, f"{file} holds a {type(stored).__name__}, and a mapping is needed")
+    if stored.get("auto_map"):
+        raise _cannot_load(
+            source,
+            f"it brings Python code of its own ({file}: auto_map), which is never run; use a checkpoint whose model "
+            "transformers has itself",
+        )
+
+
+def _check_encoder(model: PreTrainedModel, report: dict[str, Any], source: str) -> None:
+    """Refuse weights of the encoder that would be drawn at random and not be the checkpoint's."""
+    depths = parameter_depths(model)
+
+    def inside(keys: Iterable[Any]) -> list[str]:
+        names = sorted(key if isinstance(key, str) else key[0] for key in keys)
+        return [name for name in names if depths.get(name, 0) < max(depths.values())]
+
+    lost = inside(report["mismatched_keys"])
+    if lost:
+        raise ParamsError(
+            f"model.config: does not fit the weights of model.pretrained = {source}: {name_some(lost, 3)} have another "
+            "shape there; leave out the fields that change the encoder's size"
+        )
+    # A checkpoint that was never trained with SpecAugment has no vector for what it masks.
+    missing = [name for name in inside(report["missing_keys"]) if not name.endswith(_LEARNT_IN_MASKING)]
+    if missing:
+        raise ParamsError(
+            f"model.pretrained = {source}: has no weights for {name_some(missing, 3)} of the encoder, which would be "
+            "drawn at random; use the checkpoint of a whole encoder"
+        )
+
+
+def _reading(source: str, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except _UNREADABLE as error:
+        raise _cannot_load(source, _one_line(error)) from error
+
+
+def _cannot_load(source: str, why: str) -> ParamsError:
+    return ParamsError(f"model.pretrained = {source}: cannot be loaded: {why}")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".")
