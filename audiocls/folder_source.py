@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, NoReturn
 
 import pandas as pd
 from fsspec.utils import glob_translate
@@ -92,7 +92,11 @@ def _label_and_group(clip_id: str, params: FolderData) -> tuple[str | None, str]
 
 def _names_below(root: Path) -> Iterator[str]:
     """Walk in sorted order and through links, leaving out what is hidden and links to a folder above."""
-    if not root.is_dir():
+    try:
+        is_there = root.is_dir()
+    except OSError as error:  # the folder it is in may not be searched, or its name is too long
+        _refuse(error)
+    if not is_there:
         raise _no_directory(root)
     for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
         here = Path(folder)
@@ -120,8 +124,8 @@ def _no_directory(root: Place) -> DataError:
     return DataError(f"data.path = {masked(str(root))}: no such directory. It should hold one directory a class.")
 
 
-def _refuse(error: OSError) -> None:
-    raise DataError(f"{error.filename}: the directory cannot be listed: {error.strerror}.") from error
+def _refuse(error: OSError) -> NoReturn:
+    raise DataError(f"data.path: {error.filename}: the directory cannot be listed: {error.strerror}.") from error
 
 
 def _leads_up(folder: Path) -> bool:

@@ -14,6 +14,10 @@ from audiocls.tracking_store import database_file
 # Where the process has changed its user, the rights of the new one count.
 _EFFECTIVE = os.access in os.supports_effective_ids
 
+_LONGEST_NAME = 255  # of a file or a folder, on the file systems of Linux and macOS
+_TOO_LONG = f"a name in it is longer than {_LONGEST_NAME} bytes"
+_SQLITE = b"SQLite format 3\0"
+
 
 def check_writable(params: RunParams) -> None:
     """Check the workspace, the store of decoded audio and MLflow's database.
@@ -42,6 +46,8 @@ def _faults(params: RunParams) -> Iterator[str]:
 
 def folder_fault(folder: Path) -> str | None:
     """Say why files cannot be written to a folder, which need not be there yet; None where they can."""
+    if _is_too_long(folder):
+        return _TOO_LONG
     nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not nearest.exists():
         return f"{_named(nearest, folder)} is a link to {nearest.readlink()}, which does not exist"
@@ -51,6 +57,8 @@ def folder_fault(folder: Path) -> str | None:
 
 
 def _file_fault(file: Path) -> str | None:
+    if _is_too_long(file):
+        return _TOO_LONG
     if not os.path.lexists(file):
         return folder_fault(file.parent)
     if not file.exists():
@@ -59,7 +67,14 @@ def _file_fault(file: Path) -> str | None:
         return f"{file} is a folder, and a database is a file"
     if not _may(file, os.R_OK | os.W_OK):
         return f"{file} {_refusal(file)}"
+    with file.open("rb") as opened:
+        if opened.read(len(_SQLITE)) not in (b"", _SQLITE):
+            return f"{file} is not an SQLite database"
     return folder_fault(file.parent)  # where SQLite keeps its journal
+
+
+def _is_too_long(path: Path) -> bool:
+    return any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts)
 
 
 def _may(path: Path, mode: int) -> bool:
