@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 from audiocls.errors import FullDiskError
 
 _FULL: Final = (ENOSPC, EDQUOT, EFBIG)
+# What safetensors, torch and SQLite say in errors that carry no errno.
+_FULL_TEXTS: Final = ("os error 28", "os error 27", "No space left", "PytorchStreamWriter failed", "disk is full")
 # A lock on a shared disk may not be seen from another machine: a part of another's is left alone for as long.
 _FOREIGN_SECONDS: Final = 7 * 86_400.0
 
@@ -33,7 +35,7 @@ def replacing(target: Path) -> Iterator[Path]:
         FullDiskError: There is no space left for it.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _told_when_full(target):
+    with told_when_full(target.parent, f"{target.name} was written"):
         part, handle = _open_part(target)
         try:
             yield part
@@ -89,14 +91,36 @@ def _remove_dead(part: Path) -> bool:
 
 
 @contextmanager
-def _told_when_full(target: Path) -> Iterator[None]:
+def told_when_full(folder: Path, while_doing: str) -> Iterator[None]:
+    """Turn the failure of a write for lack of space, by whatever library, into one sentence.
+
+    Args:
+        folder: Where something is written.
+        while_doing: "model.safetensors was written".
+
+    Raises:
+        FullDiskError: There is no space left.
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno not in _FULL:
+    except Exception as error:
+        if isinstance(error, FullDiskError) or not is_full(error):
             raise
-        free = shutil.disk_usage(target.parent).free
-        raise FullDiskError(
-            f"{target.parent}: {os.strerror(error.errno)} while {target.name} was written; {free / 1e6:,.0f} MB are "
-            "free there. Make room or choose another disk, and run it again: what is stored is whole, and stays."
-        ) from error
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "no space left"
+        raise full_disk(folder, while_doing, reason) from error
+
+
+def is_full(error: Exception) -> bool:
+    """Tell whether a write failed for lack of space."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno in _FULL
+    return any(text in str(error) for text in _FULL_TEXTS)
+
+
+def full_disk(folder: Path, while_doing: str, reason: str) -> FullDiskError:
+    """Make the error that says of a disk that it is full, and what to do."""
+    free = shutil.disk_usage(folder).free
+    return FullDiskError(
+        f"{folder}: {reason} while {while_doing}; {free / 1e6:,.0f} MB are "
+        "free there. Make room or choose another disk, and run it again: what is stored is whole, and stays."
+    )

@@ -11,12 +11,13 @@ from pydantic import Field, PlainValidator, field_validator
 from pydantic_core import PydanticCustomError
 
 from audiocls.places import is_uri
-from audiocls.strict import Params
+from audiocls.strict import Params, PathText, check_path_text
 
 _GROUPS = {"label", "group"}
 
 
 def _path_or_uri(value: object) -> Path | str:
+    check_path_text(value)
     if isinstance(value, str | Path):
         return value if isinstance(value, Path) or is_uri(value) else Path(value)
     raise PydanticCustomError("path_type", "Input is not a path")
@@ -122,7 +123,7 @@ class HubData(DataParams):
     """A `datasets` data set: of the hub, saved by `save_to_disk`, or a local folder that `load_dataset` takes."""
 
     source: Literal["hub"]
-    name: str = Field(min_length=1, description="A hub id, e.g. PolyAI/minds14, or the path of a local folder.")
+    name: PathText = Field(description="A hub id, e.g. PolyAI/minds14, or the path of a local folder.")
     config: str | None = Field(None, description="The data set's configuration, e.g. a language. null: its default.")
     revision: str | None = Field(
         None, description="Branch, tag or commit on the hub; a commit keeps runs comparable. null: the newest."

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
 
 import pandas as pd
 from fsspec.utils import glob_translate
@@ -138,7 +138,11 @@ def _label_and_group(clip_id: str, params: FolderData) -> tuple[str | None, str]
 
 def names_below(root: Path) -> _Found:
     """Walk in sorted order and through links, leaving out what is hidden and links to a folder above."""
-    if not root.is_dir():
+    try:
+        is_there = root.is_dir()
+    except OSError as error:  # the folder it is in may not be searched, or its name is too long
+        _refuse(error)
+    if not is_there:
         raise _no_directory(root)
     found = _Found([], [], Counter())
     for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
@@ -180,8 +184,8 @@ def _no_directory(root: Place) -> DataError:
     return DataError(f"data.path = {masked(str(root))}: no such directory. It should hold one directory a class.")
 
 
-def _refuse(error: OSError) -> None:
-    raise DataError(f"{error.filename}: the directory cannot be listed: {error.strerror}.") from error
+def _refuse(error: OSError) -> NoReturn:
+    raise DataError(f"data.path: {error.filename}: the directory cannot be listed: {error.strerror}.") from error
 
 
 def _leads_up(folder: Path) -> bool:

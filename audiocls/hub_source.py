@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from errno import ENAMETOOLONG
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,11 +89,18 @@ def _load(params: HubData, cache: Path) -> tuple[dict[str, Dataset], LocalFolder
             loaded: Dataset | DatasetDict = load_from_disk(params.name)
         else:
             loaded, folder = _build(params, cache)
-    except (FileNotFoundError, ValueError, DatasetGenerationError) as error:  # a network that fails is none of these
+    except (OSError, ValueError, DatasetGenerationError) as error:
+        if isinstance(error, OSError) and not _is_wrong_place(error):
+            raise  # a network that fails
         cause = error.__cause__ or error
         raise DataError(f"data.name = {params.name}: the data set cannot be loaded: {cause}") from error
     splits = dict(loaded) if isinstance(loaded, DatasetDict) else {str(loaded.split or "train"): loaded}
     return splits, folder
+
+
+def _is_wrong_place(error: OSError) -> bool:
+    wrong = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+    return isinstance(error, wrong) or error.errno == ENAMETOOLONG
 
 
 def _build(params: HubData, cache: Path) -> tuple[Any, LocalFolder | None]:

@@ -95,8 +95,8 @@ def _where(params: SingleSource) -> str:
         case SampleData():
             return "the sample corpus"
         case HubData():
-            return params.name
-    return masked(str(params.path))
+            return f"data.name = {params.name}"
+    return f"data.path = {masked(str(params.path))}"
 
 
 def _list_pool(params: PoolData, workspace: Path) -> Listed:

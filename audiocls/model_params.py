@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field
 
-from audiocls.strict import Params
+from audiocls.strict import Params, PathText
 
 RawWaveformFamily = Literal[
     "wav2vec2",
@@ -44,7 +44,7 @@ class ModelParams(Params):
     """Which network, and where its weights start."""
 
     family: Family = Field("logmel-resnet", description="The transformers model type.")
-    pretrained: str | None = Field(None, description="A hub id or a local folder. null: from scratch.")
+    pretrained: PathText | None = Field(None, description="A hub id or a local folder. null: from scratch.")
     config: dict[str, Any] = Field(
         default_factory=dict,
         description="Fields of the family's config, e.g. hidden_size. A checkpoint's own values of dropout, "

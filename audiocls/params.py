@@ -17,18 +17,15 @@ from audiocls.balance_params import BalanceParams, NoBalance
 from audiocls.comparison_params import ComparisonParams
 from audiocls.data_params import DataSource
 from audiocls.model_params import ModelParams
-from audiocls.strict import Params
+from audiocls.strict import LocalPath, Params, PathText
 from audiocls.training_params import TrainingParams
-
-LocalPath = Annotated[Path, Field(strict=False)]
 
 
 class AudioParams(Params):
     """How a file becomes samples, and how long the clips are that the model sees."""
 
-    store: str | None = Field(
+    store: PathText | None = Field(
         None,
-        min_length=1,
         description="Folder or URI (s3://bucket/prefix) of decoded audio, to be shared by workspaces and machines; who "
         "may write there is said by the environment. null: <workspace>/waveforms.",
     )
@@ -114,7 +111,7 @@ class RunnerParams(Params):
 class TrackingParams(Params):
     """Where runs are written down."""
 
-    uri: str | None = Field(None, description="MLflow tracking URI. null: sqlite:///<workspace>/mlflow.db")
+    uri: PathText | None = Field(None, description="MLflow tracking URI. null: sqlite:///<workspace>/mlflow.db")
 
 
 class RunParams(Params):

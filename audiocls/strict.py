@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 
 class Params(BaseModel):
     """Frozen, and refuses what it does not know: a misspelt key is an error, not a default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def check_path_text(value: object) -> object:
+    """Refuse a text that names no path: an empty one would silently mean the current folder."""
+    if isinstance(value, str) and not value.strip():
+        raise PydanticCustomError("path_empty", "must not be empty; leave the key out for its default")
+    if isinstance(value, str) and "\0" in value:
+        raise PydanticCustomError("path_zero_byte", "must not contain a zero byte, which no path has")
+    return value
+
+
+def _check_text(value: str) -> str:
+    check_path_text(value)
+    return value
+
+
+LocalPath = Annotated[Path, Field(strict=False), BeforeValidator(check_path_text)]
+"""A path of this machine."""
+
+PathText = Annotated[str, AfterValidator(_check_text)]
+"""A path where something else may stand too: a URI, or a name on a hub."""

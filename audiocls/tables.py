@@ -43,9 +43,10 @@ def read_columns(path: Place, wanted: dict[str, str]) -> pa.Table:
         DataError: The table is not there, is none or is broken, or lacks a column or has it twice.
     """
     suffix, shown = suffix_of(path), masked(str(path))
-    if isinstance(path, Path) and not path.is_file():
-        raise DataError(f"data.path = {shown}: no such file.")
     try:
+        if isinstance(path, Path) and not path.is_file():
+            what = "it is a folder, and a table is a file" if path.is_dir() else "no such file"
+            raise DataError(f"data.path = {shown}: {what}.")
         if suffix == ".parquet":
             return _read_parquet(path if isinstance(path, Path) else _fetched(path), shown, wanted)
         if suffix in _DELIMITED:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import getpass
 import json
 import logging
-import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from typing import Any, Final
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.mlflow_tags import (
     MLFLOW_GIT_COMMIT,
     MLFLOW_PARENT_RUN_ID,
@@ -31,22 +27,26 @@ from mlflow.utils.mlflow_tags import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+from audiocls.atomic import full_disk, is_full
 from audiocls.environment import describe_environment, git_revision
-from audiocls.errors import TrackingError
+from audiocls.errors import AudioclsError, TrackingError
 from audiocls.masking import masked, masked_values, without_user
 from audiocls.params import RunParams
 from audiocls.params_file import dump_params
-from audiocls.unfinished import Claim, claim
+from audiocls.tracking_names import fit_names, flatten, safe
+from audiocls.tracking_store import PatientClient, create_database, database_file, is_server, probe
+from audiocls.unfinished import Claim, can_go_on, claim
+from audiocls.writable import check_writable
 
 logger = logging.getLogger(__name__)
 
-_PROBE_SECONDS = 5
+# Waits of 0, 4, 8, 16 and 32 s, in which a server can be started again; with MLflow's own 7 it would be 4 minutes for
+# each call. Whoever sets the variable of this name decides.
+_HTTP_RETRIES: Final = 5
 # Without it MLflow 3's pages take an experiment for one on language models.
 _EXPERIMENT_KIND = "custom_model_development"
 # MLflow's own limits: entries in one call, characters in a parameter's value and in a data digest.
 _MOST_PARAMS, _LONGEST_PARAM, _LONGEST_DIGEST = 100, 6_000, 36
-# MLflow's limit is 250; the rest is for what keeps two names apart.
-_LONGEST_NAME = 240
 # What MLflow lets through: the database's own errors, a disk's or a network's, and a driver that is not installed.
 _STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError, ImportError)
 
@@ -85,11 +85,14 @@ class NestedRun:
 def tracked_run(params: RunParams, name: str, tags: Mapping[str, str], flow: str = "") -> Iterator[TrackedRun]:
     """Open a run, write down what it is made of, and end it as finished, failed or killed.
 
-    A run of the same flow and params that was killed or interrupted is gone on with.
+    A run of the same flow and params goes on if it was killed or interrupted, or if it failed for a reason outside of
+    it, such as a server that went away or a full disk.
 
     Raises:
+        ParamsError: The workspace or the database cannot be written.
         TrackingError: The store or server cannot be used.
     """
+    check_writable(params)
     with claim(params.workspace, flow + params.model_dump_json()) as claimed:
         run = _open(claimed, params, name, tags)
         try:
@@ -97,7 +100,8 @@ def tracked_run(params: RunParams, name: str, tags: Mapping[str, str], flow: str
             yield run
         except Exception as error:
             _end_early(run, "FAILED", masked(str(error))[:5_000])
-            _release(claimed)
+            if not can_go_on(error):
+                _release(claimed)
             raise
         except BaseException as error:
             _end_early(run, "KILLED", type(error).__name__)
@@ -122,27 +126,36 @@ def _open(claimed: Claim | None, params: RunParams, name: str, tags: Mapping[str
 
 
 def _reopen(run_id: str, params: RunParams, tags: Mapping[str, str]) -> TrackedRun | None:
-    """Set a run that was killed to running again; None where MLflow has it no longer, or it has ended."""
+    """Set a run that did not finish to running again; None where MLflow no longer has it, or it has finished."""
     uri = params.tracking_uri
-    _probe(uri)
+    _make_ready(uri)
     with _client(uri) as client:
-        try:
-            found = client.get_run(run_id).info
-        except MlflowException:
-            return None
-        if found.lifecycle_stage != "active" or found.status not in ("RUNNING", "KILLED"):
+        found = _find(client, run_id)
+        # A run is FAILED here only where its claim was kept, and RUNNING where MLflow could not be told of its end.
+        if found is None or found.info.lifecycle_stage != "active" or found.info.status == "FINISHED":
             return None
         client.update_run(run_id, status="RUNNING")
-    run = TrackedRun(uri, found.experiment_id, run_id, params.workspace / "runs" / run_id)
+        if "error" in found.data.tags:
+            client.delete_tag(run_id, "error")
+    run = TrackedRun(uri, found.info.experiment_id, run_id, params.workspace / "runs" / run_id)
     log_tags(run, tags)
-    logger.info("Going on with run %s, which did not end.", run_id)
+    logger.info("Run %s did not finish: this run resumes it.", run_id)
     return run
+
+
+def _find(client: MlflowClient, run_id: str) -> Any:
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
 
 
 def start_run(params: RunParams, name: str, tags: Mapping[str, str]) -> TrackedRun:
     """Create the experiment if need be, and an empty run in it."""
     uri = params.tracking_uri
-    _probe(uri)
+    _make_ready(uri)
     with _client(uri) as client:
         experiment_id = _experiment(client, params)
         created = client.create_run(experiment_id, tags=_tags(name) | dict(tags), run_name=name)
@@ -152,7 +165,7 @@ def start_run(params: RunParams, name: str, tags: Mapping[str, str]) -> TrackedR
 def _log_params(run: TrackedRun, params: RunParams) -> None:
     """Log the params, the resolved YAML, which holds whole what is too long for a param, and the environment."""
     flat = flatten(masked_values(params.model_dump(mode="json")))
-    entries = [Param(fit, flat[key][:_LONGEST_PARAM]) for key, fit in _fit_names(flat).items()]
+    entries = [Param(fit, flat[key][:_LONGEST_PARAM]) for key, fit in fit_names(flat).items()]
     with _client(run.uri) as client:
         for start in range(0, len(entries), _MOST_PARAMS):
             client.log_batch(run.run_id, params=entries[start : start + _MOST_PARAMS])
@@ -161,45 +174,60 @@ def _log_params(run: TrackedRun, params: RunParams) -> None:
 
 
 def _end_early(run: TrackedRun, status: str, reason: str) -> None:
-    """End a run that did not finish; where the store fails too, what ended the run still comes before it."""
+    """End a run that did not finish; where the store fails too, the error that ended the run is the one to raise."""
     try:
+        if is_server(run.uri):
+            probe(run.uri)  # or a server that is gone would be waited for once more
         with _client(run.uri) as client:
             client.set_tag(run.run_id, "error", reason)
             client.set_terminated(run.run_id, status)
-    except TrackingError as error:
+    except AudioclsError as error:
         logger.warning("run %s could not be marked as %s: %s", run.run_id, status, error)
+
+
+def _make_ready(uri: str) -> None:
+    """See that a server answers, or that the database is there, before MLflow's client waits for it for long."""
+    if is_server(uri):
+        probe(uri)
+        return
+    file = database_file(uri)
+    if file is not None:
+        with _told(uri):
+            create_database(file, _migrate)
+
+
+def _migrate(uri: str) -> None:
+    """Create all tables of an SQLite database, and close it."""
+    SqlAlchemyStore(uri, "mlruns").engine.dispose()  # no run of ours stores its artifacts there
 
 
 @contextmanager
 def _client(uri: str) -> Iterator[MlflowClient]:
-    """Yield a client whose failures are TrackingErrors."""
+    """Yield a client whose failures are TrackingErrors, and which waits a bounded time for what is away or locked."""
+    if not MLFLOW_HTTP_REQUEST_MAX_RETRIES.is_set():
+        MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(_HTTP_RETRIES)
+    with _told(uri):
+        yield PatientClient(MlflowClient(uri))
+
+
+@contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """Turn what MLflow lets through into one sentence that names the store."""
     try:
-        yield MlflowClient(uri)
+        yield
     except _STORE_ERRORS as error:
-        text = str(error)
+        text = _one_line(error)
         # A traceback would show the cause, and with it what the message masks.
         cause = error if masked(text) == text else None
+        if is_full(error):
+            folder = (database_file(uri) or Path()).absolute().parent
+            raise full_disk(folder, "MLflow's files were written", text) from cause
         raise TrackingError(f"tracking.uri = {masked(uri)}: MLflow fails: {masked(text)}") from cause
 
 
-def _probe(uri: str) -> None:
-    """Ask a server whether it is there: MLflow's own client would try for minutes before it says so."""
-    if urlsplit(uri).scheme not in ("http", "https"):
-        return
-    address, user = without_user(uri)
-    request = urllib.request.Request(f"{address.rstrip('/')}/health")
-    if user is not None:
-        request.add_header("Authorization", f"Basic {base64.b64encode(unquote(user).encode()).decode()}")
-    try:
-        with urllib.request.urlopen(request, timeout=_PROBE_SECONDS):
-            pass
-    except (OSError, HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError) and error.code < 500:
-            return  # It answers; some hosted servers have no /health.
-        raise TrackingError(
-            f"tracking.uri = {masked(uri)}: no MLflow server answers there ({error}). Start it, or leave tracking.uri "
-            "out to write to SQLite in the workspace."
-        ) from error
+def _one_line(error: Exception) -> str:
+    """Leave out the statement and the values that SQLAlchemy appends to a database's error."""
+    return " ".join(str(error).partition("\n[SQL:")[0].split())
 
 
 def _experiment(client: MlflowClient, params: RunParams) -> str:
@@ -211,8 +239,8 @@ def _experiment(client: MlflowClient, params: RunParams) -> str:
             )
         return str(found.experiment_id)
     # A server knows where artifacts belong; for a database file MLflow would take the folder one happens to stand in.
-    is_server = urlsplit(params.tracking_uri).scheme in ("http", "https")
-    location = None if is_server else (params.workspace / "mlartifacts" / _safe(params.experiment)).absolute().as_uri()
+    on_server = is_server(params.tracking_uri)
+    location = None if on_server else (params.workspace / "mlartifacts" / safe(params.experiment)).absolute().as_uri()
     try:
         tags = {"mlflow.experimentKind": _EXPERIMENT_KIND}
         return str(client.create_experiment(params.experiment, location, tags=tags))
@@ -238,24 +266,13 @@ def _user() -> str:
         return "unknown"
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Write nested params as `section.key` to text, e.g. {"training.epochs": "10.0"}."""
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, (dict, list)) else str(value)
-    return flat
-
-
 def log_metrics(run: TrackedRun, metrics: Mapping[str, float], step: int = 0) -> None:
     """Log metrics, as many in one call as MLflow takes.
 
     Characters that it refuses in a name become `_`; names that would then be the same get one more `_` each.
     """
     now = int(time.time() * 1000)
-    entries = [Metric(fit, metrics[name], now, step) for name, fit in _fit_names(metrics).items()]
+    entries = [Metric(fit, metrics[name], now, step) for name, fit in fit_names(metrics).items()]
     with _client(run.uri) as client:
         for start in range(0, len(entries), 1_000):
             client.log_batch(run.run_id, metrics=entries[start : start + 1_000])
@@ -275,29 +292,11 @@ def log_nested_runs(run: TrackedRun, nested: Iterable[NestedRun]) -> None:
                 continue
             tags = _tags(each.name) | {MLFLOW_PARENT_RUN_ID: run.run_id}
             made = client.create_run(run.experiment_id, tags=tags, run_name=each.name).info.run_id
-            metrics = [Metric(fit, each.metrics[name], now, 0) for name, fit in _fit_names(each.metrics).items()]
-            params = [Param(_safe(name), text[:_LONGEST_PARAM]) for name, text in flatten(each.params).items()]
+            metrics = [Metric(fit, each.metrics[name], now, 0) for name, fit in fit_names(each.metrics).items()]
+            params = [Param(safe(name), text[:_LONGEST_PARAM]) for name, text in flatten(each.params).items()]
             client.log_batch(made, metrics=metrics, params=params)
             client.log_artifacts(made, str(each.balance_files), "data/balance")
             client.set_terminated(made, "FINISHED")
-
-
-def _fit_names(names: Iterable[str]) -> dict[str, str]:
-    fit: dict[str, str] = {}
-    taken: set[str] = set()
-    for name in names:
-        candidate = _safe(name)
-        while candidate in taken:
-            candidate += "_"
-        taken.add(candidate)
-        fit[name] = candidate
-    return fit
-
-
-def _safe(name: str) -> str:
-    """Make a name one that MLflow takes, and that as a path stays below where it starts."""
-    parts = re.sub(r"[^\w\-. :/]", "_", name)[:_LONGEST_NAME].split("/")
-    return "/".join("_" if part in ("", ".", "..") else part for part in parts)
 
 
 def log_tags(run: TrackedRun, tags: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from audiocls.atomic import replacing
+from audiocls.errors import FullDiskError, TrainingError, UserMistake
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,20 @@ class Claim:
     def clear(self) -> None:
         """Forget the run: it has ended, and is not to be gone on with."""
         self.record.unlink(missing_ok=True)
+
+
+def can_go_on(error: Exception) -> bool:
+    """Tell whether the run that an error ended may go on from its checkpoint when the same command is given again.
+
+    What ended it from outside may be gone by then: a server, a disk, a network, memory that others used. A mistake of
+    the user, a loss that diverged and a fault of the code stay, and training starts anew once they are mended.
+    """
+    if isinstance(error, FullDiskError):
+        return True
+    if isinstance(error, (MemoryError, OSError)):
+        return True
+    lasting = (UserMistake, TrainingError, ArithmeticError, AssertionError, AttributeError, LookupError, NameError)
+    return not isinstance(error, (*lasting, NotImplementedError, TypeError, ValueError))
 
 
 @contextmanager

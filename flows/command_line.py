@@ -3,28 +3,37 @@
     python -m flows.NAME PARAMS.yaml [key.path=value ...]
 
 Progress goes to stderr; the last line on stdout is one JSON object. Exit status 0: done; 2: a mistake in the params or
-the data, said in one message without a traceback; 1: a stage failed; 130: interrupted.
+the data, or a disk that is full or cannot be written, said in one message without a traceback; 1: a stage failed; 130:
+interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, TypeGuard
 
 from prefect import Flow
 from rich.console import Console, ConsoleOptions
 from rich.markdown import Markdown, TableElement
 from rich.table import Table
 
-from audiocls.errors import AudioclsError, StoreError, UserMistake
+from audiocls.errors import AudioclsError, FullDiskError, UserMistake
 from audiocls.machines import machines
 from audiocls.masking import masked
 from audiocls.params import RunParams
 from audiocls.params_file import load_params
+from audiocls.writable import check_writable
+
+# What the disk says where a path of the params or the rights to it are wrong, or there is no space.
+_DISK_REFUSES: Final = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG,
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG,
+}  # fmt: skip
 
 
 class _FoldedTable(TableElement):
@@ -59,19 +68,22 @@ def run_flow(
     arguments = _parse(flow, argv)
     _hide_tracebacks_of_mistakes()
     try:
-        # Once here, so that a mistake is told at once and not after a server has been started.
+        # Once here, so that a mistake is reported at once and not after a server has been started.
         params = load_params(arguments.params_file, arguments.overrides)
+        check_writable(params)
         if join is not None and machines().rank > 0:
             described = join(params)
         else:
             described = describe(flow(params_file=arguments.params_file, overrides=tuple(arguments.overrides)))
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
-    except UserMistake as error:
+    except (UserMistake, FullDiskError) as error:
         return _fail(str(error), 2)
     except AudioclsError as error:
         return _fail(str(error), 1)
     except Exception as error:  # the flow engine has printed the traceback
+        if _is_refusal(error):
+            return _fail(_describe_refusal(error), 2)
         return _fail(f"{type(error).__name__}: {error}", 1)
     _print_result(described)
     return 0
@@ -87,15 +99,27 @@ def _parse(flow: Flow[..., Any], argv: Sequence[str] | None) -> argparse.Namespa
 
 def _hide_tracebacks_of_mistakes() -> None:
     """Prefect logs the traceback of every failed task and flow; where the user can mend it, the message is enough."""
-    explained = (UserMistake, StoreError)
+
+    def is_explained(error: object) -> bool:
+        return isinstance(error, AudioclsError) or _is_refusal(error)
 
     def without_traceback(record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], explained):
+        if record.exc_info and is_explained(record.exc_info[1]):
             return False
-        return not (record.levelno >= logging.ERROR and any(isinstance(a, explained) for a in _arguments(record)))
+        return not (record.levelno >= logging.ERROR and any(map(is_explained, _arguments(record))))
 
     for name in ("prefect.task_engine", "prefect.flow_engine", "prefect.task_runs", "prefect.flow_runs"):
         logging.getLogger(name).addFilter(without_traceback)
+
+
+def _is_refusal(error: object) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.errno in _DISK_REFUSES and error.filename is not None
+
+
+def _describe_refusal(error: OSError) -> str:
+    return (
+        f"{error.filename}: {error.strerror}. Mend the path or the rights to it, or choose another in the params file."
+    )
 
 
 def _arguments(record: logging.LogRecord) -> Sequence[Any]:

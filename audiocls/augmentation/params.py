@@ -5,14 +5,11 @@ What two numbers bound is drawn evenly between them, anew for every clip in ever
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from audiocls.strict import Params
-
-Folder = Annotated[Path, Field(strict=False)]
+from audiocls.strict import LocalPath, Params
 
 
 class Augmentation(Params):
@@ -42,7 +39,7 @@ class Background(Augmentation):
     """Add a part of a recording: a street, a machine, other voices."""
 
     kind: Literal["background"]
-    folder: Folder = Field(description="Recordings at any depth, of which one is drawn for each clip.")
+    folder: LocalPath = Field(description="Recordings at any depth, of which one is drawn for each clip.")
     min_snr_db: float = Field(5.0, ge=-60, le=120, description="Least level of the clip above the recording.")
     max_snr_db: float = Field(30.0, ge=-60, le=120, description="Greatest level of the clip above the recording.")
 
@@ -84,7 +81,7 @@ class ImpulseResponse(Augmentation):
     """Put the sound into a room that was measured."""
 
     kind: Literal["impulse_response"]
-    folder: Folder = Field(description="Impulse responses at any depth, of which one is drawn for each clip.")
+    folder: LocalPath = Field(description="Impulse responses at any depth, of which one is drawn for each clip.")
 
 
 class LowPass(Augmentation):

@@ -25,7 +25,10 @@ def read_recordings(folder: Path, sample_rate_hz: int) -> list[Tensor]:
     Raises:
         DataError: The folder has no files, or one that cannot be used, or more than fits into memory.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    try:
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder}: the folder of an augmentation cannot be read: {error.strerror}.") from error
     if not files:
         raise DataError(f"{folder}: there are no recordings to augment with. Correct the folder of this augmentation.")
     audio = AudioParams(sample_rate_hz=sample_rate_hz, min_seconds=0.0)

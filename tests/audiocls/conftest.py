@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from audiocls import tracking
 from audiocls.data_params import TableData
 from audiocls.manifest import list_clips
-from audiocls.params import AudioParams
+from audiocls.params import AudioParams, RunParams
 from audiocls.shards import write_shard
 from audiocls.waveforms import plan_store
 
@@ -140,3 +142,18 @@ def write_csv():
         return root / name
 
     return written
+
+
+@pytest.fixture(scope="session")
+def tracked_workspace(tmp_path_factory):
+    """A function that makes a folder a workspace whose MLflow database is there: its migrations take seconds."""
+    folder = tmp_path_factory.mktemp("tracked")
+    params = RunParams.model_validate({"workspace": str(folder), "data": {"source": "sample"}})
+    tracking.start_run(params.model_copy(update={"experiment": "made by the fixture"}), "first", {})
+
+    def make(workspace):
+        workspace.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / "mlflow.db", workspace / "mlflow.db")
+        return workspace
+
+    return make

@@ -215,8 +215,8 @@ def test_a_file_that_is_no_table_is_told(root, list_rows, name, content, message
 
 
 def test_a_missing_table_and_a_folder_are_told(root, list_rows):
-    for path in (root / "none.csv", root):
-        with pytest.raises(DataError, match=f"data.path = {path}: no such file"):
+    for path, what in ((root / "none.csv", "no such file"), (root, "it is a folder, and a table is a file")):
+        with pytest.raises(DataError, match=f"data.path = {path}: {what}"):
             list_rows(table(path))
 
 

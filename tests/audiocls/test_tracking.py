@@ -57,9 +57,8 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def sqlite(tmp_path_factory):
-    """The workspace's own store, with its migrations done once."""
-    return tmp_path_factory.mktemp("workspace")
+def sqlite(tracked_workspace, tmp_path_factory):
+    return tracked_workspace(tmp_path_factory.mktemp("workspace"))
 
 
 @pytest.fixture(params=["sqlite", "server"])

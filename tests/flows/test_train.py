@@ -329,12 +329,24 @@ def test_a_given_split_with_a_straddling_group_or_copy_stops_the_run_and_names_i
         assert "Traceback" not in captured.err
 
 
-def test_a_failed_stage_ends_with_1(tones, tmp_path, capsys):
+def test_a_workspace_that_is_a_file_ends_with_2_and_one_message(tones, tmp_path, capsys):
     params_file = write_params(tmp_path, tones)
-    # The workspace is a file, so that no stage can write: a fault of the disk and no mistake in the params.
     (tmp_path / "workspace").write_text("in the way")
+    assert run_flow(train_flow, asdict, [str(params_file)]) == 2
+    captured = capsys.readouterr()
+    assert f"error: workspace = {tmp_path / 'workspace'}: it is a file, and a folder is needed" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_a_failed_stage_ends_with_1(tmp_path, capsys):
+    params_file = write_params(tmp_path, tmp_path, data={"source": "sample"})
+    # A store that is damaged is no mistake in the params: where the sample corpus belongs stands a file.
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / "sample").write_text("in the way")
     assert run_flow(train_flow, asdict, [str(params_file)]) == 1
-    assert "error: " in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "error: " in captured.err
+    assert "Traceback" not in captured.err
 
 
 def test_the_library_tells_epochs_to_prefect_at_info(finished):
