@@ -20,6 +20,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from audiocls.atomic import told_when_full
 from audiocls.balance import Balanced
 from audiocls.balance.draws import EpochSampler
 from audiocls.balance.selection import check_training_only
@@ -180,7 +181,8 @@ def fit_here(
     if params.model.lora is not None:
         merge_lora(model)
     if trainer.is_world_process_zero():
-        save_model(model, extractor, folder / "model")
+        with told_when_full(folder, "the model was saved"):
+            save_model(model, extractor, folder / "model")
     return trained
 
 
@@ -200,7 +202,8 @@ def _train(trainer: ClassifierTrainer, checkpoint: Path | None, interrupt: SaveO
     trainer.remove_callback(PrinterCallback)
     # Last, so that what other callbacks add to a checkpoint is in it before training ends.
     trainer.add_callback(interrupt)
-    with no_progress_bars(), interrupt.listening():
+    writing = told_when_full(Path(trainer.args.output_dir), "a checkpoint was written")
+    with no_progress_bars(), interrupt.listening(), writing:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 

@@ -12,9 +12,11 @@ import torch
 
 from audiocls.balance import Balanced, balance
 from audiocls.corpus import collect_corpus
+from audiocls.errors import FullDiskError
 from audiocls.evaluation import evaluate
 from audiocls.losses import CrossEntropy, TrainingLoss
 from audiocls.manifest import list_clips
+from audiocls.mapped import MappedWaveforms
 from audiocls.models.families import build_model, load_model
 from audiocls.params import RunParams
 from audiocls.shards import write_shard
@@ -309,3 +311,10 @@ def test_predictions_do_not_depend_on_the_batch_size(prepared, tones, tmp_path):
         folder = evaluate(model.folder, prepared[0], prepared[2], sized, tmp_path / str(batch_size)).folder
         tables.append(pd.read_parquet(folder / "predictions.parquet"))
     pd.testing.assert_frame_equal(tables[0], tables[1], atol=1e-4)
+
+
+def test_a_full_disk_in_training_is_said_with_its_folder(prepared, tones, tmp_path, full_disk):
+    params = run_params(tmp_path, tones, {"max_steps": 2})
+    MappedWaveforms(pd.read_parquet(prepared[0]), prepared[2])  # unpacks the store, which is not what is full here
+    with full_disk(4_000), pytest.raises(FullDiskError, match=f"{tmp_path}.*a checkpoint was written"):
+        train(prepared, params, tmp_path)
