@@ -3,7 +3,7 @@
     python -m flows.NAME PARAMS.yaml [key.path=value ...]
 
 Progress goes to stderr; the last line on stdout is one JSON object. Exit status 0: done; 2: a mistake in the params or
-the data, said in one message without a traceback; 1: a stage failed; 130: interrupted.
+the data, said in one message without a traceback; 1: a stage failed; 130: interrupted; 143: terminated.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -25,6 +27,7 @@ from audiocls.machines import machines
 from audiocls.masking import masked
 from audiocls.params import RunParams
 from audiocls.params_file import load_params
+from flows.server import begin_server, is_lost_server, lost, wait_for_server
 
 
 class _FoldedTable(TableElement):
@@ -57,13 +60,15 @@ def run_flow(
         join: What machines other than the first do instead, where torchrun's variables name several.
     """
     arguments = _parse(flow, argv)
-    _hide_tracebacks_of_mistakes()
+    _hide_explained_tracebacks()
+    _end_cleanly_when_terminated()
     try:
         # Once here, so that a mistake is told at once and not after a server has been started.
         params = load_params(arguments.params_file, arguments.overrides)
         if join is not None and machines().rank > 0:
             described = join(params)
         else:
+            wait_for_server(begin_server())
             described = describe(flow(params_file=arguments.params_file, overrides=tuple(arguments.overrides)))
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
@@ -72,7 +77,7 @@ def run_flow(
     except AudioclsError as error:
         return _fail(str(error), 1)
     except Exception as error:  # the flow engine has printed the traceback
-        return _fail(f"{type(error).__name__}: {error}", 1)
+        return _fail(lost() if is_lost_server(error) else f"{type(error).__name__}: {error}", 1)
     _print_result(described)
     return 0
 
@@ -85,14 +90,22 @@ def _parse(flow: Flow[..., Any], argv: Sequence[str] | None) -> argparse.Namespa
     return parser.parse_args(argv)
 
 
-def _hide_tracebacks_of_mistakes() -> None:
+def _end_cleanly_when_terminated() -> None:
+    """Let SIGTERM run the clean-up that an interrupt runs; without a handler it ends Python on the spot."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
+def _hide_explained_tracebacks() -> None:
     """Prefect logs the traceback of every failed task and flow; where the user can mend it, the message is enough."""
-    explained = (UserMistake, StoreError)
+
+    def explained(error: object) -> bool:
+        return isinstance(error, UserMistake | StoreError) or is_lost_server(error)
 
     def without_traceback(record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], explained):
+        if record.exc_info and explained(record.exc_info[1]):
             return False
-        return not (record.levelno >= logging.ERROR and any(isinstance(a, explained) for a in _arguments(record)))
+        return not (record.levelno >= logging.ERROR and any(explained(a) for a in _arguments(record)))
 
     for name in ("prefect.task_engine", "prefect.flow_engine", "prefect.task_runs", "prefect.flow_runs"):
         logging.getLogger(name).addFilter(without_traceback)

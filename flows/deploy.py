@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 from prefect.settings import PREFECT_HOME
 
+from flows.server import unanswered
+
 HOME = Path(__file__).resolve().parent.parent
 DEFAULT_API_URL = "http://127.0.0.1:4200/api"
 WORK_POOL = "audiocls"
@@ -55,9 +57,7 @@ def ensure_server(api_url: str, environment: dict[str, str]) -> None:
         return
     address = urlsplit(api_url)
     if address.hostname not in _LOOPBACK:
-        raise TimeoutError(
-            f"PREFECT_API_URL = {api_url}: no Prefect server answers there. Start it, or unset the variable."
-        )
+        raise TimeoutError(unanswered(api_url))
     # The port goes in by the environment: with --port the page would go on asking port 4200 (Prefect 3.8).
     port = {"PREFECT_SERVER_API_PORT": str(address.port or 4200), "PREFECT_SERVER_API_HOST": "127.0.0.1"}
     _wait_for(api_url, *_begin_server(environment | port))
