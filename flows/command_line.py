@@ -28,6 +28,7 @@ from audiocls.masking import masked
 from audiocls.params import RunParams
 from audiocls.params_file import load_params
 from flows.server import begin_server, is_lost_server, lost, wait_for_server
+from tasks.reconnection import drop_unsent
 
 
 class _FoldedTable(TableElement):
@@ -76,8 +77,11 @@ def run_flow(
         return _fail(str(error), 2)
     except AudioclsError as error:
         return _fail(str(error), 1)
-    except Exception as error:  # the flow engine has printed the traceback
-        return _fail(lost() if is_lost_server(error) else f"{type(error).__name__}: {error}", 1)
+    except Exception as error:
+        if is_lost_server(error):
+            drop_unsent()
+            return _fail(lost(), 1)
+        return _fail(f"{type(error).__name__}: {error}", 1)  # the flow engine has printed the traceback
     _print_result(described)
     return 0
 
@@ -109,6 +113,9 @@ def _hide_explained_tracebacks() -> None:
 
     for name in ("prefect.task_engine", "prefect.flow_engine", "prefect.task_runs", "prefect.flow_runs"):
         logging.getLogger(name).addFilter(without_traceback)
+    # It prints each event that cannot be sent in full; that the server cannot be reached is another record.
+    services = logging.getLogger("prefect._internal.concurrency")
+    services.addFilter(lambda record: record.msg != "Service %r failed to process item %r")
 
 
 def _arguments(record: logging.LogRecord) -> Sequence[Any]:

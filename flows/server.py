@@ -55,7 +55,7 @@ class EmbeddedServer:
     """
 
     def __init__(self, home: Path) -> None:
-        self._lock = home / "embedded-server.lock"
+        self._home = home
         self._log = home / "embedded-server.log"
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=2048)
         self._settled = threading.Event()
@@ -74,15 +74,7 @@ class EmbeddedServer:
         Raises:
             UserMistake: Prefect's folder cannot be written.
         """
-        try:
-            self._log.parent.mkdir(parents=True, exist_ok=True)
-            small = not self._log.exists() or self._log.stat().st_size < _MAX_LOG_BYTES
-            output = self._log.open("ab" if small else "wb")
-        except OSError as error:
-            raise UserMistake(
-                f"Prefect's folder {self._log.parent} cannot be written ({error.strerror}). "
-                "Set PREFECT_HOME to a folder that can be."
-            ) from error
+        output = open_log(self._log)
         threading.Thread(target=self._keep_alive, args=(output,), daemon=True).start()
         # Prefect's last logs and events are sent before what `atexit` runs.
         atexit.register(self.stop)
@@ -133,7 +125,7 @@ class EmbeddedServer:
         """Run the server until it ends, and return its exit status."""
         ready, ready_child = os.pipe()
         listening = self._socket.fileno()
-        arguments = [str(listening), str(ready_child), str(os.getpid()), str(self._lock)]
+        arguments = [str(listening), str(ready_child), str(os.getpid()), str(start_lock(self._home))]
         self._process = subprocess.Popen(
             # -P: the names of this folder's modules are not meant for the server.
             [sys.executable, "-P", str(Path(__file__).with_name("server_process.py")), *arguments],
@@ -148,6 +140,28 @@ class EmbeddedServer:
                 self._ready = True
                 self._settled.set()
         return self._process.wait()
+
+
+def open_log(log: Path) -> IO[bytes]:
+    """Open the log of a server in Prefect's folder, which is made where it is missing.
+
+    Raises:
+        UserMistake: It cannot be written.
+    """
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        small = not log.exists() or log.stat().st_size < _MAX_LOG_BYTES
+        return log.open("ab" if small else "wb")
+    except OSError as error:
+        raise UserMistake(
+            f"Prefect's folder {log.parent} cannot be written ({error.strerror}). "
+            "Set PREFECT_HOME to a folder that can be."
+        ) from error
+
+
+def start_lock(home: Path) -> Path:
+    """Return the file that whoever starts a server on this Prefect home locks meanwhile."""
+    return home / "server-start.lock"
 
 
 def _server_environment() -> dict[str, str]:

@@ -8,9 +8,11 @@ Prefect keeps that knowledge for the process.
 
 from __future__ import annotations
 
+import queue
 import threading
 from typing import Any
 
+from prefect._internal.concurrency.services import _QueueServiceBase
 from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
 
 
@@ -25,3 +27,18 @@ def remember_answers() -> None:
     client: Any
     for client in (PrefectHttpxAsyncClient, PrefectHttpxSyncClient):
         client._has_connected = property(lambda _: reached.is_set(), remember)
+
+
+def drop_unsent() -> None:
+    """Drop the events and logs that wait for a server that is gone for good.
+
+    At its end a process would try for 7 s to send each of them, hundreds after a long run.
+    """
+    services: Any = _QueueServiceBase
+    for service in list(services._instances.values()):
+        try:
+            while True:
+                service._queue.get_nowait()
+                service._queue.task_done()
+        except queue.Empty:
+            continue

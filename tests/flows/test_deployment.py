@@ -35,6 +35,9 @@ def environment(tmp_path_factory):
     return outer | {
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api",
+        # Nothing listens there: the server of this machine is reached without a proxy.
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "ALL_PROXY": "http://127.0.0.1:9",
         "PREFECT_CLI_COLORS": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "DEBUG",  # a server that cannot write ends with its first line
         "NO_COLOR": "1",

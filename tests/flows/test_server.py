@@ -146,6 +146,7 @@ def test_a_killed_command_takes_its_server_along_and_who_used_that_server_ends_w
         assert host.left_running() == []
         status, out, err = guest.end()
     assert (status, out) == (1, ""), err
+    assert "Event(" not in err
     (told,) = re.findall("^error: .*", err, re.MULTILINE)
     assert f"the Prefect server at {host.api_url} no longer answers, after 0 retries" in told
     assert "the same command then goes on from what is stored" in told
