@@ -4,7 +4,7 @@
 
 Progress goes to stderr; the last line on stdout is one JSON object. Exit status 0: done; 2: a mistake in the params or
 the data, or a disk that is full or cannot be written, said in one message without a traceback; 1: a stage failed; 130:
-interrupted.
+interrupted; 143: terminated.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import argparse
 import errno
 import json
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Final, TypeGuard
 
@@ -28,6 +30,8 @@ from audiocls.masking import masked
 from audiocls.params import RunParams
 from audiocls.params_file import load_params
 from audiocls.writable import check_writable
+from flows.server import begin_server, is_lost_server, lost, wait_for_server
+from tasks.reconnection import drop_unsent
 
 # What the disk says where a path of the params or the rights to it are wrong, or there is no space.
 _DISK_REFUSES: Final = {
@@ -66,7 +70,8 @@ def run_flow(
         join: What machines other than the first do instead, where torchrun's variables name several.
     """
     arguments = _parse(flow, argv)
-    _hide_tracebacks_of_mistakes()
+    _hide_explained_tracebacks()
+    _end_cleanly_when_terminated()
     try:
         # Once here, so that a mistake is reported at once and not after a server has been started.
         params = load_params(arguments.params_file, arguments.overrides)
@@ -74,6 +79,7 @@ def run_flow(
         if join is not None and machines().rank > 0:
             described = join(params)
         else:
+            wait_for_server(begin_server())
             described = describe(flow(params_file=arguments.params_file, overrides=tuple(arguments.overrides)))
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
@@ -81,10 +87,13 @@ def run_flow(
         return _fail(str(error), 2)
     except AudioclsError as error:
         return _fail(str(error), 1)
-    except Exception as error:  # the flow engine has printed the traceback
+    except Exception as error:
         if _is_refusal(error):
             return _fail(_describe_refusal(error), 2)
-        return _fail(f"{type(error).__name__}: {error}", 1)
+        if is_lost_server(error):
+            drop_unsent()
+            return _fail(lost(), 1)
+        return _fail(f"{type(error).__name__}: {error}", 1)  # the flow engine has printed the traceback
     _print_result(described)
     return 0
 
@@ -97,11 +106,17 @@ def _parse(flow: Flow[..., Any], argv: Sequence[str] | None) -> argparse.Namespa
     return parser.parse_args(argv)
 
 
-def _hide_tracebacks_of_mistakes() -> None:
+def _end_cleanly_when_terminated() -> None:
+    """Let SIGTERM run the clean-up that an interrupt runs; without a handler it ends Python on the spot."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
+def _hide_explained_tracebacks() -> None:
     """Prefect logs the traceback of every failed task and flow; where the user can mend it, the message is enough."""
 
     def is_explained(error: object) -> bool:
-        return isinstance(error, AudioclsError) or _is_refusal(error)
+        return isinstance(error, AudioclsError) or _is_refusal(error) or is_lost_server(error)
 
     def without_traceback(record: logging.LogRecord) -> bool:
         if record.exc_info and is_explained(record.exc_info[1]):
@@ -110,6 +125,9 @@ def _hide_tracebacks_of_mistakes() -> None:
 
     for name in ("prefect.task_engine", "prefect.flow_engine", "prefect.task_runs", "prefect.flow_runs"):
         logging.getLogger(name).addFilter(without_traceback)
+    # It prints each event that cannot be sent in full; that the server cannot be reached is another record.
+    services = logging.getLogger("prefect._internal.concurrency")
+    services.addFilter(lambda record: record.msg != "Service %r failed to process item %r")
 
 
 def _is_refusal(error: object) -> TypeGuard[OSError]:

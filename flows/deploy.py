@@ -13,9 +13,14 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
+from filelock import FileLock
 from prefect.settings import PREFECT_HOME
+
+from audiocls.errors import UserMistake
+from flows.server import open_log, start_lock, unanswered
 
 HOME = Path(__file__).resolve().parent.parent
 DEFAULT_API_URL = "http://127.0.0.1:4200/api"
@@ -35,6 +40,9 @@ def main() -> int:
     except (subprocess.CalledProcessError, TimeoutError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except UserMistake as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
     sys.stderr.write(
         f"Deployed to {api_url}. `make worker` runs what is due. To ask for a run from a shell:\n\n"
         f"    source {HOME}/.venv/bin/activate\n"
@@ -50,34 +58,31 @@ def ensure_server(api_url: str, environment: dict[str, str]) -> None:
     Raises:
         TimeoutError: It did not come up, or the address is another machine's and does not answer.
         subprocess.CalledProcessError: It ended.
+        UserMistake: Prefect's folder cannot be written.
     """
     if _answers(api_url):
         return
     address = urlsplit(api_url)
     if address.hostname not in _LOOPBACK:
-        raise TimeoutError(
-            f"PREFECT_API_URL = {api_url}: no Prefect server answers there. Start it, or unset the variable."
-        )
+        raise TimeoutError(unanswered(api_url))
     # The port goes in by the environment: with --port the page would go on asking port 4200 (Prefect 3.8).
     port = {"PREFECT_SERVER_API_PORT": str(address.port or 4200), "PREFECT_SERVER_API_HOST": "127.0.0.1"}
-    _wait_for(api_url, *_begin_server(environment | port))
+    log = Path(PREFECT_HOME.value()) / "server.log"
+    with open_log(log) as output, FileLock(start_lock(log.parent)):
+        if not _answers(api_url):  # nor has another `make deploy` started it meanwhile
+            _wait_for(api_url, _begin_server(environment | port, output), log)
 
 
-def _begin_server(environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], Path]:
-    """Start a server and return it and its log.
+def _begin_server(environment: dict[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a server that writes to a file.
 
     Not with `--background`: that server writes into a pipe whose reader is gone, and its first warning ends it (Prefect
     3.8, rich 15).
     """
-    home = Path(PREFECT_HOME.value())
-    home.mkdir(parents=True, exist_ok=True)
-    log = home / "server.log"
-    with log.open("ab") as output:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start"], cwd=HOME, env=environment, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    return server, log
+    return subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start"], cwd=HOME, env=environment, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+    )  # fmt: skip
 
 
 def _wait_for(api_url: str, server: subprocess.Popen[bytes], log: Path) -> None:

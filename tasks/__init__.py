@@ -4,5 +4,7 @@ Each file wraps the library module of its name, and adds retries, run names, art
 """
 
 from tasks.forks import wait_for_own_services_only
+from tasks.reconnection import remember_answers
 
 wait_for_own_services_only()
+remember_answers()

@@ -35,6 +35,9 @@ def environment(tmp_path_factory):
     return outer | {
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api",
+        # Nothing listens there: the server of this machine is reached without a proxy.
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "ALL_PROXY": "http://127.0.0.1:9",
         "PREFECT_CLI_COLORS": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "DEBUG",  # a server that cannot write ends with its first line
         "NO_COLOR": "1",
@@ -79,6 +82,12 @@ def ask(name: str, environment: dict[str, str], workspace: Path, *, check: bool 
     return run([sys.executable, "-m", "prefect", "deployment", "run", name, *arguments], environment, check=check)
 
 
+def plain(environment: dict[str, str]) -> dict[str, str]:
+    """Return what Prefect's own command runs in, without the plugin, which also rules out the proxy."""
+    proxies = {"HTTP_PROXY": "", "ALL_PROXY": ""}
+    return environment | proxies | {"PREFECT_PLUGINS_ENABLED": "false"}
+
+
 def run_url(asked: subprocess.CompletedProcess[str], environment: dict[str, str]) -> str:
     (run_id,) = re.findall(r"UUID: ([0-9a-f-]{36})", asked.stdout)
     return f"{environment['PREFECT_API_URL']}/flow_runs/{run_id}"
@@ -111,8 +120,7 @@ def test_deploying_says_how_to_ask_for_a_run(deployed, environment):
 
 def test_the_flow_name_alone_runs_to_the_end_and_asks_for_what_the_full_name_does(deployed, environment, tmp_path):
     asked = run_url(ask("train-flow", environment, tmp_path), environment)
-    plain = environment | {"PREFECT_PLUGINS_ENABLED": "false"}
-    in_full = run_url(ask("train-flow/default", plain, tmp_path), environment)
+    in_full = run_url(ask("train-flow/default", plain(environment), tmp_path), environment)
     cancelled = {"state": {"type": "CANCELLED"}, "force": True}  # one run is enough to wait for
     assert httpx.post(f"{in_full}/set_state", json=cancelled, timeout=60).json()["status"] == "ACCEPT"
     first, second = (httpx.get(url, timeout=60).json() for url in (asked, in_full))
@@ -124,7 +132,7 @@ def test_the_flow_name_alone_runs_to_the_end_and_asks_for_what_the_full_name_doe
 
 
 def test_the_short_name_needs_the_plugin(deployed, environment, tmp_path):
-    refused = ask("train-flow", environment | {"PREFECT_PLUGINS_ENABLED": "false"}, tmp_path, check=False)
+    refused = ask("train-flow", plain(environment), tmp_path, check=False)
     assert refused.returncode != 0
     assert "Invalid deployment name format" in refused.stdout + refused.stderr
 
