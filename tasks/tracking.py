@@ -21,6 +21,7 @@ from audiocls.balance import Balanced
 from audiocls.comparison import nested_runs
 from audiocls.comparison_report import Comparison
 from audiocls.corpus import Corpus
+from audiocls.dropped import dropped_beside, read_dropped
 from audiocls.evaluation import Evaluation
 from audiocls.params import RunParams
 from audiocls.plots import draw_class_counts
@@ -55,6 +56,14 @@ def log_corpus(run: TrackedRun, corpus: Corpus) -> None:
     tracking.log_dataset(run, corpus.clips, "clips", corpus.digest, counts)
     tracking.log_metrics(run, {f"data/{name}": count for name, count in counts.items()})
     tracking.log_artifacts(run, corpus.quarantine, "data")
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
+@timed
+def log_splits(run: TrackedRun, splits: Path) -> None:
+    """Log which clips were left out of the split, and how many."""
+    tracking.log_metrics(run, {"data/dropped": len(read_dropped(splits))})
+    tracking.log_artifacts(run, dropped_beside(splits), "data")
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
@@ -104,10 +113,10 @@ def log_results(run: TrackedRun, model: TrainedModel, evaluation: Evaluation) ->
 
 @task(cache_policy=NO_CACHE)
 def publish_summary(
-    run: TrackedRun, corpus: Corpus, balanced: Balanced, model: TrainedModel, evaluation: Evaluation
+    run: TrackedRun, corpus: Corpus, splits: Path, balanced: Balanced, model: TrainedModel, evaluation: Evaluation
 ) -> str:
     """Show the result on the flow run's page and on the MLflow run's; return it as Markdown."""
-    summary = summarise(run, corpus, balanced, model, evaluation)
+    summary = summarise(run, corpus, splits, balanced, model, evaluation)
     tracking.describe_run(run, summary)
     create_markdown_artifact(key="train-summary", markdown=summary)
     return summary
