@@ -1,5 +1,8 @@
 """Clips that were left out of a split, a row each with a reason, in a table beside the clips that were kept.
 
+    <workspace>/splits/<name>.parquet            the clips with their splits
+    <workspace>/splits/<name>/dropped.parquet    what was left out
+
 Columns: `clip_id`, `label`, `group`, `split` (that the clip would have been in), `reason` (`copies.COPY` or
 `copies.REMEMBERED`) and `detail`.
 """
@@ -19,7 +22,7 @@ COLUMNS: Final = ("clip_id", "label", "group", "split", "reason", "detail")
 
 def dropped_beside(splits: Path) -> Path:
     """Name the table of what was left out of the clips of `splits`."""
-    return splits.with_name(f"{splits.stem}-dropped.parquet")
+    return splits.with_suffix("") / "dropped.parquet"
 
 
 def write_dropped(table: pd.DataFrame, splits: Path) -> Path:
