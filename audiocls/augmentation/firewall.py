@@ -62,7 +62,7 @@ def check_recordings(split_clips: Path, store: Path, params: RunParams) -> RunPa
 
     Raises:
         LeakageError: Names the first ten files with the clips that they hold.
-        DataError: A folder has no files.
+        DataError: A folder has no files, or none that may be heard.
     """
     steps = [step for step in params.augmentation if isinstance(step, Background | ImpulseResponse)]
     files = sorted({str(path) for step in steps for path in list_recordings(step.folder, step.leave_out)})
@@ -89,7 +89,9 @@ def _without(step: AnyAugmentation, files: set[str]) -> AnyAugmentation:
         return step
     found = list_recordings(step.folder, step.leave_out)
     names = [path.relative_to(step.folder).as_posix() for path in found if str(path) in files]
-    return step.model_copy(update={"leave_out": [*step.leave_out, *names]})
+    leave_out = [*step.leave_out, *names]
+    list_recordings(step.folder, leave_out)  # something must be left to augment with
+    return step.model_copy(update={"leave_out": leave_out})
 
 
 def _find_leaks(files: list[str], held_out: pd.DataFrame, store: Path, params: RunParams) -> list[_Leak]:
