@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from audiocls.decoding import FULL_SCALE, UnusableClipError, decode
-from audiocls.errors import DataError
+from audiocls.errors import DataError, name_some
 from audiocls.params import AudioParams
 
 # All of a folder is kept in memory, so that a batch waits for no disk.
@@ -21,8 +21,11 @@ def list_recordings(folder: Path, leave_out: Sequence[str] = ()) -> list[Path]:
     """List every file below a folder by name, but those that `leave_out` names relative to it.
 
     Raises:
-        DataError: The folder has no others.
+        DataError: The folder has no others, or `leave_out` names what is not there.
     """
+    missing = [name for name in leave_out if not (folder / name).is_file()]
+    if missing:
+        raise DataError(f"{folder}: leave_out names files that are not there: {name_some(missing)}. Correct the names.")
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     files = [path for path in files if path.relative_to(folder).as_posix() not in leave_out]
     if not files:
