@@ -25,10 +25,12 @@ from audiocls.duplicates import (
     find_duplicates,
     name_near_duplicates,
     near_duplicate_findings,
+    wide_unit_findings,
 )
 from audiocls.findings import Finding, by_severity, verdict
 from audiocls.look_alikes import spelling_findings
 from audiocls.markdown import escaped
+from audiocls.units import make_units
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ def write_audit(corpus: Corpus, near_duplicates: Path, folder: Path) -> AuditRep
     clips, quarantine = pd.read_parquet(corpus.clips), pd.read_parquet(corpus.quarantine)
     census, duplicates = count_corpus(clips, quarantine), find_duplicates(clips)
     counts = read_counts(corpus.counts)
-    near = name_near_duplicates(clips, pd.read_parquet(near_duplicates))
+    pairs = pd.read_parquet(near_duplicates)
+    near = name_near_duplicates(clips, pairs)
     confounds = measure_confounds(clips, corpus.store, _sample_rate_hz(corpus.store))
     findings = by_severity(
         [
@@ -71,6 +74,7 @@ def write_audit(corpus: Corpus, near_duplicates: Path, folder: Path) -> AuditRep
             *confound_findings(clips, confounds),
             *duplicate_findings(duplicates),
             *near_duplicate_findings(near),
+            *wide_unit_findings(make_units(clips, pairs)[1]),
             *census_findings(census),
         ]
     )

@@ -10,6 +10,7 @@ import pandas as pd
 
 from audiocls.errors import name_some
 from audiocls.findings import Finding
+from audiocls.units import WideUnit
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,24 @@ def near_duplicate_findings(pairs: Sequence[NearDuplicate]) -> Iterator[Finding]
             "warning" if apart else "note",
             f"{_pairs(len(pairs))} in the corpus",
             (f"{apart} of them in several groups. " if apart else "")
-            + "They seem to be one recording encoded anew, resampled, cut or padded; a split that is made keeps them "
-            "together, and a given one that parts them stops the training. See split.near_duplicates.",
+            + "They seem to be one recording encoded anew, resampled, cut or padded; a given split that parts them "
+            "stops the training, or has them left out or moved. See split.near_duplicates.",
+        )
+
+
+def wide_unit_findings(units: Sequence[WideUnit]) -> Iterator[Finding]:
+    """Yield what copies that chain many groups together mean for a split that is made."""
+    for unit in units:
+        yield Finding(
+            "warning",
+            f"Copies link {len(unit.groups)} groups with {unit.clips} clips, more than a tenth of the corpus",
+            f"{unit}. A split that keeps them together has little left to test on. "
+            + (
+                "So one that is made leaves such copies out where they straddle. "
+                if unit.apart
+                else "split.duplicates=drop and split.near_duplicates=drop keep no groups together, and leave out the "
+                "copies that straddle. "
+            ),
         )
 
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-import numpy as np
 import pandas as pd
 
 from audiocls.errors import DataError
 from audiocls.leakage import linked_groups
-from audiocls.ledger import recall, remember
-from audiocls.manifest import SPLITS
+from audiocls.ledger import BETWEEN, recall, remember_groups
 from audiocls.stratification import fold_groups, split_groups
-
-_BETWEEN: Final = " "
+from audiocls.units import hold
 
 
 def split_folds(
@@ -23,6 +18,7 @@ def split_folds(
     seed: int,
     remembered: dict[str, str] | None = None,
     near: pd.DataFrame | None = None,
+    units: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Split clips once for each fold, all folds at once.
 
@@ -34,9 +30,10 @@ def split_folds(
         validation: Share of the clips that are not tested on, in (0, 1).
         seed: Draws the folds and the validation clips.
         remembered: The splits of each group met before, "train test validation" for three folds; these groups stay
-            where they are, and the new ones are added. Where a new copy links groups of several folds, all of them go
-            to the first.
+            where they are, and the new ones are added. Where a new copy links groups of several folds, each stays in
+            its own, so that the copy is in several: `copies.leave_out` says which clips of it to leave out of a fold.
         near: Pairs of near-duplicates that count as one recording.
+        units: What must stay in one fold, by clip; None: `leakage.linked_groups` says it.
 
     Returns:
         "train", "validation" or "test", with the index of `table` and a column for each fold, 0 to folds - 1.
@@ -45,16 +42,21 @@ def split_folds(
         DataError: The source gives a split, or there are fewer groups than folds.
     """
     remembered = {} if remembered is None else remembered
-    units = linked_groups(table, near)
+    units = linked_groups(table, near) if units is None else units
     _check(table, units, folds)
-    earlier = _earlier(table, units, remembered, folds)
-    tested = earlier.eq("test").idxmax(axis=1).groupby(level=0).min()
-    fold = fold_groups(units, table["label"], folds, seed, tested.to_dict())
+    units, entries = hold(units, recall(table, remembered))
+    words = {unit: entry.split(BETWEEN) for unit, entry in entries.items()}
+    tested = {unit: each.index("test") for unit, each in words.items() if "test" in each}
+    fold = fold_groups(units, table["label"], folds, seed, tested)
     made = pd.DataFrame(
-        {i: _split_rest(table, units, fold == i, validation, seed + i, earlier[i]) for i in range(folds)}
+        {
+            i: _split_rest(
+                table, units, fold == i, validation, seed + i, {unit: each[i] for unit, each in words.items()}
+            )
+            for i in range(folds)
+        }
     )
-    splits = made[0].str.cat([made[i] for i in range(1, folds)], sep=_BETWEEN)
-    remember(table, splits, remembered)
+    remember_groups(table, made, remembered)
     return made
 
 
@@ -71,20 +73,10 @@ def _check(table: pd.DataFrame, units: pd.Series, folds: int) -> None:
         )
 
 
-def _earlier(table: pd.DataFrame, units: pd.Series, remembered: dict[str, str], folds: int) -> pd.DataFrame:
-    """Return what is remembered, a row a clip and a column a fold, by the unit that the clip is in now."""
-    met = recall(table, remembered)
-    rows = [splits.split(_BETWEEN) for splits in met]
-    return pd.DataFrame(np.array(rows, dtype=object).reshape(-1, folds), index=units[met.index].to_numpy())
-
-
 def _split_rest(
-    table: pd.DataFrame, units: pd.Series, tested: pd.Series, validation: float, seed: int, earlier: pd.Series
+    table: pd.DataFrame, units: pd.Series, tested: pd.Series, validation: float, seed: int, fixed: dict[str, str]
 ) -> pd.Series:
-    """Test on `tested`; split the rest, with the units of `earlier` where they were."""
+    """Test on `tested`; split the rest, with the units of `fixed` where they were."""
     rest = ~tested
-    # Of linked groups training takes all, as it does without folds; what was tested here and no longer is, is new.
-    kept = earlier[earlier.ne("test")].map(SPLITS.index).groupby(level=0).min()
-    fixed = {str(unit): SPLITS[rank] for unit, rank in kept.items()}
     made = split_groups(units[rest], table.loc[rest, "label"], 0.0, validation, seed, fixed)
     return made.reindex(table.index, fill_value="test")

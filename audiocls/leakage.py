@@ -10,6 +10,8 @@ import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 
 from audiocls.columns import SPLITS
+from audiocls.copies import leave_out, same_sound
+from audiocls.copy_costs import change_of
 from audiocls.errors import LeakageError, name_some
 
 logger = logging.getLogger(__name__)
@@ -26,20 +28,42 @@ def linked_groups(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.S
     Returns:
         With the index of `table`: the name of the group that comes first among those linked.
     """
-    groups, names = pd.factorize(table["group"], sort=True)
-    copies, hashes = pd.factorize(table["audio_hash"])
-    stretches = overlaps(table).to_numpy()
-    first_copy, first_stretch = len(names), len(names) + len(hashes)
-    ends = [np.stack([groups, first_copy + copies]), np.stack([groups, first_stretch + stretches])]
-    if near is not None:
-        pairs = np.stack([pd.Index(hashes).get_indexer(near[f"audio_hash_{side}"]) for side in "ab"])
-        ends.append(first_copy + pairs[:, (pairs >= 0).all(axis=0)])
-    rows, columns = np.concatenate(ends, axis=1)
-    size = first_stretch + len(table)
-    edges = scipy.sparse.coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(size, size))
+    return link(table["group"], linking_sounds(table, near))
+
+
+def linking_sounds(table: pd.DataFrame, near: pd.DataFrame | None = None, *, exact: bool = True) -> pd.Series:
+    """Number the sounds that link groups: clips share one that are copies, overlap, or are near-duplicates.
+
+    Args:
+        table: As `linked_groups` takes it.
+        near: As `linked_groups` takes them.
+        exact: Whether copies and overlaps link; otherwise near-duplicates alone do.
+
+    Returns:
+        With the index of `table`. Sounds that share clips between them, directly or by way of others, are one.
+    """
+    sounds = same_sound(table, near)
+    if not exact:
+        paired = [] if near is None else [*near["audio_hash_a"], *near["audio_hash_b"]]
+        alone = ~table["audio_hash"].isin(paired)
+        return sounds.mask(alone, len(table) + pd.Series(np.arange(len(table)), index=table.index))
+    return _components(sounds, overlaps(table))
+
+
+def link(groups: pd.Series, sounds: pd.Series) -> pd.Series:
+    """Name, for each clip, the group that comes first among those that sounds link to its own."""
+    together = _components(groups, sounds)
+    return together.map(groups.groupby(together).min())
+
+
+def _components(first: pd.Series, second: pd.Series) -> pd.Series:
+    """Number the sets of rows that have either value in common, directly or by way of others."""
+    codes, names = pd.factorize(first)
+    others, values = pd.factorize(second)
+    size = len(names) + len(values)
+    edges = scipy.sparse.coo_matrix((np.ones(len(codes)), (codes, len(names) + others)), shape=(size, size))
     _, component = connected_components(edges, directed=False)
-    first = pd.Series(names).groupby(component[: len(names)]).first()
-    return pd.Series(first.loc[component[groups]].to_numpy(), index=table.index)
+    return pd.Series(component[codes], index=first.index)
 
 
 def overlaps(table: pd.DataFrame) -> pd.Series:
@@ -94,7 +118,7 @@ def check_copies(table: pd.DataFrame) -> None:
         names = name_some(" = ".join(f"{row.clip_id} ({row.split})" for row in clips.itertuples()) for _, clips in sets)
         raise LeakageError(
             f"{sets.ngroups} recordings stand in more than one split under several names: {names}. Remove the copies, "
-            "or set split.duplicates=move, which takes them, and the groups that they link, into training."
+            f"or choose what it costs: {_choices('split.duplicates', table)}."
         )
     _check_overlaps(table)
 
@@ -108,8 +132,7 @@ def _check_overlaps(table: pd.DataFrame) -> None:
         names = name_some(" + ".join(f"{row.clip_id} ({row.split})" for row in clips.itertuples()) for _, clips in sets)
         raise LeakageError(
             f"{sets.ngroups} stretches of recordings stand in more than one split, as clips overlap: {names}. Give "
-            "clips that overlap one group, or set split.duplicates=move, which takes them, and the groups that they "
-            "link, into training."
+            f"clips that overlap one group, or choose what it costs: {_choices('split.duplicates', table)}."
         )
 
 
@@ -123,7 +146,7 @@ def check_near_duplicates(table: pd.DataFrame, near: pd.DataFrame) -> None:
     Raises:
         LeakageError: Names the ten most similar pairs.
     """
-    clips = table[["audio_hash", "clip_id", "split"]]
+    clips, pairs = table[["audio_hash", "clip_id", "split"]], near
     for side in "ab":
         near = near.merge(clips.add_suffix(f"_{side}"), on=f"audio_hash_{side}")
     apart = near[near["split_a"] != near["split_b"]].sort_values("similarity", ascending=False)
@@ -134,10 +157,19 @@ def check_near_duplicates(table: pd.DataFrame, near: pd.DataFrame) -> None:
         )
         raise LeakageError(
             f"{len(apart)} pairs of clips in different splits are near-duplicates, which seem to be one recording "
-            f"encoded anew, resampled, cut or padded: {names}. Listen to them. Remove the copies, or set "
-            "split.near_duplicates=move, which takes them, and the groups that they link, into training; if they are "
-            "no copies, set split.near_duplicates=ignore."
+            f"encoded anew, resampled, cut or padded: {names}. Listen to them. Remove the copies, or choose what it "
+            f"costs: {_choices('split.near_duplicates', table, pairs)}. If they are no copies, set "
+            "split.near_duplicates=ignore."
         )
+
+
+def _choices(key: str, table: pd.DataFrame, near: pd.DataFrame | None = None) -> str:
+    """Say what becomes of the splits under each choice for copies."""
+    kept = table["split"].drop(leave_out(table, near).index).reindex(table.index)
+    return (
+        f"{key}=drop leaves out {change_of(table, kept)}; "
+        f"{key}=move takes to one split, training before others, {change_of(table, moved_splits(table, near))}"
+    )
 
 
 def move_copies(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.Series:
@@ -151,9 +183,7 @@ def move_copies(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.Ser
         The new split of each clip. Held-out clips are lost to training and never the other way, so that the test stays
         one on what was not trained on.
     """
-    units = linked_groups(table, near)
-    rank = table["split"].map(SPLITS.index)
-    moved = rank.groupby(units).transform("min").map(dict(enumerate(SPLITS)))
+    moved = moved_splits(table, near)
     if (moved != table["split"]).any():
         clips = table.loc[moved != table["split"], "clip_id"]
         logger.warning(
@@ -162,6 +192,13 @@ def move_copies(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.Ser
             name_some(clips),
         )
     return moved
+
+
+def moved_splits(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.Series:
+    """Return what `move_copies` does, and say nothing."""
+    units = linked_groups(table, near)
+    rank = table["split"].map(SPLITS.index)
+    return rank.groupby(units).transform("min").map(dict(enumerate(SPLITS)))
 
 
 def report_label_conflicts(table: pd.DataFrame) -> None:

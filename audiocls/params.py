@@ -78,14 +78,18 @@ class SplitParams(Params):
         None, ge=2, le=100, description="Cross-validation: this many splits, with every clip in one test. null: none."
     )
     fold: int | None = Field(None, ge=0, description="Which of the `folds` this run tests on, from 0.")
-    duplicates: Literal["stop", "move"] = Field(
+    duplicates: Literal["stop", "drop", "move"] = Field(
         "stop",
-        description="Where copies of a recording stand in several splits: stop, or move their groups to training.",
+        description="Copies or overlaps of a recording in different splits that are given. stop; drop: leave out the "
+        "copy that matters less (training before validation before test) and nothing else; move: take their groups to "
+        "training. A split that is made never stops. Under stop and move it keeps groups together that copies link; "
+        "but where a few copies would chain more than a tenth of the corpus together, it leaves these out where they "
+        "straddle. Under drop it does so with all copies.",
     )
-    near_duplicates: Literal["stop", "move", "ignore"] = Field(
+    near_duplicates: Literal["stop", "drop", "move", "ignore"] = Field(
         "stop",
-        description="The same for copies encoded anew, resampled, cut or padded, which a split that is made never "
-        "parts. Such a finding may be wrong: ignore neither stops nor links anything.",
+        description="The same for copies encoded anew, resampled, cut or padded. Such a finding may be wrong: ignore "
+        "neither stops, leaves out nor links anything.",
     )
 
     @property

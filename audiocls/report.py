@@ -9,6 +9,7 @@ import pandas as pd
 from audiocls.balance import Balanced
 from audiocls.corpus import Corpus, quarantine_summary
 from audiocls.counts import lost_summary, read_counts
+from audiocls.dropped import dropped_summary
 from audiocls.evaluation import WINDOWED, Evaluation
 from audiocls.markdown import escaped
 from audiocls.masking import masked
@@ -26,14 +27,17 @@ _SHOWN_METRICS = {
 _SHOWN_CLASSES = 30
 
 
-def summarise(run: TrackedRun, corpus: Corpus, balanced: Balanced, model: TrainedModel, evaluation: Evaluation) -> str:
+def summarise(
+    run: TrackedRun, corpus: Corpus, splits: Path, balanced: Balanced, model: TrainedModel, evaluation: Evaluation
+) -> str:
     """Say in Markdown what was trained on what, how good it is, and where everything is."""
     rows = [
         f"| {name} | {evaluation.metrics['validation/' + key]:.4f} | {evaluation.metrics['test/' + key]:.4f} |"
         for key, name in _SHOWN_METRICS.items()
     ]
+    left_out = ". ".join(filter(None, [quarantine_summary(corpus), dropped_summary(splits)]))
     lines = [
-        f"**{corpus.num_clips} clips**, {len(balanced.counts_before)} classes. {quarantine_summary(corpus)}".strip(),
+        f"**{corpus.num_clips} clips**, {len(balanced.counts_before)} classes. {left_out}".strip(),
         "",
         *_lost_lines(corpus),
         f"**{model.num_parameters:,} parameters**, {model.num_trainable:,} of them trained for {model.steps} steps "

@@ -5,25 +5,29 @@ from __future__ import annotations
 import hashlib
 import logging
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from audiocls.atomic import write_table
+from audiocls.copies import SharedSound, leave_out
+from audiocls.dropped import write_dropped
 from audiocls.errors import DataError, name_some
 from audiocls.folds import split_folds
 from audiocls.leakage import (
     check_copies,
     check_disjoint,
     check_near_duplicates,
-    linked_groups,
     move_copies,
     report_label_conflicts,
 )
-from audiocls.ledger import recall, remember, remembered_splits
+from audiocls.ledger import KnownSound, recall, remember_groups, remember_sounds, remembered_splits
 from audiocls.manifest import SPLITS
 from audiocls.params import SplitParams
 from audiocls.stratification import split_groups
+from audiocls.units import hold, make_units, tell_wide
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +45,16 @@ def assign_splits(
     Splits that the source gives are kept; of validation and test, what it gives no clip of is made out of its training
     clips, group by group. Groups with a recording in common count as one. With `split.folds` one fold is for test.
 
+    Copies that stand in several splits stop it, or are left out or moved, as `params` say; see `copies.leave_out`. What
+    is left out goes into a table beside the result: see `dropped`. In a split that is made copies never stop it.
+
     Args:
         clips: The clips table of a corpus.
-        params: How much is held out, and what to do about copies across given splits.
+        params: How much is held out, and what to do about copies across splits.
         seed: Draws the split.
         workspace: Gets the result.
-        ledger: Remembers where each group is, so that none moves when others come or go; None remembers nothing.
+        ledger: Remembers where each group and each sound is, so that none moves when others come or go; None remembers
+            nothing. A given split goes before it.
         near_duplicates: The pairs found in the corpus, which count as copies unless `params` says to ignore them; None
             where nobody has looked for them.
 
@@ -62,28 +70,134 @@ def assign_splits(
     memory: AbstractContextManager[dict[str, str]] = remembered_splits(ledger) if ledger else nullcontext({})
     with memory as remembered:
         met = not recall(table, remembered).empty
-        table["split"] = _splits_of(table, params, seed, remembered, near)
-        table["split"] = _moved(table, params, near)
-        check_disjoint(table)
-        check_copies(table)
-        if near is not None:
-            check_near_duplicates(table, near)
-        check_classes(table, ledger if met else None)
-    rows = table[["clip_id", "split"]].astype(str)
+        draft = _draft(table, params, seed, remembered, near)
+        kept, dropped = _settle(table, draft, params, remembered, near)
+        check_classes(kept, ledger if met and draft.pool.any() else None, dropped)
+    rows = kept[["clip_id", "split"]].astype(str)
     digest = hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
     name = f"{clips.parent.name}-{digest.hexdigest()[:12]}"
-    return write_table(table, workspace / "splits" / f"{name}.parquet")
+    written = write_table(kept.reset_index(drop=True), workspace / "splits" / f"{name}.parquet")
+    write_dropped(dropped, written)
+    return written
 
 
-def _moved(table: pd.DataFrame, params: SplitParams, near: pd.DataFrame | None) -> pd.Series:
-    """Return the split of each clip after copies were moved, of the kinds that may be."""
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """Splits before copies are looked at."""
+
+    splits: pd.DataFrame  # a column a fold, or one alone
+    column: int  # of this run
+    pool: pd.Series  # whether a clip's split was made, and not given
+    made: tuple[str, ...]  # what a clip of the pool may be in
+
+
+def _draft(
+    table: pd.DataFrame, params: SplitParams, seed: int, remembered: dict[str, str], near: pd.DataFrame | None
+) -> _Draft:
+    everything = pd.Series(True, table.index)
+    if params.folds:
+        units = _units(table, params, near)
+        made = split_folds(table, params.folds, params.validation_fraction, seed, remembered, units=units)
+        return _Draft(made, params.fold or 0, everything, SPLITS)
+    given = table["split"].where(table["split"].notna(), "train")
+    present = set(given)
+    test = 0.0 if "test" in present else params.test_share
+    validation = 0.0 if "validation" in present else params.validation_fraction
+    if "train" not in present or (not test and not validation):
+        return _Draft(given.to_frame(0), 0, ~everything, ())
+    check_disjoint(table.assign(split=given))
+    if table["split"].notna().any():
+        missing = [name for name, share in (("validation", validation), ("test", test)) if share]
+        logger.warning(
+            "The given split has no %s clips; they are made out of its training clips.", " and no ".join(missing)
+        )
+    pool = table[given == "train"]
+    allowed = ("train", *(["validation"] if validation else []), *(["test"] if test else []))
+    # A split that is given takes no group of the pool, whatever an earlier run made of it.
+    met = recall(pool, remembered)
+    units, fixed = hold(_units(pool, params, near), met[met.isin(allowed)])
+    made = split_groups(units, pool["label"], test, validation, seed, fixed)
+    return _Draft(given.mask(given == "train", made).to_frame(0), 0, given == "train", allowed)
+
+
+def _units(pool: pd.DataFrame, params: SplitParams, near: pd.DataFrame | None) -> pd.Series:
+    """Name what a split that is made keeps together, and tell where that is much."""
+    linking = near if params.near_duplicates != "drop" else None
+    units, wide = make_units(pool, linking, exact=params.duplicates != "drop")
+    tell_wide(wide)
+    return units
+
+
+def _settle(
+    table: pd.DataFrame, draft: _Draft, params: SplitParams, remembered: dict[str, str], near: pd.DataFrame | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Leave out or move copies, check the result, and remember it; return the clips kept and those left out."""
+    used = draft.splits.astype(object)
+    left_out = _leave_out_made(table, draft, remembered, near)
+    for fold, rows in left_out.items():
+        used.loc[rows.index, fold] = None
+    table = table.assign(split=draft.splits[draft.column])
+    kept, more = _resolve(table.drop(left_out[draft.column].index), params, near)
+    final = kept["split"].reindex(table.index).astype(object)
+    if draft.made != SPLITS:
+        _tell_given(kept, remembered)
+    used[draft.column] = final
+    remember_groups(table, used.fillna(draft.splits), remembered)
+    remember_sounds(table, used, remembered, near)
+    rows = pd.concat([left_out[draft.column], more])
+    return kept, table[["clip_id", "label", "group", "split"]].join(rows, how="inner")
+
+
+def _leave_out_made(
+    table: pd.DataFrame, draft: _Draft, remembered: dict[str, str], near: pd.DataFrame | None
+) -> dict[int, pd.DataFrame]:
+    """Return what `copies.leave_out` does, by fold, of the clips whose split was made; of others the params decide."""
+    pool = table[draft.pool]
+    known = KnownSound(pool, remembered)
+    left_out = {}
+    for fold in draft.splits:
+        finders = {name: partial(known.find, split=name, fold=fold) for name in draft.made}
+        left_out[fold] = leave_out(pool.assign(split=draft.splits.loc[pool.index, fold]), near, finders)
+    return left_out
+
+
+def _tell_given(table: pd.DataFrame, remembered: dict[str, str]) -> None:
+    """Warn of clips that a given split puts elsewhere than an earlier run had them: it goes before the ledger."""
+    known, sound = KnownSound(table, remembered), SharedSound(table)
+    for name in SPLITS:
+        elsewhere = table[(known.find(sound, name) >= 0) & (table["split"] != name)]
+        if not elsewhere.empty:
+            logger.warning(
+                "%d clips, or parts of them, were in %s in an earlier run, and the given split has them elsewhere; "
+                "models of both runs cannot be compared on them: %s",
+                len(elsewhere),
+                name,
+                name_some(f"{row.clip_id} ({row.split})" for row in elsewhere.itertuples()),
+            )
+
+
+def _resolve(table: pd.DataFrame, params: SplitParams, near: pd.DataFrame | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Do what the params say about copies across splits; return the clips kept, and why others are not."""
+    dropped = leave_out(table[:0])
     if params.duplicates == "move":
-        return move_copies(table, near if params.near_duplicates == "move" else None)
+        table = table.assign(split=move_copies(table, near if params.near_duplicates == "move" else None))
+    check_disjoint(table)
+    if params.duplicates == "drop":
+        table, dropped = _without(table, leave_out(table))
+    check_copies(table)
+    if near is None:
+        return table, dropped
+    more = dropped[:0]
     if params.near_duplicates == "move":
-        check_disjoint(table)
-        check_copies(table)  # they are to stop the run, and must not be moved along
-        return move_copies(table, near)
-    return table["split"]
+        table = table.assign(split=move_copies(table, near))
+    elif params.near_duplicates == "drop":
+        table, more = _without(table, leave_out(table, near))
+    check_near_duplicates(table, near)
+    return table, pd.concat([dropped, more])
+
+
+def _without(table: pd.DataFrame, left_out: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return table.drop(left_out.index), left_out
 
 
 def ledger_of(experiment: str, params: SplitParams, seed: int, workspace: Path) -> Path:
@@ -96,73 +210,24 @@ def ledger_of(experiment: str, params: SplitParams, seed: int, workspace: Path) 
     return workspace / "splits" / f"ledger-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.parquet"
 
 
-def _splits_of(
-    table: pd.DataFrame, params: SplitParams, seed: int, remembered: dict[str, str], near: pd.DataFrame | None
-) -> pd.Series:
-    if params.folds:
-        return split_folds(table, params.folds, params.validation_fraction, seed, remembered, near)[params.fold]
-    given = table["split"].where(table["split"].notna(), "train")
-    present = set(given)
-    test = 0.0 if "test" in present else params.test_share
-    validation = 0.0 if "validation" in present else params.validation_fraction
-    if "train" not in present or (not test and not validation):
-        return given
-    check_disjoint(table.assign(split=given))
-    if table["split"].notna().any():
-        missing = [name for name, share in (("validation", validation), ("test", test)) if share]
-        logger.warning(
-            "The given split has no %s clips; they are made out of its training clips.", " and no ".join(missing)
-        )
-    pool = table[given == "train"]
-    made = _make(pool, test, validation, seed, remembered, near)
-    return given.mask(given == "train", made)
-
-
-def _make(
-    pool: pd.DataFrame,
-    test: float,
-    validation: float,
-    seed: int,
-    remembered: dict[str, str],
-    near: pd.DataFrame | None,
-) -> pd.Series:
-    """Split the clips of a pool, the groups met before as they were, and remember the new ones."""
-    units = linked_groups(pool, near)
-    earlier = recall(pool, remembered)
-    # A split that is given takes no group of the pool, whatever an earlier run made of it.
-    earlier = earlier[
-        ~earlier.isin([name for name, share in (("test", test), ("validation", validation)) if not share])
-    ]
-    # Where a new copy links groups that were in different splits, training takes them: what was trained on must not
-    # come into the test.
-    fixed = earlier.map(SPLITS.index).groupby(units[earlier.index]).min().map(dict(enumerate(SPLITS)))
-    made = split_groups(units, pool["label"], test, validation, seed, fixed.to_dict())
-    _tell_moves(pool, earlier, made)
-    remember(pool, made, remembered)
-    return made
-
-
-def _tell_moves(pool: pd.DataFrame, earlier: pd.Series, made: pd.Series) -> None:
-    moved = earlier[earlier != made[earlier.index]]
-    if not moved.empty:
-        logger.warning(
-            "%d clips of groups that were in validation or test go to training, as a copy that is new links them to "
-            "a group that was trained on; scores from now on are of a smaller test: %s",
-            len(moved),
-            name_some(pool.loc[moved.index, "group"].unique()),
-        )
-
-
-def check_classes(table: pd.DataFrame, ledger: Path | None = None) -> None:
+def check_classes(table: pd.DataFrame, ledger: Path | None = None, dropped: pd.DataFrame | None = None) -> None:
     """Stop where training or testing would mean nothing; warn where a class is left out of a score.
 
     Args:
         table: The clips with their splits.
         ledger: What some of them were put by, where it is one.
+        dropped: The clips that were left out as copies.
 
     Raises:
-        DataError: One class alone, an empty split, or classes without training clips.
+        DataError: One class alone, an empty split, classes without training clips, or classes without any that are
+            not left out.
     """
+    lost = [] if dropped is None else sorted(set(dropped["label"]) - set(table["label"]))
+    if lost:
+        raise DataError(
+            f"{len(lost)} classes lose all their clips, as copies are left out: {name_some(lost)}. Remove the copies "
+            "where they stand under the wrong label, or drop the classes."
+        )
     counts = pd.crosstab(table["label"], table["split"]).reindex(columns=list(SPLITS), fill_value=0)
     if len(counts) < 2:
         raise DataError(

@@ -12,6 +12,7 @@ from audiocls.stopwatch import stopwatch
 from flows.command_line import run_flow
 from flows.runs import name_run
 from tasks.audit import audit_corpus
+from tasks.augmentation import check_augmentation
 from tasks.comparison import compare, train_contenders
 from tasks.corpus import check_lost_classes, check_quarantine, collect_corpus
 from tasks.features import cache_features
@@ -19,7 +20,7 @@ from tasks.manifest import ingest
 from tasks.near_duplicates import find_near_duplicates
 from tasks.preflight import check_run
 from tasks.splits import assign_splits
-from tasks.tracking import log_audit, log_comparison, log_corpus, log_counts, open_run, publish_comparison
+from tasks.tracking import log_audit, log_comparison, log_corpus, log_counts, log_splits, open_run, publish_comparison
 from tasks.waveforms import cache_waveforms
 
 
@@ -52,6 +53,8 @@ def balance_flow(params_file: str, overrides: tuple[str, ...] = ()) -> BalanceRe
         log_audit(run, audit_corpus(corpus, near_duplicates, run.folder / "data"))
         splits = assign_splits(corpus, near_duplicates, params)
         log_counts(run, corpus, splits)
+        log_splits(run, splits)
+        params = check_augmentation(splits, corpus.store, params)
         features = cache_features(splits, corpus.store, params)
         trained = train_contenders(splits, corpus.store, params, run, features)
         comparison = compare(trained, splits, corpus.store, params, run, features)

@@ -13,6 +13,7 @@ from audiocls.stopwatch import stopwatch
 from flows.command_line import run_flow
 from flows.runs import name_run
 from tasks.audit import audit_corpus
+from tasks.augmentation import check_augmentation
 from tasks.balance import balance_classes, balance_head
 from tasks.corpus import check_lost_classes, check_quarantine, collect_corpus
 from tasks.evaluation import evaluate
@@ -28,6 +29,7 @@ from tasks.tracking import (
     log_corpus,
     log_counts,
     log_results,
+    log_splits,
     open_run,
     publish_summary,
 )
@@ -62,6 +64,8 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
         log_audit(run, audit_corpus(corpus, near_duplicates, run.folder / "data"))
         splits = assign_splits(corpus, near_duplicates, params)
         log_counts(run, corpus, splits)
+        log_splits(run, splits)
+        params = check_augmentation(splits, corpus.store, params)
         # Balance after the split and on training clips only: a copy of a test clip in training
         # would inflate every metric below.
         balanced = balance_classes(splits, params.balance, params.seed, params.workspace)
@@ -74,7 +78,7 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
             log_balance(run, trained_on)
         evaluation = evaluate(model, splits, corpus.store, params, run, features)
         log_results(run, model, evaluation)
-        summary = publish_summary(run, corpus, trained_on, model, evaluation)
+        summary = publish_summary(run, corpus, splits, trained_on, model, evaluation)
     return TrainResult(run.run_id, str(model.folder), evaluation.metrics, seconds, summary)
 
 

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from prefect import task
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from audiocls import splits
 from audiocls.corpus import Corpus
+from audiocls.dropped import dropped_summary, read_dropped
 from audiocls.params import RunParams
 from audiocls.stopwatch import timed
+
+logger = logging.getLogger("audiocls.splits")
+
+# A table of thousands of rows helps nobody in a browser; the whole of it is in MLflow and in the workspace.
+_SHOWN_ROWS = 100
 
 
 @task(cache_policy=NO_CACHE)
 @timed
 def assign_splits(corpus: Corpus, near_duplicates: Path, params: RunParams) -> Path:
-    """Keep or make the split, and check it; return the clips with their splits."""
+    """Keep or make the split, and check it; show what was left out in Prefect; return the clips with their splits."""
     ledger = splits.ledger_of(params.experiment, params.split, params.seed, params.workspace)
-    return splits.assign_splits(corpus.clips, params.split, params.seed, params.workspace, ledger, near_duplicates)
+    made = splits.assign_splits(corpus.clips, params.split, params.seed, params.workspace, ledger, near_duplicates)
+    summary = dropped_summary(made)
+    if summary:
+        logger.warning(summary)
+        rows = read_dropped(made).head(_SHOWN_ROWS).to_dict(orient="records")
+        create_table_artifact(rows, key="left-out-of-the-split", description=summary)
+    return made

@@ -22,6 +22,7 @@ from audiocls.comparison import nested_runs
 from audiocls.comparison_report import Comparison
 from audiocls.corpus import Corpus
 from audiocls.counts import count_splits, lost_summary, read_counts, write_counts
+from audiocls.dropped import dropped_beside, read_dropped
 from audiocls.errors import name_some
 from audiocls.evaluation import Evaluation
 from audiocls.markdown import escaped
@@ -75,6 +76,14 @@ def log_counts(run: TrackedRun, corpus: Corpus, split_clips: Path) -> None:
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
+def log_splits(run: TrackedRun, splits: Path) -> None:
+    """Log which clips were left out of the split, and how many."""
+    tracking.log_metrics(run, {"data/dropped": len(read_dropped(splits))})
+    tracking.log_artifacts(run, dropped_beside(splits), "data")
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
+@timed
 def log_audit(run: TrackedRun, report: AuditReport, *, describe: bool = False) -> str:
     """Log the audit's pages and its verdict, on the run's page too where asked; return it as Markdown."""
     tracking.log_artifacts(run, report.html, "data")
@@ -120,10 +129,10 @@ def log_results(run: TrackedRun, model: TrainedModel, evaluation: Evaluation) ->
 
 @task(cache_policy=NO_CACHE)
 def publish_summary(
-    run: TrackedRun, corpus: Corpus, balanced: Balanced, model: TrainedModel, evaluation: Evaluation
+    run: TrackedRun, corpus: Corpus, splits: Path, balanced: Balanced, model: TrainedModel, evaluation: Evaluation
 ) -> str:
     """Show the result on the flow run's page and on the MLflow run's; return it as Markdown."""
-    summary = summarise(run, corpus, balanced, model, evaluation)
+    summary = summarise(run, corpus, splits, balanced, model, evaluation)
     tracking.describe_run(run, summary)
     create_markdown_artifact(key="train-summary", markdown=summary)
     return summary

@@ -40,6 +40,7 @@ class Background(Augmentation):
 
     kind: Literal["background"]
     folder: LocalPath = Field(description="Recordings at any depth, of which one is drawn for each clip.")
+    leave_out: list[str] = Field(default_factory=list, description="Files not to use, relative to the folder.")
     min_snr_db: float = Field(5.0, ge=-60, le=120, description="Least level of the clip above the recording.")
     max_snr_db: float = Field(30.0, ge=-60, le=120, description="Greatest level of the clip above the recording.")
 
@@ -82,6 +83,7 @@ class ImpulseResponse(Augmentation):
 
     kind: Literal["impulse_response"]
     folder: LocalPath = Field(description="Impulse responses at any depth, of which one is drawn for each clip.")
+    leave_out: list[str] = Field(default_factory=list, description="Files not to use, relative to the folder.")
 
 
 class LowPass(Augmentation):

@@ -72,7 +72,7 @@ def build(settings: params.AnyAugmentation, sample_rate_hz: int, max_samples: in
         case params.Noise():
             return Noise(settings)
         case params.Background():
-            return Background(settings, read_recordings(settings.folder, sample_rate_hz))
+            return Background(settings, read_recordings(settings.folder, sample_rate_hz, settings.leave_out))
         case params.Shift():
             return Shift(settings, sample_rate_hz)
         case params.Speed():
@@ -82,7 +82,7 @@ def build(settings: params.AnyAugmentation, sample_rate_hz: int, max_samples: in
         case params.Reverb():
             return Reverb(settings, sample_rate_hz)
         case params.ImpulseResponse():
-            return ImpulseResponse(read_recordings(settings.folder, sample_rate_hz), sample_rate_hz)
+            return ImpulseResponse(read_recordings(settings.folder, sample_rate_hz, settings.leave_out), sample_rate_hz)
         case params.LowPass():
             return LowPass(settings, sample_rate_hz)
         case params.HighPass():

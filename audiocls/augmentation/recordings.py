@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,15 +10,37 @@ import torch
 from torch import Tensor
 
 from audiocls.decoding import FULL_SCALE, UnusableClipError, decode
-from audiocls.errors import DataError
+from audiocls.errors import DataError, name_some
 from audiocls.params import AudioParams
 
 # All of a folder is kept in memory, so that a batch waits for no disk.
 MOST_BYTES: Final = 2**30
 
 
-def read_recordings(folder: Path, sample_rate_hz: int) -> list[Tensor]:
-    """Decode every file below a folder, in the order of their names.
+def list_recordings(folder: Path, leave_out: Sequence[str] = ()) -> list[Path]:
+    """List every file below a folder by name, but those that `leave_out` names relative to it.
+
+    Raises:
+        DataError: The folder cannot be read or has no others, or `leave_out` names what is not there.
+    """
+    try:
+        missing = [name for name in leave_out if not (folder / name).is_file()]
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder}: the folder of an augmentation cannot be read: {error.strerror}.") from error
+    if missing:
+        raise DataError(f"{folder}: leave_out names files that are not there: {name_some(missing)}. Correct the names.")
+    files = [path for path in files if path.relative_to(folder).as_posix() not in leave_out]
+    if not files:
+        others = f" beside the {len(leave_out)} that are left out" if leave_out else ""
+        raise DataError(
+            f"{folder}: there are no recordings to augment with{others}. Correct the folder of this augmentation."
+        )
+    return files
+
+
+def read_recordings(folder: Path, sample_rate_hz: int, leave_out: Sequence[str] = ()) -> list[Tensor]:
+    """Decode the files that `list_recordings` lists.
 
     Returns:
         Waveforms, each (samples,) float32.
@@ -25,12 +48,7 @@ def read_recordings(folder: Path, sample_rate_hz: int) -> list[Tensor]:
     Raises:
         DataError: The folder has no files, or one that cannot be used, or more than fits into memory.
     """
-    try:
-        files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"{folder}: the folder of an augmentation cannot be read: {error.strerror}.") from error
-    if not files:
-        raise DataError(f"{folder}: there are no recordings to augment with. Correct the folder of this augmentation.")
+    files = list_recordings(folder, leave_out)
     audio = AudioParams(sample_rate_hz=sample_rate_hz, min_seconds=0.0)
     waveforms, num_bytes = [], 0
     for path in files:

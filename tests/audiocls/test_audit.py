@@ -208,3 +208,15 @@ def test_a_corpus_of_one_clip_has_a_page(audited):
 def test_no_usable_clip_is_a_mistake_in_the_data(audited):
     with pytest.raises(DataError, match="1 of 1 clips cannot be used"):
         audited([("yes", "ann", np.zeros(8_000))])
+
+
+def test_copies_that_chain_many_groups_together_are_named_with_the_way_out(audited):
+    jingle = spoken(5_000)
+    clips = [("yes", f"speaker-{g}", jingle if c == 0 else speechlike(10 * g + c)) for g in range(3) for c in range(3)]
+    clips += [("no", f"other-{g}", speechlike(900 + g, hz=900.0)) for g in range(3)]
+    report, _ = audited(clips)
+    (found,) = [f for f in report.findings if "more than a tenth" in f.title]
+    assert found.severity == "warning"
+    assert found.title == "Copies link 3 groups with 9 clips, more than a tenth of the corpus"
+    assert "3 clips link them" in found.text
+    assert "leaves such copies out where they straddle" in found.text

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audiocls.dropped import read_dropped
 from audiocls.errors import DataError
 from audiocls.folds import split_folds
 from audiocls.leakage import linked_groups
@@ -108,16 +109,29 @@ def test_what_a_fold_validates_on_is_trained_on_in_another():
     assert made.eq("train").any(axis=1).all()
 
 
-def test_a_new_copy_takes_linked_groups_to_the_first_of_their_folds_and_moves_no_other():
+def test_a_new_copy_moves_no_group_and_is_left_out_where_it_would_straddle(tmp_path):
     clips = speakers([f"speaker {i}" for i in range(30)])
-    remembered: dict[str, str] = {}
-    before = folds_of(clips, remembered=remembered)
-    one, other = (before.index[before[fold] == "test"][0] for fold in (1, 3))
-    linked = clips.assign(audio_hash=clips["audio_hash"].mask(clips.index == other, clips.loc[one, "audio_hash"]))
-    after = folds_of(linked, remembered=remembered)
-    moved = clips["group"].isin(clips.loc[[one, other], "group"])
-    assert (after.loc[moved, 1] == "test").all()
-    pd.testing.assert_frame_equal(after[~moved], before[~moved])
+    path = tmp_path / "corpora" / "digest" / "clips.parquet"
+    path.parent.mkdir(parents=True)
+
+    def assigned(table, fold):
+        table.to_parquet(path)
+        params = SplitParams(folds=3, fold=fold)
+        return assign_splits(path, params, 1, tmp_path, ledger_of("birds", params, 1, tmp_path))
+
+    before = [pd.read_parquet(assigned(clips, fold)).set_index("clip_id")["split"] for fold in range(3)]
+    one, other = (next(i for i in clips.index if before[fold][f"{i}.wav"] == "test") for fold in (0, 1))
+    new = clips.loc[[one, other]].assign(audio_hash="a new copy", clip_id=["one.wav", "other.wav"])
+    for fold in range(3):
+        splits = assigned(pd.concat([clips, new], ignore_index=True), fold)
+        after = pd.read_parquet(splits).set_index("clip_id")["split"]
+        pd.testing.assert_series_equal(after[before[fold].index], before[fold])
+        left_out = read_dropped(splits)
+        kept = {"one.wav", "other.wav"} - set(left_out["clip_id"])
+        assert after[list(kept)].nunique() == 1
+        if fold < 2:  # one of them would be tested on, and the other one not
+            assert left_out["clip_id"].tolist() == [["other.wav", "one.wav"][fold]]
+            assert left_out["detail"].tolist() == [f"shares sound with {['one.wav', 'other.wav'][fold]} (test)"]
 
 
 def test_a_given_split_is_refused():

@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 from audiocls.balance import Balanced
 from audiocls.corpus import Corpus
 from audiocls.counts import count_stages, write_counts
+from audiocls.dropped import COLUMNS, write_dropped
 from audiocls.evaluation import Evaluation
 from audiocls.listing import Listing
 from audiocls.report import summarise
@@ -31,6 +32,8 @@ def summary(tmp_path):
     def make(uri: str = "sqlite:///somewhere/mlflow.db", labels=LABELS, lost=(), **counts: float) -> str:
         pd.DataFrame({"clip_id": ["x.wav"], "reason": ["empty"]}).to_parquet(tmp_path / "quarantine.parquet")
         write_counts(counts_of(lost), tmp_path / "counts.json")
+        out = pd.DataFrame({name: ["y.wav"] for name in COLUMNS}).assign(split="train", reason="copy_across_splits")
+        write_dropped(out, tmp_path / "splits.parquet")
         rows = [(label, 0.5, 0.5, 0.25 * i, 4) for i, label in enumerate(labels)]
         report = pd.DataFrame(
             [*rows[:-1], (*rows[-1][:1], None, None, None, 0)], columns=["label", "precision", "recall", "f1", "clips"]
@@ -42,6 +45,7 @@ def summary(tmp_path):
         return summarise(
             TrackedRun(uri, "1", "abc", tmp_path),
             Corpus(tmp_path / "clips.parquet", tmp_path / "quarantine.parquet", tmp_path, "digest", 99, 1),
+            tmp_path / "splits.parquet",
             Balanced(tmp_path / "rows.parquet", None, dict.fromkeys(labels, 10), dict.fromkeys(labels, 20)),
             TrainedModel(Path("runs/abc/model"), 1_234_567, 1_234, 40, 4.0, 30, "cpu", "fp32"),
             Evaluation(metrics, tmp_path),
@@ -56,6 +60,7 @@ def test_it_says_what_was_trained_on_what_and_how_good_it_is(summary):
         "99 clips",
         "3 classes",
         "1 clip is in quarantine (1 empty)",
+        "1 clip was left out of the split (1 copy_across_splits; 1 of train)",
         "1,234,567 parameters",
         "0.1235",
         "runs/abc/model",

@@ -173,6 +173,12 @@ def test_the_broken_file_is_in_the_quarantine_table_with_its_reason(run, finishe
     assert run.data.metrics["data/quarantined"] == 1
 
 
+def test_the_table_of_clips_left_out_of_the_split_is_logged_without_rows_too(run, finished):
+    table = pd.read_parquet(artifact(finished, "data/dropped.parquet"))
+    assert table.columns.tolist() == ["clip_id", "label", "group", "split", "reason", "detail"]
+    assert run.data.metrics["data/dropped"] == len(table) == 0
+
+
 def test_the_report_has_the_matrix_as_picture_and_as_numbers_and_every_class(finished):
     matrix = pd.read_csv(artifact(finished, "evaluation/confusion_matrix.csv"), index_col="label")
     predictions = pd.read_parquet(artifact(finished, "evaluation/predictions.parquet"))

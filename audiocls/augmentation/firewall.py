@@ -1,0 +1,158 @@
+"""The leakage firewall of augmentation: no recording that is mixed into training clips is one of validation or test.
+
+Every file that a transform names is looked at, whatever the transform does with it. Files are decoded into the waveform
+store, as clips are, and compared with what is held out: their bytes, their samples, and piece by piece as
+near-duplicates, so that a test clip inside a long background is found too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from audiocls.atomic import write_table
+from audiocls.augmentation.params import AnyAugmentation, Background, ImpulseResponse
+from audiocls.augmentation.recordings import list_recordings
+from audiocls.columns import MANIFEST_SCHEMA
+from audiocls.copies import same_sound
+from audiocls.errors import LeakageError, name_some
+from audiocls.near_duplicates import search
+from audiocls.params import RunParams
+from audiocls.shards import write_shard
+from audiocls.waveforms import look_up, plan_store
+
+logger = logging.getLogger(__name__)
+
+_PIECE_SECONDS: Final = 8.0  # long recordings have more anchors than a fingerprint keeps
+_HOP_SECONDS: Final = 4.0  # so that a clip of this length or less lies whole in one piece
+
+
+@dataclass(frozen=True, slots=True)
+class _Leak:
+    """A file to augment with that holds a clip of validation or test."""
+
+    file: str
+    clip_id: str
+    split: str
+    key: str  # of the params that say what to do about it
+
+    def __str__(self) -> str:
+        sign = "=" if self.key == "duplicates" else "~"
+        return f"{self.file} {sign} {self.clip_id} ({self.split})"
+
+
+def check_recordings(split_clips: Path, store: Path, params: RunParams) -> RunParams:
+    """Stop where training would hear a recording of validation or test; leave such files out where params say drop.
+
+    Args:
+        split_clips: The clips table with its splits.
+        store: The waveform store.
+        params: The whole run's. `split.near_duplicates: ignore` looks for equal bytes and samples alone.
+
+    Returns:
+        The params to train with: files that are not to be heard are named in `leave_out` of their transform.
+
+    Raises:
+        LeakageError: Names the first ten files with the clips that they hold.
+        DataError: A folder has no files, or none that may be heard.
+    """
+    steps = [step for step in params.augmentation if isinstance(step, Background | ImpulseResponse)]
+    files = sorted({str(path) for step in steps for path in list_recordings(step.folder, step.leave_out)})
+    if not files:
+        return params
+    table = pd.read_parquet(split_clips)
+    leaks = _find_leaks(files, table[table["split"] != "train"], store, params)
+    stopping = [leak for leak in leaks if getattr(params.split, leak.key) != "drop"]
+    if stopping:
+        raise LeakageError(
+            f"{len({leak.file for leak in stopping})} recordings to augment with hold clips of validation or test, so "
+            f"that training would hear what it is tested on: {name_some(stopping)}. Remove the files from the folder, "
+            "name them in `leave_out` of the transform, or set split.duplicates=drop and split.near_duplicates=drop, "
+            "which leave them out."
+        )
+    if leaks:
+        logger.warning("Recordings to augment with are left out, as they hold held-out clips: %s", name_some(leaks))
+    heard = {leak.file for leak in leaks}
+    return params.model_copy(update={"augmentation": [_without(step, heard) for step in params.augmentation]})
+
+
+def _without(step: AnyAugmentation, files: set[str]) -> AnyAugmentation:
+    if not isinstance(step, Background | ImpulseResponse):
+        return step
+    found = list_recordings(step.folder, step.leave_out)
+    names = [path.relative_to(step.folder).as_posix() for path in found if str(path) in files]
+    leave_out = [*step.leave_out, *names]
+    list_recordings(step.folder, leave_out)  # something must be left to augment with
+    return step.model_copy(update={"leave_out": leave_out})
+
+
+def _find_leaks(files: list[str], held_out: pd.DataFrame, store: Path, params: RunParams) -> list[_Leak]:
+    recordings = _decode(files, params)
+    found = list(_same(recordings, held_out))
+    if params.split.near_duplicates != "ignore":
+        others = recordings[recordings["reason"].isna() & ~recordings["path"].isin([leak.file for leak in found])]
+        found += _near(others, held_out, store, params.audio.sample_rate_hz)
+    return found
+
+
+def _decode(files: list[str], params: RunParams) -> pd.DataFrame:
+    """Read the files into the waveform store, unless that was done before; return what it says of them."""
+    names = [str(Path(file).absolute()) for file in files]
+    rows = pd.DataFrame({"clip_id": files, "path": names}).reindex(columns=MANIFEST_SCHEMA.names).astype(object)
+    table = pa.Table.from_pandas(rows.where(rows.notna(), None), schema=MANIFEST_SCHEMA, preserve_index=False)
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+    manifest = write_table(table, params.workspace / "manifests" / f"augmentation-{digest}.parquet")
+    plan = plan_store(manifest, params.audio, params.workspace)
+    for shard in plan.shards:
+        write_shard(shard, params.audio)
+    found = look_up(plan).set_index("path").loc[names].reset_index(drop=True)
+    return found.assign(path=files)
+
+
+def _same(recordings: pd.DataFrame, held_out: pd.DataFrame) -> Iterator[_Leak]:
+    """Yield the files that have the bytes or the samples of a clip, or of the recording that it is a segment of."""
+    for column, other in (("content_sha256",) * 2, ("audio_hash",) * 2, ("audio_hash", "recording_hash")):
+        clips = held_out.drop_duplicates(other).dropna(subset=[other]).set_index(other)
+        hits = recordings[recordings[column].isin(clips.index)]
+        for row in hits.itertuples():
+            clip = clips.loc[getattr(row, column)]
+            yield _Leak(row.path, clip["clip_id"], clip["split"], "duplicates")
+        recordings = recordings.drop(hits.index)
+
+
+def _near(recordings: pd.DataFrame, held_out: pd.DataFrame, store: Path, sample_rate_hz: int) -> Iterator[_Leak]:
+    """Yield the files of which a piece is a near-duplicate of a clip."""
+    pieces = _pieces(recordings, sample_rate_hz)
+    clips = held_out.drop_duplicates("audio_hash")
+    columns = ["audio_hash", "path", "shard", "first_sample", "num_samples", "scale"]
+    both = pd.concat([clips[columns], pieces[columns]], ignore_index=True)
+    sound = same_sound(both, search(both, store, sample_rate_hz))  # a copy of a copy is one, too
+    held_out_sounds = dict(zip(sound[: len(clips)], zip(clips["clip_id"], clips["split"], strict=True), strict=True))
+    leaking = {
+        file: held_out_sounds[number]
+        for file, number in zip(pieces["path"], sound[len(clips) :], strict=True)
+        if number in held_out_sounds
+    }
+    for file, (clip_id, split) in leaking.items():
+        yield _Leak(file, clip_id, split, "near_duplicates")
+
+
+def _pieces(recordings: pd.DataFrame, sample_rate_hz: int) -> pd.DataFrame:
+    """Cut recordings into pieces that overlap by half, each under a name of its own as `audio_hash`."""
+    length, hop = (round(seconds * sample_rate_hz) for seconds in (_PIECE_SECONDS, _HOP_SECONDS))
+    rows = []
+    for row in recordings.drop_duplicates("audio_hash").to_dict(orient="records"):
+        samples, first = int(row["num_samples"]), int(row["first_sample"])
+        for start in np.arange(0, max(1, samples - hop), hop).tolist():
+            size = min(length, samples - start)
+            name = f"{row['audio_hash']}@{start}+{size}"
+            rows.append(row | {"audio_hash": name, "first_sample": first + start, "num_samples": size})
+    return pd.DataFrame(rows, columns=recordings.columns)
