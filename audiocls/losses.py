@@ -33,9 +33,20 @@ class TrainingLoss(nn.Module, ABC):
         """Return the mean over the batch; `progress` is the share of the training's steps that are done."""
 
     def _cross_entropies(self, logits: Tensor, targets: Tensor, *, weighted: bool = True) -> Tensor:
-        """Return each clip's, (batch,): torch's own mean would divide by the weights that a batch happens to have."""
-        weights = self.weights if weighted else None
-        return F.cross_entropy(logits, targets, weights, label_smoothing=self.label_smoothing, reduction="none")
+        """Return each clip's, (batch,): the weight of its class times its smoothed cross entropy.
+
+        torch's own `weight` would also weight the smoothed part by each class's weight, so that the best answer for a
+        certain clip of a frequent class is a rare one; and its mean would divide by the weights that a batch happens to
+        have. Of a mixed clip, whose target is (num_classes,), each class's part has that class's weight.
+        """
+        smoothing = self.label_smoothing
+        if self.weights is None or not weighted:
+            return F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+        if targets.ndim == 1:
+            return self.weights[targets] * F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+        log_probabilities = F.log_softmax(logits, dim=1)
+        smooth = (1 - smoothing) * log_probabilities + smoothing * log_probabilities.mean(dim=1, keepdim=True)
+        return -(targets * self.weights * smooth).sum(dim=1)
 
 
 class CrossEntropy(TrainingLoss):
