@@ -63,8 +63,8 @@ def test_logit_adjustment_trains_logits_that_favour_no_class(batch):
     tilt = torch.zeros(3, requires_grad=True)
     loss_of(LogitAdjusted(method="logit_adjusted"), (logits + tilt, targets)).backward()
     torch.testing.assert_close(tilt.grad, torch.zeros(3), atol=1e-6, rtol=0)
-    expected = F.cross_entropy(batch[0] + 0.5 * SHARES.log(), batch[1], label_smoothing=0.1)
-    found = loss_of(LogitAdjusted(method="logit_adjusted", tau=0.5), batch, smoothing=0.1)
+    expected = F.cross_entropy(batch[0] + 0.5 * SHARES.log(), batch[1])
+    found = loss_of(LogitAdjusted(method="logit_adjusted", tau=0.5), batch)
     torch.testing.assert_close(found, expected)
 
 
@@ -163,19 +163,31 @@ def test_the_best_answer_is_the_weighted_then_smoothed_posterior_less_the_shift(
         posterior = POSTERIOR.double()
     if weights is not None:
         posterior = weighted_by(posterior, BY_CLASS)
-    expected = weighted_by(smoothed(posterior, smoothing), SHARES.double() ** -shift)
+    adjusted = weighted_by(posterior, SHARES.double() ** -shift)
+    # The smoothing stays even in the logits that are kept; how large it is there depends on the clip.
+    kept = (posterior * SHARES.double() ** -shift).sum() * (SHARES.double() ** shift).sum() * (1 - smoothing)
+    expected = (kept * adjusted + smoothing) / (kept + 3 * smoothing)
     found = optimum(build_loss(params, COUNTS, weights, LABELS, smoothing), targets)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("label", range(3))
-def test_a_certain_clip_is_given_its_own_class_whatever_the_weights_and_the_smoothing(label):
-    """At 100 : 1 the weights of the smoothed part made the rarest class the best answer for all."""
+@pytest.mark.parametrize(
+    "params",
+    [
+        WeightedLoss(method="weighted_loss"),
+        WeightedLoss(method="weighted_loss", weighting="effective_number"),
+        LogitAdjusted(method="logit_adjusted"),
+    ],
+    ids=["inverse_frequency", "effective_number", "logit_adjusted"],
+)
+def test_a_certain_clip_is_given_its_own_class_whatever_the_weights_and_the_smoothing(params, label):
+    """At 100 : 1 the smoothed part made the rarest class the best answer for all."""
     counts = {"a": 1000, "b": 100, "c": 10}
-    params = WeightedLoss(method="weighted_loss")
-    loss = build_loss(params, counts, class_weights(counts, params), LABELS, 0.1)
-    found = optimum(loss, torch.full((8,), label))
-    torch.testing.assert_close(found, smoothed(F.one_hot(torch.tensor(label), 3).double(), 0.1), atol=1e-4, rtol=0)
+    found = optimum(build_loss(params, counts, class_weights(counts, params), LABELS, 0.1), torch.full((8,), label))
+    assert found.argmax() == label
+    others = found[torch.arange(3) != label]
+    torch.testing.assert_close(others, others.mean().expand(2), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weighted"])
