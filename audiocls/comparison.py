@@ -227,7 +227,7 @@ def _tabulate(
         targets = clips["label"].map(labels.index).to_numpy(np.int64)
         groups = clips["group"].to_numpy(object)
         logits = {name: [getattr(each, split) for each in by_seed] for name, by_seed in scored.items()}
-        scores.append(compare_scores(logits, targets, groups, counts, params.seed).assign(split=split))
+        scores.append(compare_scores(logits, targets, groups, counts).assign(split=split))
         for name, by_seed in logits.items():
             for seed, each in zip(_seeds(params), by_seed, strict=True):
                 found = score_seed(each, targets, groups, counts)
