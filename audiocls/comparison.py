@@ -15,7 +15,8 @@ import pandas as pd
 from audiocls.atomic import write_table
 from audiocls.balance import Balanced, balance
 from audiocls.balance.after_training import report_rows
-from audiocls.balance.comparison import Clips, Embedded, Scored, compare_methods
+from audiocls.balance.clips import Clips
+from audiocls.balance.comparison import Embedded, Scored, compare_methods
 from audiocls.balance.heads import LinearHead, head_of
 from audiocls.balance.scores import compare_scores, score_seed
 from audiocls.balance_params import EmbeddingBalance, NoBalance

@@ -182,7 +182,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed-spread", type=float, nargs="+", default=[0.0, 0.3, 0.8])
     parser.add_argument("--bootstrap", action="store_true")
     asked = parser.parse_args(arguments)
-    intervals.FEWEST_GROUPS = 2  # type: ignore[misc]  # so that what fewer groups give is measured as well
+    # So that what fewer groups give is measured as well.
+    intervals.FEWEST_GROUPS, intervals.FEWEST_EFFECTIVE_GROUPS = 2, 0.0  # type: ignore[misc]
     for num_groups in asked.groups:
         for num_seeds in asked.seeds:
             for name in asked.corpora:
