@@ -169,7 +169,11 @@ class TauNorm(Params):
 
     method: Literal["tau_norm"]
     tau: float | None = Field(
-        None, ge=0, le=1, description="The power. null: what does best in macro-F1 on validation, of 0, 0.1, ... 1."
+        None,
+        ge=0,
+        le=1,
+        description="The power. null: what does best in macro-F1 on validation, of 0, 0.1, ... 1, "
+        "if it helps on folds of validation that it was not fitted on; else the head stays.",
     )
 
 
@@ -178,12 +182,16 @@ class PostHocLogitAdjustment(Params):
 
     method: Literal["post_hoc_logit_adjustment"]
     tau: float | None = Field(
-        1.0, ge=0, le=5, description="null: what does best in macro-F1 on validation, of 0, 0.1, ... 2."
+        1.0,
+        ge=0,
+        le=5,
+        description="null: what does best in macro-F1 on validation, of 0, 0.1, ... 2, if it helps on folds of "
+        "validation that it was not fitted on; else the head stays.",
     )
 
 
 class ClassThresholds(Params):
-    """Train plainly, then add to each class's logit what does best in macro-F1 on validation."""
+    """Train plainly, then add to each class's logit what does best in macro-F1 on validation, if it helps held out."""
 
     method: Literal["class_thresholds"]
 

@@ -15,7 +15,8 @@ import pandas as pd
 from audiocls.atomic import write_table
 from audiocls.balance import Balanced, balance
 from audiocls.balance.after_training import report_rows
-from audiocls.balance.comparison import Clips, Embedded, Scored, compare_methods
+from audiocls.balance.clips import Clips
+from audiocls.balance.comparison import Embedded, Scored, compare_methods
 from audiocls.balance.heads import LinearHead, head_of
 from audiocls.balance.scores import compare_scores, score_seed
 from audiocls.balance_params import EmbeddingBalance, NoBalance
@@ -227,7 +228,7 @@ def _tabulate(
         targets = clips["label"].map(labels.index).to_numpy(np.int64)
         groups = clips["group"].to_numpy(object)
         logits = {name: [getattr(each, split) for each in by_seed] for name, by_seed in scored.items()}
-        scores.append(compare_scores(logits, targets, groups, counts, params.seed).assign(split=split))
+        scores.append(compare_scores(logits, targets, groups, counts).assign(split=split))
         for name, by_seed in logits.items():
             for seed, each in zip(_seeds(params), by_seed, strict=True):
                 found = score_seed(each, targets, groups, counts)

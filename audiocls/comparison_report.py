@@ -13,6 +13,7 @@ import pandas as pd
 from audiocls.atomic import replacing
 from audiocls.balance.scores import METRICS, thirds_of
 from audiocls.contenders import NONE, Contender, params_to_train, trains_encoder
+from audiocls.intervals import FEWEST_GROUPS
 from audiocls.markdown import escaped
 from audiocls.masking import masked
 from audiocls.params import RunParams
@@ -21,7 +22,6 @@ from audiocls.plots import draw_gains
 
 _SHOWN_CLASSES = 10
 _PARTS = ("low", "high", "gain", "gain_low", "gain_high")
-_FEWEST_GROUPS = 5  # of test, of which an interval says anything
 _FEW_GROUPS = 3  # of a class
 
 
@@ -55,16 +55,21 @@ def judge(scores: pd.DataFrame, num_groups: int, num_trainings: int | None) -> t
         num_groups: Of test.
         num_trainings: Of the encoder by each method; None where it was there before.
     """
-    if num_groups < _FEWEST_GROUPS:
+    if num_groups < FEWEST_GROUPS:
         return NONE, (
-            f"Whether balancing helps cannot be told here: test has {num_groups} groups, and what {_FEWEST_GROUPS} or "
-            "more agree on is the least to go by, so take none."
+            f"Whether balancing helps cannot be told here: test has {num_groups} groups, and intervals take at least "
+            f"{FEWEST_GROUPS}, so take none."
         )
     validation, test = (scores[scores["split"] == split] for split in ("validation", "test"))
     chosen, others = choose(validation), len(test) - 1
     if chosen == NONE:
         return NONE, f"Balancing did not help here: on validation none of {others} methods beats none, so take none."
     row = test[test["method"] == chosen].iloc[0]
+    if np.isnan(row["f1_macro_gain_low"]):
+        return NONE, (
+            "Whether balancing helps cannot be told here: nearly all clips of test are of one group, and intervals "
+            f"take at least {FEWEST_GROUPS} groups of similar size, so take none."
+        )
     if not row["f1_macro_gain_low"] > 0:
         return NONE, (
             f"Balancing did not help here: {chosen}, on validation the best of {others} methods, changes macro-F1 on "
@@ -142,7 +147,8 @@ def _metrics(scores: pd.DataFrame, method: str) -> dict[str, float]:
         row = table.set_index("method").loc[method]
         metrics |= {f"{split}/{metric}": float(row[metric]) for metric in METRICS}
         metrics |= {f"{split}/f1_macro_{part}": float(row[f"f1_macro_{part}"]) for part in _PARTS}
-    return metrics
+    # A split of too few groups has no intervals.
+    return {name: value for name, value in metrics.items() if not np.isnan(value)}
 
 
 def _how(clips: pd.DataFrame, params: RunParams) -> list[str]:
@@ -162,10 +168,14 @@ def _how(clips: pd.DataFrame, params: RunParams) -> list[str]:
     in_few = groups.index[groups < _FEW_GROUPS].tolist()
     return [
         f"{encoder} {params.comparison.seeds} seeds. Validation ({_size(sizes['validation'])}) chose the method; this "
-        f"is test ({_size(sizes['test'])}). In brackets 95 % intervals by bootstrap over groups and seeds; gains are "
-        f"over `none`, on the same groups and seeds. The rarest third: {_listed(rarest)}, of {counts.min()} training "
+        f"is test ({_size(sizes['test'])}). In brackets 95 % intervals over groups and seeds; gains are over `none`, "
+        f"on the same groups and seeds. The rarest third: {_listed(rarest)}, of {counts.min()} training "
         f"clips and more; the most frequent class has {counts.max()}.",
-        *(["", f"Of one or two groups in test, and so hardly in the intervals: {_listed(in_few)}."] if in_few else []),
+        *(
+            ["", f"In one or two groups of test alone, so that its interval says little: {_listed(in_few)}."]
+            if in_few
+            else []
+        ),
     ]
 
 
@@ -200,13 +210,15 @@ def _tables(scores: pd.DataFrame, method: str) -> list[str]:
 
 
 def _level(row: Any, metric: str) -> str:
-    return f"{row[metric]:.3f} [{row[f'{metric}_low']:.3f}, {row[f'{metric}_high']:.3f}]"
+    low, high = row[f"{metric}_low"], row[f"{metric}_high"]
+    return f"{row[metric]:.3f}" + ("" if np.isnan(low) else f" [{low:.3f}, {high:.3f}]")
 
 
 def _gain(row: Any, metric: str) -> str:
     if row["method"] == NONE:
         return ""
-    return f"{row[f'{metric}_gain']:+.3f} [{row[f'{metric}_gain_low']:+.3f}, {row[f'{metric}_gain_high']:+.3f}]"
+    low, high = row[f"{metric}_gain_low"], row[f"{metric}_gain_high"]
+    return f"{row[f'{metric}_gain']:+.3f}" + ("" if np.isnan(low) else f" [{low:+.3f}, {high:+.3f}]")
 
 
 def _train_file(params: RunParams, verdict: str, file: Path) -> str:

@@ -32,10 +32,29 @@ class TrainingLoss(nn.Module, ABC):
     def forward(self, logits: Tensor, targets: Tensor, progress: float) -> Tensor:
         """Return the mean over the batch; `progress` is the share of the training's steps that are done."""
 
-    def _cross_entropies(self, logits: Tensor, targets: Tensor, *, weighted: bool = True) -> Tensor:
-        """Return each clip's, (batch,): torch's own mean would divide by the weights that a batch happens to have."""
-        weights = self.weights if weighted else None
-        return F.cross_entropy(logits, targets, weights, label_smoothing=self.label_smoothing, reduction="none")
+    def _cross_entropies(
+        self, logits: Tensor, targets: Tensor, *, weighted: bool = True, spread: Tensor | None = None
+    ) -> Tensor:
+        """Return each clip's, (batch,): the weight of its class times its smoothed cross entropy.
+
+        torch's own `weight` would also weight the smoothed part by each class's weight, so that the best answer for a
+        certain clip of a frequent class is a rare one; and its mean would divide by the weights that a batch happens to
+        have. Of a mixed clip, whose target is (num_classes,), each class's part has that class's weight.
+
+        Args:
+            logits: Shape (batch, num_classes).
+            targets: Shape (batch,), or of mixed clips (batch, num_classes).
+            weighted: Whether the class weights count.
+            spread: How the smoothed part is spread over the classes, (num_classes,), sum 1. None: evenly.
+        """
+        if spread is None and (self.weights is None or not weighted):
+            return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="none")
+        log_probabilities = F.log_softmax(logits, dim=1)
+        even = log_probabilities.mean(dim=1) if spread is None else log_probabilities @ spread
+        costs = (self.label_smoothing - 1) * log_probabilities - self.label_smoothing * even[:, None]
+        if self.weights is not None and weighted:
+            costs = costs * self.weights
+        return costs.gather(1, targets[:, None])[:, 0] if targets.ndim == 1 else (targets * costs).sum(dim=1)
 
 
 class CrossEntropy(TrainingLoss):
@@ -68,6 +87,9 @@ class FocalLoss(TrainingLoss):
 class LogitAdjustedLoss(TrainingLoss):
     """The cross entropy of `logits + tau * log(share of the class)`.
 
+    Label smoothing is spread by `share^tau` instead of evenly, so that it is even in the logits that the model keeps:
+    an even one would be divided by the shares there, and the best answer for a certain clip would be the rarest class.
+
     Source:
         Menon et al. 2021, "Long-Tail Learning via Logit Adjustment", arXiv:2007.07314, equation 10.
     """
@@ -80,7 +102,8 @@ class LogitAdjustedLoss(TrainingLoss):
 
     def forward(self, logits: Tensor, targets: Tensor, progress: float) -> Tensor:
         """Return the mean over the batch."""
-        return self._cross_entropies(logits + self.shift, targets).mean()
+        spread = self.shift.softmax(dim=0) if self.label_smoothing else None
+        return self._cross_entropies(logits + self.shift, targets, spread=spread).mean()
 
 
 class LdamLoss(TrainingLoss):

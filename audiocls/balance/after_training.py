@@ -1,7 +1,7 @@
 """What a balance method does to the head once the encoder is trained. The model stays one of its kind.
 
-Training clips alone are read, copied and blended; validation chooses a number (`tau`) or offsets; the test split is not
-looked at.
+Training clips alone are read, copied and blended; validation chooses a number (`tau`) or offsets, which are taken only
+where they help on folds of it that they were not fitted on; the test split is not looked at.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from transformers import PreTrainedModel
 
 from audiocls.atomic import replacing, write_table
 from audiocls.balance.blends import Blends, balance_embeddings
+from audiocls.balance.clips import Clips, Logits
 from audiocls.balance.draws import class_counts
 from audiocls.balance.heads import LinearHead, Scaling, head_of, train_head, write_head
+from audiocls.balance.held_out import try_held_out
 from audiocls.balance.offsets import (
     ADJUSTMENT_TAUS,
     NORM_TAUS,
@@ -48,7 +50,7 @@ from audiocls.models.families import load_model, save_model
 from audiocls.params import RunParams
 from audiocls.plots import draw_embeddings
 from audiocls.training import choose_device
-from audiocls.windows import CLIP, average_windows, cut_into_windows
+from audiocls.windows import CLIP, cut_into_windows
 
 # More points hide each other.
 _DRAWN_ROWS = 4_000
@@ -70,6 +72,8 @@ class ChangedHead:
     head: LinearHead
     said: dict[str, Any]  # what is written into head.json
     blends: Blends | None = None
+    held_out: Logits | None = None
+    """Of the clips that it was fitted on, by heads fitted without them; None where nothing is fitted."""
 
 
 def balance_head(
@@ -122,13 +126,14 @@ def balance_head(
     else:
         targets = validation["label"].map(model.config.label2id).to_numpy(np.int64)
         windows = cut_into_windows(validation, params.audio)
-        clip = windows[CLIP].to_numpy(np.int64)
-        made = changed_head(params.balance, head_of(model), counts, embed(windows), clip, targets, labels)
+        groups, clip = validation["group"].to_numpy(object), windows[CLIP].to_numpy(np.int64)
+        held = Clips(embed(windows), targets, groups, clip)
+        made = changed_head(params.balance, head_of(model), counts, held, labels, params.seed)
         changed = balanced
     _write(model, extractor, made.head, model_folder)
     with replacing(folder / "balance" / "head.json") as part:
         part.write_text(json.dumps({"method": params.balance.method} | made.said, indent=2, ensure_ascii=False) + "\n")
-    numbers = {f"balance/{name}": value for name, value in made.said.items() if isinstance(value, float)}
+    numbers = {f"balance/{name}": float(value) for name, value in made.said.items() if isinstance(value, float | bool)}
     return HeadBalance(changed, folder / "balance", numbers)
 
 
@@ -158,28 +163,55 @@ def changed_head(
     params: AfterTraining,
     head: LinearHead,
     counts: NDArray[np.int64],
-    embeddings: NDArray[np.float32],
-    clip: NDArray[np.int64],
-    targets: NDArray[np.int64],
+    validation: Clips,
     labels: Sequence[str],
+    seed: int,
 ) -> ChangedHead:
-    """Change a head by what does best on validation: on embeddings of windows, of which `clip` says whose they are."""
-    match params:
-        case ClassThresholds():
-            offsets = fit_offsets(head.logits(embeddings), targets, clip)
-            said = {"offsets": dict(zip(labels, offsets.tolist(), strict=True))}
-            return ChangedHead(LinearHead(head.weight, head.bias + offsets), said)
-        case PostHocLogitAdjustment():
-            heads = {float(t): adjusted(head, counts, float(t)) for t in _taus(params.tau, ADJUSTMENT_TAUS)}
-        case TauNorm():
-            heads = {float(t): tau_normalised(head, float(t)) for t in _taus(params.tau, NORM_TAUS)}
-    scored = {tau: average_windows(changed.logits(embeddings), clip) for tau, changed in heads.items()}
-    tau = best_by_macro_f1(scored, targets)
-    return ChangedHead(heads[tau], {"tau": tau, "chosen_on": "validation" if params.tau is None else "params"})
+    """Change a head as the params say, or by what does best on validation, if it helps on held-out folds of it.
+
+    Args:
+        params: The method.
+        head: As it was trained.
+        counts: Training clips per class, shape (num_classes,).
+        validation: What is fitted on.
+        labels: Class names.
+        seed: Draws the folds.
+    """
+    if not isinstance(params, ClassThresholds) and params.tau is not None:
+        return ChangedHead(_by_tau(params, head, counts, params.tau), {"tau": params.tau, "chosen_on": "params"})
+    plain = ChangedHead(head, _said(params, np.zeros(len(labels)), None, labels))
+    found = try_held_out(
+        params.method, lambda on: _fitted(params, head, counts, on, labels).head, head, validation, seed
+    )
+    made = _fitted(params, head, counts, validation, labels) if found.applied else plain
+    return ChangedHead(made.head, made.said | found.described(), held_out=found.logits)
 
 
-def _taus(tau: float | None, grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    return grid if tau is None else np.array([tau])
+def _fitted(
+    params: AfterTraining, head: LinearHead, counts: NDArray[np.int64], on: Clips, labels: Sequence[str]
+) -> ChangedHead:
+    """Change a head by what does best in macro-F1 on some clips."""
+    if isinstance(params, ClassThresholds):
+        offsets = fit_offsets(head.logits(on.embeddings), on.targets, on.of_clip)
+        return ChangedHead(LinearHead(head.weight, head.bias + offsets), _said(params, offsets, None, labels))
+    grid = NORM_TAUS if isinstance(params, TauNorm) else ADJUSTMENT_TAUS
+    heads = {float(tau): _by_tau(params, head, counts, float(tau)) for tau in grid}
+    tau = best_by_macro_f1({tau: on.logits(each) for tau, each in heads.items()}, on.targets)
+    return ChangedHead(heads[tau], _said(params, np.zeros(len(labels)), tau, labels))
+
+
+def _by_tau(
+    params: TauNorm | PostHocLogitAdjustment, head: LinearHead, counts: NDArray[np.int64], tau: float
+) -> LinearHead:
+    return tau_normalised(head, tau) if isinstance(params, TauNorm) else adjusted(head, counts, tau)
+
+
+def _said(
+    params: AfterTraining, offsets: NDArray[np.float64], tau: float | None, labels: Sequence[str]
+) -> dict[str, Any]:
+    if isinstance(params, ClassThresholds):
+        return {"offsets": dict(zip(labels, offsets.tolist(), strict=True))}
+    return {"tau": tau, "chosen_on": "validation"}
 
 
 def head_on_embeddings(

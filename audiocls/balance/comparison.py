@@ -1,13 +1,13 @@
 """Balance methods side by side: heads on the same embeddings, as a run by each method would make them.
 
 What chooses a method is validation, what is reported of it is test. What is fitted on validation (`tau`, thresholds) is
-for the choice fitted on one half of its groups and scored on the other, and the other way round; for the report it is
-fitted on all of validation.
+for the choice scored on folds of its groups that it was not fitted on, and for the report fitted on all of validation;
+where it gains nothing on those folds, it is the plain head, as in a run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from audiocls.balance.after_training import ChangedHead, changed_head, head_on_embeddings
 from audiocls.balance.blends import Blends
+from audiocls.balance.clips import Clips, Logits
 from audiocls.balance.heads import LinearHead, Scaling, train_head
 from audiocls.balance.weights import class_weights
 from audiocls.balance_params import (
@@ -32,38 +33,6 @@ from audiocls.balance_params import (
     WeightedLoss,
 )
 from audiocls.errors import BalanceError
-from audiocls.windows import average_windows
-
-Logits = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Clips:
-    """Embedded clips; those of validation and test may be embedded by several windows."""
-
-    embeddings: NDArray[np.float32]  # (num_windows, dim)
-    targets: NDArray[np.int64]  # (num_clips,), class indices
-    groups: NDArray[np.object_]  # (num_clips,)
-    clip: NDArray[np.int64] | None = None  # (num_windows,), the clip of each, ascending; None: one window a clip
-
-    def logits(self, head: LinearHead) -> Logits:
-        """Return the logits of the clips, (num_clips, num_classes), by a head."""
-        return average_windows(head.logits(self.embeddings), self.of_clip)
-
-    @property
-    def of_clip(self) -> NDArray[np.int64]:
-        """Of which clip each window is, (num_windows,)."""
-        return np.arange(len(self.targets)) if self.clip is None else self.clip
-
-    def some(self, chosen: NDArray[np.bool_]) -> Clips:
-        """Return those of the clips, (num_clips,), that are chosen."""
-        if self.clip is None:
-            return Clips(self.embeddings[chosen], self.targets[chosen], self.groups[chosen])
-        windows = chosen[self.clip]
-        renumbered = np.cumsum(chosen) - 1
-        return Clips(
-            self.embeddings[windows], self.targets[chosen], self.groups[chosen], renumbered[self.clip[windows]]
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +68,7 @@ def compare_methods(
     Args:
         clips: The split; every class has training clips.
         methods: By name; such as change the head alone, or weigh its loss.
-        seeds: Draw copies, blends, and the halves of validation.
+        seeds: Draw copies, blends, and the folds of validation.
         plain: The head that was trained with the encoder. None: the encoder was there before, and `none` is a head
             trained on the embeddings as they are.
 
@@ -160,22 +129,11 @@ def _head_of_balanced(
 
 
 def _fitted(clips: Embedded, method: AfterTraining, plain: LinearHead, seeds: Sequence[int]) -> list[Scored]:
-    """Fit on all of validation for test; for validation itself, on one half of its groups for the other."""
-
-    def fit(on: Clips) -> LinearHead:
-        embeddings, counts = on.embeddings, clips.counts
-        return changed_head(method, plain, counts, embeddings, on.of_clip, on.targets, clips.labels).head
-
-    test = clips.test.logits(fit(clips.validation))
-    return [Scored(_cross_fitted(fit, plain, clips.validation, seed), test) for seed in seeds]
-
-
-def _cross_fitted(fit: Callable[[Clips], LinearHead], plain: LinearHead, clips: Clips, seed: int) -> Logits:
-    groups = np.unique(clips.groups.astype(str))
-    half = np.random.default_rng(seed).permutation(groups)[: len(groups) // 2]
-    first = np.isin(clips.groups.astype(str), half)
-    logits = clips.logits(plain)  # of one group alone, where there is nothing to fit on
-    for fitted, scored in ((first, ~first), (~first, first)):
-        if fitted.any() and scored.any():
-            logits[scored] = clips.some(scored).logits(fit(clips.some(fitted)))
-    return logits
+    made = [changed_head(method, plain, clips.counts, clips.validation, clips.labels, seed) for seed in seeds]
+    return [
+        Scored(
+            clips.validation.logits(each.head) if each.held_out is None else each.held_out,
+            clips.test.logits(each.head),
+        )
+        for each in made
+    ]

@@ -101,7 +101,7 @@ def test_the_rarest_third_that_is_named_is_the_one_that_is_scored(tmp_path):
     )  # fmt: skip
     assert [int(i) for i in thirds_of(np.array([2, 2, 2, 9, 9, 9]))[0]] == [0, 1]
     assert "The rarest third: a, b, of 2 training clips" in report.summary
-    assert "Of one or two groups in test, and so hardly in the intervals: c." in report.summary
+    assert "In one or two groups of test alone, so that its interval says little: c." in report.summary
 
 
 def test_the_report_hides_passwords_shows_the_price_and_says_what_was_not_compared(tmp_path):
