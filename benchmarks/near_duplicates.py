@@ -121,12 +121,12 @@ KINDS: dict[str, Callable[[Signal, int, np.random.Generator], Encoded]] = {
 def main(arguments: list[str]) -> int:
     """Plant, look, and print."""
     numbers = [int(word) for word in arguments[1:] if word.isdigit()]
-    if not arguments or not Path(arguments[0]).is_file():
+    if not arguments or not Path(arguments[0]).resolve().is_file():
         sys.stderr.write("usage: near_duplicates.py MANIFEST.csv [COPIES_OF_EACH_KIND] [--pairs]\n")
         return 2
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        rates = plant(Path(arguments[0]), home, numbers[0] if numbers else 100)
+        rates = plant(Path(arguments[0]).resolve(), home, numbers[0] if numbers else 100)
         found, clips, seconds = look(home)
     pairs = judged(found, clips)
     if "--pairs" in arguments:
