@@ -119,8 +119,10 @@ def compare(
     peak = _best(*shared, sample_rate_hz, _TELEPHONE)
     if peak.similarity < LEAST_SIMILARITY:
         return Match(peak.similarity, shift_seconds, 0.0, 0.0, 0.0)
-    whole = _best(*shared, sample_rate_hz, _WHOLE)
-    evidence = peak.evidence + (whole.evidence if whole.similarity >= _LEAST_WHOLE_SIMILARITY else 0.0)
+    evidence = peak.evidence
+    if evidence < _LEAST_EVIDENCE:
+        whole = _best(*shared, sample_rate_hz, _WHOLE)
+        evidence += whole.evidence if whole.similarity >= _LEAST_WHOLE_SIMILARITY else 0.0
     parts = _overlap(first, second, shift, max(len(first), len(second)))
     shares = (float(part @ part) / float(clip @ clip) for part, clip in zip(parts, (first, second), strict=True))
     longer = first if len(first) > len(second) else second

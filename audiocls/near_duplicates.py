@@ -129,5 +129,5 @@ def _pieces(
         pieces, clips, np.rint(seconds * sample_rate_hz).astype(int) - length // 2, strict=True
     ):
         piece = waveforms.read(int(clip), max(0, start), start + length)
-        row[max(0, -start) :][: len(piece)] = piece
+        row[max(0, -start) :][: len(piece)] = piece - piece.mean()
     return pieces

@@ -54,8 +54,8 @@ def propose(
     sources = np.arange(len(every)) if sources is None else sources
     searched, asking = every if searched is None else searched, every if asking is None else asking
     anchors = np.flatnonzero(searched[found.clip])
-    cells = _cells(found.vectors, anchors, np.random.default_rng(seed))
-    parts = [_nearest(found.vectors, members, sources[found.clip], asking[found.clip]) for members in cells]
+    sets = cells(found.vectors, anchors, np.random.default_rng(seed))
+    parts = [_nearest(found.vectors, members, sources[found.clip], asking[found.clip]) for members in sets]
     x, y, cosine = (np.concatenate(column) for column in zip(_NOTHING, *parts, strict=True))
     swap = found.clip[x] > found.clip[y]
     x, y = np.where(swap, y, x), np.where(swap, x, y)
@@ -89,7 +89,7 @@ def _nearest(
     return x, y, cosine
 
 
-def _cells(
+def cells(
     vectors: NDArray[np.float32], members: NDArray[np.int64], rng: np.random.Generator, depth: int = 0
 ) -> Iterator[NDArray[np.int64]]:
     """Yield sets of anchors that are near each other, of _MOST_IN_CELL at most."""
@@ -100,7 +100,7 @@ def _cells(
         if len(cell) > max(len(members) // 2, _MOST_IN_CELL):
             yield from np.array_split(rng.permutation(cell), -(-len(cell) // _MOST_IN_CELL))
         else:
-            yield from _cells(vectors, cell, rng, depth + 1)
+            yield from cells(vectors, cell, rng, depth + 1)
 
 
 def _divide(
