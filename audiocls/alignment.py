@@ -34,8 +34,8 @@ _LEAST_SECONDS, _MOST_SECONDS = 0.15, 4.0  # of what is compared
 _SLACK_SECONDS: Final = 0.05  # how far an anchor may be off
 GLANCE_SECONDS: Final = 0.4
 GLANCE_SIMILARITY: Final = 0.5
-# Chosen so that different made sounds have less, and copies of short vowels among the letters more.
-_LEAST_EVIDENCE: Final = 16.0
+# Nearly all different made sounds have less, and copies of short vowels among the letters more.
+_LEAST_EVIDENCE: Final = 12.0
 _FITTED: Final = 1.5  # degrees of freedom that gain and lag take; a click has no more
 _LEAST_WHOLE_SIMILARITY: Final = 0.97  # different kick drums have up to 0.95
 _ROUNDING: Final = 1e-5  # no correlation is taken to be nearer to 1
@@ -193,8 +193,11 @@ def _spectra(
     seconds = (size := scipy.fft.next_fast_len(samples, real=True)) / sample_rate_hz
     low, high = (round(hz * seconds) for hz in (reading.lowest_hz, min(reading.highest_hz, 0.45 * sample_rate_hz)))
     width = round(_SMOOTHING_HZ * seconds)
-    spectra = (scipy.fft.rfft(pieces, size, axis=1)[:, low:high] for pieces in (first, second))
-    return _Spectra(*(_flattened(spectrum, width, reading.flatness) for spectrum in spectra), low, seconds)
+    one, other = (
+        _flattened(scipy.fft.rfft(pieces, size, axis=1)[:, low:high], width, reading.flatness)
+        for pieces in (first, second)
+    )
+    return _Spectra(one, other, low, seconds)
 
 
 def _correlation(spectra: _Spectra, lags_hz: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
