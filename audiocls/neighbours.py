@@ -56,7 +56,7 @@ def propose(
     anchors = np.flatnonzero(searched[found.clip])
     sets = cells(found.vectors, anchors, np.random.default_rng(seed))
     parts = [_nearest(found.vectors, members, sources[found.clip], asking[found.clip]) for members in sets]
-    x, y, cosine = (np.concatenate(column) for column in zip(_NOTHING, *parts, strict=True))
+    x, y, cosine = _best_of_cells(*(np.concatenate(column) for column in zip(_NOTHING, *parts, strict=True)))
     swap = found.clip[x] > found.clip[y]
     x, y = np.where(swap, y, x), np.where(swap, x, y)
     order = np.lexsort((-cosine, found.clip[y], found.clip[x]))
@@ -68,6 +68,15 @@ def propose(
 
 _Neighbours = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 _NOTHING: Final[_Neighbours] = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+
+
+def _best_of_cells(x: NDArray[np.int64], y: NDArray[np.int64], cosine: NDArray[np.float32]) -> _Neighbours:
+    """Keep each pair once, and the NEIGHBOURS nearest of all cells of each anchor."""
+    _, once = np.unique(x << 32 | y, return_index=True)
+    order = once[np.lexsort((-cosine[once], x[once]))]
+    x, y, cosine = x[order], y[order], cosine[order]
+    nearest = np.arange(len(x)) - np.searchsorted(x, x) < NEIGHBOURS
+    return x[nearest], y[nearest], cosine[nearest]
 
 
 def _nearest(

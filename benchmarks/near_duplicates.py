@@ -7,12 +7,11 @@
 
 `made` looks among synthetic sounds of different content, a corpus a kind, and for copies of 20 of each; `growth` takes
 the time of the search among 0.25 s clips: of noise; copies of one of them; and tones, which all look alike.
-
 The manifest is a CSV with a column `path`; `make phrases` and `make letters` fetch two corpora. The thresholds of
 audiocls/alignment.py were chosen on the letters, so that the phrases judge them. Prints a table in Markdown and one
 JSON line:
 
-recall       by kind of copy: the share whose original was found
+recall       by kind of copy: the fraction linked to its original, directly or by other copies, as a split takes them
 precision    by kind of copy: of all pairs found with one, the share that holds one recording; null: no pair.
              What two originals have in common already is no fault of their copies, and left out
 retakes      what is no copy: the same clip 5 % faster or slower, as a second take might be; the share taken for a copy
@@ -162,8 +161,8 @@ def main(arguments: list[str]) -> int:
         shown = pairs[pairs["origin_a"] != pairs["origin_b"]].sort_values("similarity")
         sys.stderr.write(shown[["clip_a", "clip_b", "similarity", "overlap"]].to_string() + "\n")
     result = scores(pairs, clips)
-    rows = pd.DataFrame({name: result[name] for name in ("recall", "precision")})
-    sys.stdout.write(markdown(rows.rename_axis("change").reset_index()))
+    table = pd.DataFrame({name: result[name] for name in ("recall", "precision")}).rename_axis("change")
+    sys.stdout.write(markdown(table.reset_index()))
     sys.stdout.write(json.dumps(result | more) + "\n")
     return 0
 
@@ -305,14 +304,13 @@ def scores(pairs: pd.DataFrame, clips: pd.DataFrame) -> dict[str, Any]:
     alike = (pairs["origin_a"] != pairs["origin_b"]) & (
         pairs["origin_a"].replace(families) == pairs["origin_b"].replace(families)
     )
+    linked = linked_to_originals(pairs)
     for kind in KINDS:
         planted = clips[clips["group"] == kind]["audio_hash"]
-        originals = (pairs["kind_a"] == "original") | (pairs["kind_b"] == "original")
         mine = (pairs["kind_a"] == kind) | (pairs["kind_b"] == kind)
         right = pairs["origin_a"] == pairs["origin_b"]
         counted = mine & ~alike
-        hits = pairs[mine & originals & right]
-        found = planted.isin(hits["audio_hash_a"]) | planted.isin(hits["audio_hash_b"])
+        found = planted.isin(linked)
         recall[kind] = round(float(found.mean()), 3)
         precision[kind] = round(float(right[counted].mean()), 3) if counted.any() else None
     retakes = recall.pop(RETAKES)
@@ -324,6 +322,19 @@ def scores(pairs: pd.DataFrame, clips: pd.DataFrame) -> dict[str, Any]:
         "retakes": retakes,
         "unplanted": int(planted_none.sum()),
     }
+
+
+def linked_to_originals(pairs: pd.DataFrame) -> set[str]:
+    """Return the hashes of what right pairs link to its original, directly or by other copies of it."""
+    right = pairs[pairs["origin_a"] == pairs["origin_b"]]
+    linked = {*right.loc[right["kind_a"] == "original", "audio_hash_a"]}
+    linked |= {*right.loc[right["kind_b"] == "original", "audio_hash_b"]}
+    before = 0
+    while len(linked) > before:
+        before = len(linked)
+        near = right[right["audio_hash_a"].isin(linked) | right["audio_hash_b"].isin(linked)]
+        linked |= {*near["audio_hash_a"], *near["audio_hash_b"]}
+    return linked
 
 
 def family_of(pairs: pd.DataFrame) -> dict[str, str]:
