@@ -3,10 +3,17 @@
 The correlation of the plain waveforms is that of the lowest harmonics, where short vowels of one speaker are alike, up
 to 0.95 in spoken syllables. With the spectrum made three quarters flat, the harmonics above have their say, and no two
 of those syllables have more than 0.71, while copies keep 0.75 even after a low bit rate.
+
+What a correlation says depends on the sound. All clicks correlate, as do the edges of two tones that are cut off hard,
+because there is little in them that could differ. So the degrees of freedom are counted, N = bandwidth x duration as
+energy fills them, and the evidence -(N - 1.5) ln(1 - r^2), by which a correlation r of two independent noises would be
+improbable, must suffice. Where the plain waveforms of the whole band are almost the same, their evidence adds to it:
+that of a kick drum, or of a chirp above the telephone's band, is there.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,17 +27,38 @@ _LEAST_OVERLAP: Final = 0.5
 # A hum or a tone correlates with itself wherever it is put: where the peak does not stand out, nothing is known.
 _MOST_REPETITION: Final = 0.6
 _REPETITION_SECONDS: Final = 0.1  # beyond what the pitch of a voice repeats
-_LOWEST_HZ, _HIGHEST_HZ = 150.0, 3_400.0  # the telephone's band, which resampling and codecs leave
 # Lags a second. Half a lag off, 8,000 would cost a copy a quarter of its correlation at the upper end of the band.
 _LAGS_HZ: Final = 32_000
 _GLANCE_LAGS_HZ: Final = 16_000
-_FLATNESS: Final = 0.75
-_SMOOTHING_HZ: Final = 200.0  # wider than the distance of most voices' harmonics
-_FLOOR: Final = 1e-4  # 40 dB below the strongest band, there is noise to be made flat
 _LEAST_SECONDS, _MOST_SECONDS = 0.15, 4.0  # of what is compared
 _SLACK_SECONDS: Final = 0.05  # how far an anchor may be off
 GLANCE_SECONDS: Final = 0.4
 GLANCE_SIMILARITY: Final = 0.5
+# Nearly all different made sounds have less, and copies of short vowels among the letters more.
+_LEAST_EVIDENCE: Final = 12.0
+_FITTED: Final = 1.5  # degrees of freedom that gain and lag take; a click has no more
+_LEAST_WHOLE_SIMILARITY: Final = 0.97  # different kick drums have up to 0.95
+_ROUNDING: Final = 1e-5  # no correlation is taken to be nearer to 1
+_SMOOTHING_HZ: Final = 200.0  # wider than the distance of most voices' harmonics
+_FLOOR: Final = 1e-4  # 40 dB below the strongest band, there is noise to be made flat
+
+
+class _Reading(NamedTuple):
+    """What of a spectrum is correlated."""
+
+    lowest_hz: float
+    highest_hz: float
+    flatness: float  # 0 leaves the spectrum as it is, 1 makes it white
+
+
+_TELEPHONE: Final = _Reading(150.0, 3_400.0, 0.75)  # the band that resampling and codecs leave
+_WHOLE: Final = _Reading(30.0, 7_600.0, 0.0)
+
+
+class _Peak(NamedTuple):
+    similarity: float
+    lag_seconds: float  # by which the second is early there
+    evidence: float
 
 
 class Match(NamedTuple):
@@ -40,6 +68,7 @@ class Match(NamedTuple):
     shift_seconds: float  # what starts the second clip stands here in the first
     overlap: float  # share of energy of one clip that the other has too; of the clip where it is more
     repetition: float  # how well the longer clip correlates with itself elsewhere, relative to the similarity
+    evidence: float  # that the similarity is not by chance; see above
 
     @property
     def is_copy(self) -> bool:
@@ -48,6 +77,7 @@ class Match(NamedTuple):
             self.similarity >= LEAST_SIMILARITY
             and self.overlap >= _LEAST_OVERLAP
             and self.repetition <= _MOST_REPETITION
+            and self.evidence >= _LEAST_EVIDENCE
         )
 
 
@@ -64,7 +94,8 @@ def glance(
     Returns:
         The highest correlation of each pair, shape (num_pairs,), and by how many seconds the second is early there.
     """
-    curve, seconds = _correlation(first, second, sample_rate_hz, _GLANCE_LAGS_HZ)
+    spectra = _spectra(first, second, sample_rate_hz, _TELEPHONE)
+    curve, seconds = _correlation(spectra, _GLANCE_LAGS_HZ)
     near = np.flatnonzero(np.abs(seconds) <= _SLACK_SECONDS)
     peak = curve[:, near].argmax(axis=1)
     return curve[np.arange(len(curve)), near[peak]], seconds[near[peak]]
@@ -81,16 +112,23 @@ def compare(
         shift_seconds: What starts the second stands about here in the first.
         sample_rate_hz: Of both.
     """
+    first, second = first - first.mean(), second - second.mean()
     shift = round(shift_seconds * sample_rate_hz)
     most = round(_MOST_SECONDS * sample_rate_hz)
-    similarity, lag_seconds = _best(*_overlap(first, second, shift, most), sample_rate_hz)
-    if similarity < LEAST_SIMILARITY:
-        return Match(similarity, shift_seconds, 0.0, 0.0)
-    whole = _overlap(first, second, shift, max(len(first), len(second)))
-    shares = (float(part @ part) / float(clip @ clip) for part, clip in zip(whole, (first, second), strict=True))
+    shared = _overlap(first, second, shift, most)
+    peak = _best(*shared, sample_rate_hz, _TELEPHONE)
+    if peak.similarity < LEAST_SIMILARITY:
+        return Match(peak.similarity, shift_seconds, 0.0, 0.0, 0.0)
+    evidence = peak.evidence
+    if evidence < _LEAST_EVIDENCE:
+        whole = _best(*shared, sample_rate_hz, _WHOLE)
+        evidence += whole.evidence if whole.similarity >= _LEAST_WHOLE_SIMILARITY else 0.0
+    parts = _overlap(first, second, shift, max(len(first), len(second)))
+    shares = (float(part @ part) / float(clip @ clip) for part, clip in zip(parts, (first, second), strict=True))
     longer = first if len(first) > len(second) else second
-    repetition = _repetition(_overlap(longer, longer, 0, most)[0], sample_rate_hz) / similarity
-    return Match(similarity, shift / sample_rate_hz + lag_seconds, max(shares), repetition)
+    repetition = _repetition(_overlap(longer, longer, 0, most)[0], sample_rate_hz) / peak.similarity
+    shift_seconds = shift / sample_rate_hz + peak.lag_seconds
+    return Match(peak.similarity, shift_seconds, max(shares), repetition, evidence)
 
 
 def _overlap(
@@ -105,51 +143,82 @@ def _overlap(
     return first[start:stop], second[start - shift : stop - shift]
 
 
-def _best(first: NDArray[np.float32], second: NDArray[np.float32], sample_rate_hz: int) -> tuple[float, float]:
-    """Return the highest correlation within the slack, and by how many seconds the second is early there."""
+def _best(first: NDArray[np.float32], second: NDArray[np.float32], sample_rate_hz: int, reading: _Reading) -> _Peak:
+    """Return the highest correlation within the slack."""
     if len(first) < _LEAST_SECONDS * sample_rate_hz:
-        return 0.0, 0.0
-    curve, seconds = _correlation(first[None], second[None], sample_rate_hz, _LAGS_HZ)
+        return _Peak(0.0, 0.0, 0.0)
+    spectra = _spectra(first[None], second[None], sample_rate_hz, reading)
+    curve, seconds = _correlation(spectra, _LAGS_HZ)
     near = np.flatnonzero(np.abs(seconds) <= _SLACK_SECONDS)
     peak = near[curve[0, near].argmax()]
-    return min(1.0, float(curve[0, peak])), float(seconds[peak])
+    similarity = min(1.0, float(curve[0, peak]))
+    degrees = min(_degrees_of_freedom(spectrum[0]) for spectrum in spectra[:2]) - _FITTED
+    evidence = -max(0.0, degrees) * math.log(max(1 - similarity**2, _ROUNDING))
+    return _Peak(similarity, float(seconds[peak]), evidence)
+
+
+def _degrees_of_freedom(spectrum: NDArray[np.complex64]) -> float:
+    """Return the bandwidth times the duration that energy fills, by participation ratios: 1 to 1.5 for a click."""
+    filled = 1.0
+    # Twice as many samples as bins: else a click has 1 or 3, as it is on a sample or between two.
+    for values in (spectrum, scipy.fft.ifft(spectrum, 2 * len(spectrum))):
+        energy = np.square(np.abs(values), dtype=np.float64)
+        filled *= energy.sum() ** 2 / max(float(energy @ energy), 1e-300) / len(values)
+    return filled * len(spectrum)
 
 
 def _repetition(clip: NDArray[np.float32], sample_rate_hz: int) -> float:
     """Return how well a clip correlates with itself, shifted by a tenth of a second to half of its length."""
     length = len(clip) / sample_rate_hz
-    curve, seconds = _correlation(clip[None], clip[None], sample_rate_hz, _GLANCE_LAGS_HZ)
+    curve, seconds = _correlation(_spectra(clip[None], clip[None], sample_rate_hz, _TELEPHONE), _GLANCE_LAGS_HZ)
     away = np.abs(seconds)
     beside = (away > min(_REPETITION_SECONDS, length / 3)) & (away < length / 2)
     # Of two pieces of one tone the less lies on each other, the further they are shifted.
     return float((curve[0, beside] / (1 - away[beside] / length)).max(initial=0.0))
 
 
-def _correlation(
-    first: NDArray[np.float32], second: NDArray[np.float32], sample_rate_hz: int, lags_hz: int
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+class _Spectra(NamedTuple):
+    """The bins from `low` on of a reading of pairs of pieces, each spectrum of shape (num_pairs, num_bins)."""
+
+    first: NDArray[np.complex64]
+    second: NDArray[np.complex64]
+    low: int
+    seconds: float  # of the transform
+
+
+def _spectra(
+    first: NDArray[np.float32], second: NDArray[np.float32], sample_rate_hz: int, reading: _Reading
+) -> _Spectra:
+    samples = first.shape[1] + round(_SLACK_SECONDS * sample_rate_hz)
+    seconds = (size := scipy.fft.next_fast_len(samples, real=True)) / sample_rate_hz
+    low, high = (round(hz * seconds) for hz in (reading.lowest_hz, min(reading.highest_hz, 0.45 * sample_rate_hz)))
+    width = round(_SMOOTHING_HZ * seconds)
+    one, other = (
+        _flattened(scipy.fft.rfft(pieces, size, axis=1)[:, low:high], width, reading.flatness)
+        for pieces in (first, second)
+    )
+    return _Spectra(one, other, low, seconds)
+
+
+def _correlation(spectra: _Spectra, lags_hz: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Return the absolute correlation of each pair at every lag, shape (num_pairs, num_lags), and the lags in seconds.
 
     A lag is negative in the second half, as the transform has it. Long lags of either sign wrap around onto each other,
     where less than half of the pieces lies on each other.
     """
-    samples = first.shape[1] + round(_SLACK_SECONDS * sample_rate_hz)
-    size = scipy.fft.next_fast_len(samples, real=True)
-    low, high = (round(hz * size / sample_rate_hz) for hz in (_LOWEST_HZ, min(_HIGHEST_HZ, 0.45 * sample_rate_hz)))
-    spectra = [scipy.fft.rfft(pieces, size, axis=1)[:, low:high] for pieces in (first, second)]
-    width = round(_SMOOTHING_HZ * size / sample_rate_hz)
-    spectra = [_flattened(spectrum, width) for spectrum in spectra]
-    energy = np.prod([np.square(np.abs(spectrum)).sum(axis=1) for spectrum in spectra], axis=0)
-    lags = max(2 * high, round(size * lags_hz / sample_rate_hz))
-    product = np.pad(spectra[0] * np.conj(spectra[1]), ((0, 0), (low, 0)))
+    product = np.pad(spectra.first * np.conj(spectra.second), ((0, 0), (spectra.low, 0)))
+    energy = np.prod([np.square(np.abs(each)).sum(axis=1) for each in spectra[:2]], axis=0)
+    lags = max(2 * product.shape[1], round(spectra.seconds * lags_hz))
     curve = np.abs(scipy.fft.irfft(product, lags, axis=1)) * (lags / 2 / np.sqrt(np.maximum(energy, 1e-30)))[:, None]
-    seconds = np.arange(lags) * (size / lags / sample_rate_hz)
-    seconds[lags // 2 + 1 :] -= size / sample_rate_hz
+    seconds = np.arange(lags) * (spectra.seconds / lags)
+    seconds[lags // 2 + 1 :] -= spectra.seconds
     return curve, seconds
 
 
-def _flattened(spectrum: NDArray[np.complex64], width: int) -> NDArray[np.complex64]:
-    """Divide a spectrum by its smoothed magnitude to the power of _FLATNESS."""
+def _flattened(spectrum: NDArray[np.complex64], width: int, flatness: float) -> NDArray[np.complex64]:
+    """Divide a spectrum by its smoothed magnitude to the power of `flatness`."""
+    if not flatness:
+        return spectrum
     power = scipy.ndimage.uniform_filter1d(np.square(np.abs(spectrum)), max(3, width), axis=1)
     power += np.float32(_FLOOR) * power.max(axis=1, keepdims=True) + np.float32(1e-20)
-    return np.asarray(spectrum * power ** np.float32(-_FLATNESS / 2))
+    return np.asarray(spectrum * power ** np.float32(-flatness / 2))

@@ -30,7 +30,7 @@ from audiocls.atomic import write_table
 from audiocls.mapped import MappedWaveforms
 from audiocls.storage import damaged
 
-ALGORITHM: Final = 1
+ALGORITHM: Final = 2
 """Part of the folder's name. Raise it when the same samples would have another fingerprint."""
 
 # What survives the telephone and low bit rates.
@@ -76,9 +76,9 @@ def fingerprint(waveform: NDArray[np.float32], sample_rate_hz: int) -> tuple[NDA
     Returns:
         The anchors in samples at RATE_HZ, shape (num_anchors,), and their vectors, shape (num_anchors, DIMS).
     """
-    signal = waveform
+    signal = waveform - waveform.mean()
     if sample_rate_hz != RATE_HZ:
-        signal = soxr.resample(waveform, sample_rate_hz, RATE_HZ, quality="LQ")
+        signal = soxr.resample(signal, sample_rate_hz, RATE_HZ, quality="LQ")
     signal = np.pad(signal, (0, max(0, _HOP - len(signal))))
     anchors = _find_anchors(signal)
     return anchors, _describe(signal, anchors)

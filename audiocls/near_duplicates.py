@@ -10,34 +10,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import pandas as pd
+import scipy.sparse
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 
-from audiocls.alignment import GLANCE_SECONDS, GLANCE_SIMILARITY, compare, glance
+from audiocls.alignment import GLANCE_SECONDS, GLANCE_SIMILARITY, Match, compare, glance
 from audiocls.atomic import write_table
-from audiocls.fingerprints import Fingerprints, fingerprint_clips
+from audiocls.fingerprints import fingerprint_clips
 from audiocls.mapped import MappedWaveforms
+from audiocls.neighbours import Proposals, propose
 
-ALGORITHM: Final = 1
+ALGORITHM: Final = 2
 """Part of the table's name. Raise it when the same clips would have other near-duplicates."""
 
-_LEAST_COSINE: Final = 0.85  # of vectors; of copies, nineteen in twenty have 0.92
-_NEIGHBOURS: Final = 5  # proposed for each anchor
-_CELL: Final = 512  # anchors that are compared with each other, about
-_CELLS_PER_ANCHOR: Final = 3
 _GLANCES: Final = 256  # at a time: enough to be quick, and some 20 MB
-
-
-class Proposals(NamedTuple):
-    """Pairs of clips that sound alike around an anchor of each; `a` < `b`, each pair once, sorted."""
-
-    a: NDArray[np.int64]  # (num_pairs,), position of the clip
-    b: NDArray[np.int64]
-    seconds_a: NDArray[np.float64]  # (num_pairs,), of the anchor in its clip
-    seconds_b: NDArray[np.float64]
 
 
 def find_near_duplicates(clips: Path, store: Path) -> Path:
@@ -58,33 +48,64 @@ def find_near_duplicates(clips: Path, store: Path) -> Path:
 
 
 def search(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> pd.DataFrame:
-    """Return the pairs of near-duplicates among clips that all have other samples, as `find_near_duplicates` says."""
-    proposals = propose(fingerprint_clips(clips, store, sample_rate_hz))
+    """Return the pairs of near-duplicates among clips that all have other samples, as `find_near_duplicates` says.
+
+    Of the clips that hold one recording, only the longest stays in the search, and the clips that sounded like the
+    others look for neighbours again. So a clip whose nearest neighbours are all copies of one kind finds the next
+    kind, however many copies there are. The search ends with the round that links nothing.
+    """
+    found = fingerprint_clips(clips, store, sample_rate_hz)
     files, _ = pd.factorize(clips["path"])
-    apart = files[proposals.a] != files[proposals.b]
-    proposals = Proposals._make(column[apart] for column in proposals)
     waveforms = MappedWaveforms(clips, store)
-    hashes = clips["audio_hash"].to_numpy()
-    rows = []
+    searched = asking = np.ones(len(clips), bool)
+    tried, copies, rounds = np.empty((2, 0), np.int64), list[_Copy](), 0
+    while asking.any():
+        proposals = _without(propose(found, files, searched, asking, seed=rounds), tried)
+        tried = np.append(tried, np.stack(proposals[:2]), axis=1)
+        copies += _verified(proposals, waveforms, sample_rate_hz)
+        kept = _longest(copies, waveforms.num_samples)
+        gone = ~kept[tried] & searched[tried]
+        asking = np.zeros(len(clips), bool)
+        asking[tried[::-1][gone]] = True
+        asking, searched, rounds = asking & kept, kept, rounds + 1
+    return _tabulate(copies, clips["audio_hash"].to_numpy())
+
+
+_Copy = tuple[int, int, Match]
+
+
+def _without(proposals: Proposals, tried: NDArray[np.int64]) -> Proposals:
+    """Leave out the pairs that an earlier round has tried; their clips are in `tried`, shape (2, num_pairs)."""
+    new = ~np.isin(proposals.a << 32 | proposals.b, tried[0] << 32 | tried[1])
+    return Proposals._make(column[new] for column in proposals)
+
+
+def _verified(proposals: Proposals, waveforms: MappedWaveforms, sample_rate_hz: int) -> Iterator[_Copy]:
+    """Yield the pairs whose waveforms hold the same recording."""
     for a, b, shift_seconds in _alike(proposals, waveforms, sample_rate_hz):
         match = compare(waveforms.read(a), waveforms.read(b), shift_seconds, sample_rate_hz)
         if match.is_copy:
-            rows.append((hashes[a], hashes[b], match.similarity, match.shift_seconds, match.overlap))
+            yield a, b, match
+
+
+def _longest(copies: list[_Copy], num_samples: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each clip is the longest, and of equally long ones the first, of those that copies link to it."""
+    pairs = np.array([copy[:2] for copy in copies], np.int64).reshape(-1, 2).T
+    edges = scipy.sparse.coo_matrix((np.ones(pairs.shape[1]), tuple(pairs)), shape=(len(num_samples),) * 2)
+    _, unit = connected_components(edges, directed=False)
+    order = np.lexsort((-num_samples, unit))
+    longest = np.zeros(len(num_samples), bool)
+    longest[order[np.unique(unit[order], return_index=True)[1]]] = True
+    return longest
+
+
+def _tabulate(copies: list[_Copy], hashes: NDArray[np.object_]) -> pd.DataFrame:
+    rows = [
+        (hashes[a], hashes[b], match.similarity, match.shift_seconds, match.overlap) for a, b, match in sorted(copies)
+    ]
     columns = ["audio_hash_a", "audio_hash_b", "similarity", "shift_seconds", "overlap"]
     kinds = dict.fromkeys(columns[:2], "string") | dict.fromkeys(columns[2:], "float64")
     return pd.DataFrame(rows, columns=columns).astype(kinds)
-
-
-def propose(found: Fingerprints) -> Proposals:
-    """Pair clips whose anchors are near each other; the nearest of their anchors speaks for both."""
-    x, y, cosine = (np.concatenate(parts) for parts in zip(*_neighbours(found), strict=True))
-    swap = found.clip[x] > found.clip[y]
-    x, y = np.where(swap, y, x), np.where(swap, x, y)
-    order = np.lexsort((-cosine, found.clip[y], found.clip[x]))
-    x, y = x[order], y[order]
-    pairs = np.stack([found.clip[x], found.clip[y]])
-    first = np.append(True, (np.diff(pairs) != 0).any(axis=0))[: len(x)]
-    return Proposals(pairs[0, first], pairs[1, first], found.seconds[x[first]], found.seconds[y[first]])
 
 
 def _alike(proposals: Proposals, waveforms: MappedWaveforms, sample_rate_hz: int) -> Iterator[tuple[int, int, float]]:
@@ -108,36 +129,5 @@ def _pieces(
         pieces, clips, np.rint(seconds * sample_rate_hz).astype(int) - length // 2, strict=True
     ):
         piece = waveforms.read(int(clip), max(0, start), start + length)
-        row[max(0, -start) :][: len(piece)] = piece
+        row[max(0, -start) :][: len(piece)] = piece - piece.mean()
     return pieces
-
-
-def _neighbours(found: Fingerprints) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
-    """Yield, cell by cell, anchors, the anchors of other clips that are nearest to them, and the cosine of both."""
-    yield np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
-    for members in _cells(found.vectors):
-        for start in range(0, len(members), _CELL):
-            rows = members[start : start + _CELL]
-            cosine = found.vectors[rows] @ found.vectors[members].T
-            cosine[found.clip[rows][:, None] == found.clip[members]] = -1
-            most = min(_NEIGHBOURS, len(members))
-            nearest = np.argpartition(-cosine, most - 1, axis=1)[:, :most]
-            values = np.take_along_axis(cosine, nearest, axis=1)
-            row, column = np.nonzero(values >= _LEAST_COSINE)
-            yield rows[row], members[nearest[row, column]], values[row, column]
-
-
-def _cells(vectors: NDArray[np.float32]) -> Iterator[NDArray[np.int64]]:
-    """Yield sets of anchors that are near each other; each anchor is in several, so that no border parts a pair."""
-    count = len(vectors) * _CELLS_PER_ANCHOR // _CELL
-    if count <= 2 * _CELLS_PER_ANCHOR:
-        yield np.arange(len(vectors))
-        return
-    centres = vectors[np.random.default_rng(0).choice(len(vectors), count, replace=False)]
-    blocks = [
-        np.argpartition(-(vectors[start : start + _CELL] @ centres.T), _CELLS_PER_ANCHOR, axis=1)
-        for start in range(0, len(vectors), _CELL)
-    ]
-    cells = np.concatenate([block[:, :_CELLS_PER_ANCHOR].astype(np.int32) for block in blocks]).ravel()
-    order = np.argsort(cells, kind="stable")
-    yield from np.split(order // _CELLS_PER_ANCHOR, np.flatnonzero(np.diff(cells[order])) + 1)

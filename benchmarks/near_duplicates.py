@@ -2,11 +2,16 @@
 """How well near-duplicates are found: copies of real recordings are planted, and looked for among all of them.
 
     python benchmarks/near_duplicates.py data/phrases/manifest.csv [COPIES_OF_EACH_KIND] [--pairs]
+    python benchmarks/near_duplicates.py made [SOUNDS_OF_EACH_KIND]
+    python benchmarks/near_duplicates.py growth [CLIPS ...]
 
+`made` looks among synthetic sounds of different content, a corpus a kind, and for copies of 20 of each; `growth` takes
+the time of the search among 0.25 s clips: of noise; copies of one of them; and tones, which all look alike.
 The manifest is a CSV with a column `path`; `make phrases` and `make letters` fetch two corpora. The thresholds of
-audiocls/near_duplicates.py were chosen on the letters, so that the phrases judge them. Prints one JSON line:
+audiocls/alignment.py were chosen on the letters, so that the phrases judge them. Prints a table in Markdown and one
+JSON line:
 
-recall       by kind of copy: the share whose original was found
+recall       by kind of copy: the fraction linked to its original, directly or by other copies, as a split takes them
 precision    by kind of copy: of all pairs found with one, the share that holds one recording; null: no pair.
              What two originals have in common already is no fault of their copies, and left out
 retakes      what is no copy: the same clip 5 % faster or slower, as a second take might be; the share taken for a copy
@@ -23,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +36,7 @@ import scipy.sparse
 import scipy.sparse.csgraph
 import soundfile
 import soxr
+from made_sounds import MADE
 from numpy.typing import NDArray
 
 from audiocls.corpus import collect_corpus
@@ -44,6 +51,7 @@ from audiocls.waveforms import plan_store
 Signal = NDArray[np.float32]
 Encoded = tuple[str, bytes]  # the file's suffix and its bytes
 LEAST_SECONDS = 0.3
+MADE_KINDS = ("mp3", "ogg vorbis", "8 kHz", "gain", "trimmed", "padded", "noise at 20 dB")
 RETAKES = "retakes"
 
 
@@ -78,9 +86,11 @@ def louder(signal: Signal, rng: np.random.Generator) -> Signal:
     return signal * np.float32(10 ** (rng.uniform(-20, 3) / 20))
 
 
-def noisy(signal: Signal, rng: np.random.Generator) -> Signal:
-    """Add white noise 20 dB below the signal."""
-    return (signal + rng.normal(0, 0.1 * np.sqrt(np.mean(np.square(signal))), len(signal))).astype(np.float32)
+def noisy(signal: Signal, rng: np.random.Generator, snr_db: float = 20) -> Signal:
+    """Add white noise."""
+    return (signal + rng.normal(0, 10 ** (-snr_db / 20) * np.sqrt(np.mean(np.square(signal))), len(signal))).astype(
+        np.float32
+    )
 
 
 def resampled(signal: Signal, rate_hz: int, through_hz: int) -> Signal:
@@ -103,16 +113,34 @@ def all_at_once(signal: Signal, rate_hz: int, rng: np.random.Generator) -> Encod
     return mp3(cut(noisy(louder(signal, rng), rng), rate_hz, rng), rate_hz)
 
 
+def delayed(signal: Signal, rate_hz: int, rng: np.random.Generator) -> Signal:
+    """Start up to 0.1 s later or earlier, at the same length."""
+    shift = int(rng.uniform(-0.1, 0.1) * rate_hz)
+    return np.pad(signal, (max(0, shift), max(0, -shift)))[max(0, -shift) :][: len(signal)]
+
+
+def rated(signal: Signal, rate_hz: int, other_hz: int) -> Encoded:
+    """Write at another rate."""
+    return as_wav(soxr.resample(signal, rate_hz, other_hz), other_hz)
+
+
 KINDS: dict[str, Callable[[Signal, int, np.random.Generator], Encoded]] = {
     "ogg vorbis": lambda x, hz, rng: encode(x, hz, ".ogg", "OGG", "VORBIS", 0.95),
     "opus": lambda x, hz, rng: encode(x, hz, ".opus", "OGG", "OPUS", 0.98),
     "mp3": lambda x, hz, rng: mp3(x, hz),
     "8 kHz and back": lambda x, hz, rng: as_wav(resampled(x, hz, 8_000), hz),
-    "11,025 Hz": lambda x, hz, rng: as_wav(soxr.resample(x, hz, 11_025), 11_025),
+    "8 kHz": lambda x, hz, rng: rated(x, hz, 8_000),
+    "11,025 Hz": lambda x, hz, rng: rated(x, hz, 11_025),
+    "22,050 Hz": lambda x, hz, rng: rated(x, hz, 22_050),
+    "44.1 kHz": lambda x, hz, rng: rated(x, hz, 44_100),
     "gain": lambda x, hz, rng: as_wav(louder(x, rng), hz),
+    "constant offset of 0.1": lambda x, hz, rng: as_wav(np.float32(0.8) * x + np.float32(0.1), hz),
+    "time offset": lambda x, hz, rng: as_wav(delayed(x, hz, rng), hz),
     "trimmed": lambda x, hz, rng: as_wav(cut(x, hz, rng), hz),
     "padded": lambda x, hz, rng: as_wav(padded(x, hz, rng), hz),
-    "noise": lambda x, hz, rng: as_wav(noisy(x, rng), hz),
+    "noise at 30 dB": lambda x, hz, rng: as_wav(noisy(x, rng, 30), hz),
+    "noise at 20 dB": lambda x, hz, rng: as_wav(noisy(x, rng), hz),
+    "noise at 10 dB": lambda x, hz, rng: as_wav(noisy(x, rng, 10), hz),
     "all at once": all_at_once,
     RETAKES: lambda x, hz, rng: as_wav(faster(x, hz, rng), hz),
 }
@@ -121,18 +149,83 @@ KINDS: dict[str, Callable[[Signal, int, np.random.Generator], Encoded]] = {
 def main(arguments: list[str]) -> int:
     """Plant, look, and print."""
     numbers = [int(word) for word in arguments[1:] if word.isdigit()]
+    if arguments[:1] == ["made"]:
+        return show_made(numbers[0] if numbers else 60)
+    if arguments[:1] == ["growth"]:
+        return show_growth(numbers or [1_000, 4_000, 16_000])
     if not arguments or not Path(arguments[0]).is_file():
-        sys.stderr.write("usage: near_duplicates.py MANIFEST.csv [COPIES_OF_EACH_KIND] [--pairs]\n")
+        sys.stderr.write("usage: near_duplicates.py MANIFEST.csv|made|growth [NUMBER ...] [--pairs]\n")
         return 2
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        rates = plant(Path(arguments[0]), home, numbers[0] if numbers else 100)
-        found, clips, seconds = look(home)
-    pairs = judged(found, clips)
+    pairs, clips, more = measured(Path(arguments[0]).resolve(), numbers[0] if numbers else 100)
     if "--pairs" in arguments:
         shown = pairs[pairs["origin_a"] != pairs["origin_b"]].sort_values("similarity")
         sys.stderr.write(shown[["clip_a", "clip_b", "similarity", "overlap"]].to_string() + "\n")
-    sys.stdout.write(json.dumps(scores(pairs, clips) | {"kbit_per_second": rates, "seconds": seconds}) + "\n")
+    result = scores(pairs, clips)
+    table = pd.DataFrame({name: result[name] for name in ("recall", "precision")}).rename_axis("change")
+    sys.stdout.write(markdown(table.reset_index()))
+    sys.stdout.write(json.dumps(result | more) + "\n")
+    return 0
+
+
+def measured(manifest: Path, copies: int) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, object]]:
+    """Return the pairs that were found, all clips, bit rates and seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        rates = plant(manifest, Path(folder), copies)
+        found, clips, seconds = look(Path(folder))
+    return judged(found, clips), clips, {"kbit_per_second": rates, "seconds": seconds}
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Write a table with its columns' names on top."""
+    rows = [list(table.columns), ["---"] * len(table.columns), *table.astype(object).to_numpy().tolist()]
+    return "".join("| " + " | ".join(map(str, row)) + " |\n" for row in rows)
+
+
+def show_made(count: int) -> int:
+    """Print, by kind of made sound, the false pairs among different ones and what is found of their copies."""
+    rows = []
+    for kind, make in MADE.items():
+        with tempfile.TemporaryDirectory() as folder:
+            sounds = [make(np.random.default_rng([i, 7])).astype(np.float32) for i in range(count)]
+            pairs, clips, _ = measured(write_sounds(sounds, Path(folder)), 20)
+        result = scores(pairs, clips)
+        recall = {name: result["recall"][name] for name in MADE_KINDS}
+        rows.append({"sound": kind, "false pairs": result["unplanted"], **recall})
+    sys.stdout.write(markdown(pd.DataFrame(rows)))
+    sys.stdout.write(json.dumps({"sounds_of_each_kind": count, "kinds": rows}) + "\n")
+    return 0
+
+
+def write_sounds(sounds: list[Signal], folder: Path) -> Path:
+    """Write sounds and their manifest."""
+    names = [f"{i}.wav" for i in range(len(sounds))]
+    for name, sound in zip(names, sounds, strict=True):
+        (folder / name).write_bytes(as_wav(sound, 16_000)[1])
+    pd.DataFrame({"path": names}).to_csv(folder / "manifest.csv", index=False)
+    return folder / "manifest.csv"
+
+
+def show_growth(counts: list[int]) -> int:
+    """Print the seconds of one core among growing numbers of clips."""
+    rows = []
+    time_s, base = np.arange(4_000) / 16_000, np.random.default_rng(0).normal(0, 0.2, 4_000)
+    kinds: dict[str, Callable[[np.random.Generator], NDArray[np.float64]]] = {
+        "noise": lambda rng: rng.normal(0, 0.2, 4_000),
+        "copies of one clip": lambda rng: base + rng.normal(0, 0.01, 4_000),
+        "tones": lambda rng: 0.5 * np.sin(2 * np.pi * rng.uniform(3_800, 7_000) * time_s),
+    }
+    for kind, make in kinds.items():
+        for count in counts:
+            with tempfile.TemporaryDirectory() as folder:
+                sounds = [make(np.random.default_rng([i, 7])).astype(np.float32) for i in range(count)]
+                manifest = write_sounds(sounds, Path(folder))
+                (home := manifest.parent / "work").mkdir()
+                plant(manifest, home, 0)
+                found, _, seconds = look(home)
+            rows.append({"clips": f"{count:,}", "of": kind, "pairs": len(found), **seconds})
+            sys.stderr.write(f"{rows[-1]}\n")
+    sys.stdout.write(markdown(pd.DataFrame(rows)))
+    sys.stdout.write(json.dumps({"growth": rows}) + "\n")
     return 0
 
 
@@ -141,11 +234,11 @@ def plant(manifest: Path, home: Path, copies: int) -> dict[str, int]:
     rng = np.random.default_rng(0)
     paths = [manifest.parent / path for path in pd.read_csv(manifest)["path"]]
     rows = [(str(path), str(path), "original") for path in paths]
-    usable = [path for path in paths if is_usable(path)]
+    usable = [path for path in paths if is_usable(path)] if copies else []
     sizes: dict[str, list[float]] = {}
     (home / "copies").mkdir()
     for kind, make in KINDS.items():
-        for i, k in enumerate(rng.choice(len(usable), min(copies, len(usable)), replace=False)):
+        for i, k in enumerate(rng.permutation(len(usable))[:copies]):
             channels, rate_hz = soundfile.read(usable[k], dtype="float32", always_2d=True)
             suffix, content = make(to_16_khz(channels.mean(axis=1), rate_hz), 16_000, rng)
             copy = home / "copies" / f"{kind}-{i}{suffix}"
@@ -203,7 +296,7 @@ def judged(found: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     return pairs
 
 
-def scores(pairs: pd.DataFrame, clips: pd.DataFrame) -> dict[str, object]:
+def scores(pairs: pd.DataFrame, clips: pd.DataFrame) -> dict[str, Any]:
     """Count what was found of each kind, and what should not have been."""
     recall, precision = {}, {}
     planted_none = (pairs["kind_a"] == "original") & (pairs["kind_b"] == "original")
@@ -211,14 +304,13 @@ def scores(pairs: pd.DataFrame, clips: pd.DataFrame) -> dict[str, object]:
     alike = (pairs["origin_a"] != pairs["origin_b"]) & (
         pairs["origin_a"].replace(families) == pairs["origin_b"].replace(families)
     )
+    linked = linked_to_originals(pairs)
     for kind in KINDS:
         planted = clips[clips["group"] == kind]["audio_hash"]
-        originals = (pairs["kind_a"] == "original") | (pairs["kind_b"] == "original")
         mine = (pairs["kind_a"] == kind) | (pairs["kind_b"] == kind)
         right = pairs["origin_a"] == pairs["origin_b"]
         counted = mine & ~alike
-        hits = pairs[mine & originals & right]
-        found = planted.isin(hits["audio_hash_a"]) | planted.isin(hits["audio_hash_b"])
+        found = planted.isin(linked)
         recall[kind] = round(float(found.mean()), 3)
         precision[kind] = round(float(right[counted].mean()), 3) if counted.any() else None
     retakes = recall.pop(RETAKES)
@@ -230,6 +322,19 @@ def scores(pairs: pd.DataFrame, clips: pd.DataFrame) -> dict[str, object]:
         "retakes": retakes,
         "unplanted": int(planted_none.sum()),
     }
+
+
+def linked_to_originals(pairs: pd.DataFrame) -> set[str]:
+    """Return the hashes of what right pairs link to its original, directly or by other copies of it."""
+    right = pairs[pairs["origin_a"] == pairs["origin_b"]]
+    linked = {*right.loc[right["kind_a"] == "original", "audio_hash_a"]}
+    linked |= {*right.loc[right["kind_b"] == "original", "audio_hash_b"]}
+    before = 0
+    while len(linked) > before:
+        before = len(linked)
+        near = right[right["audio_hash_a"].isin(linked) | right["audio_hash_b"].isin(linked)]
+        linked |= {*near["audio_hash_a"], *near["audio_hash_b"]}
+    return linked
 
 
 def family_of(pairs: pd.DataFrame) -> dict[str, str]:

@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import scipy.ndimage
+import scipy.signal
 import soundfile
 import soxr
 
@@ -12,7 +13,8 @@ from audiocls.alignment import compare
 from audiocls.corpus import collect_corpus
 from audiocls.errors import LeakageError, StoreError
 from audiocls.fingerprints import MOST_ANCHORS, Fingerprints, fingerprint, fingerprint_clips
-from audiocls.near_duplicates import find_near_duplicates, propose
+from audiocls.near_duplicates import find_near_duplicates
+from audiocls.neighbours import cells, propose
 from audiocls.params import SplitParams
 from audiocls.splits import assign_splits
 
@@ -45,8 +47,8 @@ def voice(seed, seconds=0.8, faster=1.0, take=None):
     return (0.5 * signal + own.normal(0, 0.003, count)).astype(np.float32)
 
 
-def recoded(signal, container, subtype, path):
-    with soundfile.SoundFile(path, "w", RATE_HZ, 1, subtype, format=container, compression_level=0.9) as file:
+def recoded(signal, container, subtype, path, rate_hz=RATE_HZ, compression=0.9):
+    with soundfile.SoundFile(path, "w", rate_hz, 1, subtype, format=container, compression_level=compression) as file:
         file.write(signal)
 
 
@@ -56,6 +58,7 @@ KINDS = {
     "mp3": lambda x, path: recoded(x, "MP3", "MPEG_LAYER_III", path),
     "telephone": lambda x, path: soundfile.write(path, soxr.resample(x, RATE_HZ, 8_000), 8_000, format="WAV"),
     "odd rate": lambda x, path: soundfile.write(path, soxr.resample(x, RATE_HZ, 22_254), 22_254, format="WAV"),
+    "offset": lambda x, path: soundfile.write(path, 0.02 * x + 0.4, RATE_HZ, format="WAV"),
     "quiet": lambda x, path: soundfile.write(path, 0.05 * x, RATE_HZ, format="WAV"),
     "upside down": lambda x, path: soundfile.write(path, -x, RATE_HZ, format="WAV"),
     "trimmed": lambda x, path: soundfile.write(path, x[3_001:-2_500], RATE_HZ, format="WAV"),
@@ -114,6 +117,108 @@ def test_other_takes_and_other_speeds_are_no_copies(tmp_path, corpus_of):
     takes = {f"take-{i}": voice(7, take=i) for i in range(6)}
     speeds = {f"speed-{i}": voice(8, faster=1 + 0.04 * i) for i in range(4)}
     assert found_in(corpus_of(tmp_path, write_all(tmp_path / "clips", takes | speeds))) == {}
+
+
+def test_copies_are_one_unit_however_many_there_are_of_one_encoding(tmp_path, corpus_of):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for i in range(7):
+        signal = voice(4, 0.3) * np.float32(0.9 - 0.01 * i)
+        recoded(signal, "MP3", "MPEG_LAYER_III", folder / f"{i}.mp3", compression=0.95)
+        recoded(soxr.resample(signal, RATE_HZ, 8_000), "OGG", "VORBIS", folder / f"{i}.ogg", 8_000, compression=0.5)
+    linked = {min(folder.iterdir()).name}
+    pairs = set(found_in(corpus_of(tmp_path, sorted(folder.iterdir()))))
+    for _ in range(14):
+        linked |= {name for pair in pairs if pair & linked for name in pair}
+    assert len(linked) == 14
+
+
+def test_neighbours_in_the_same_file_do_not_hide_those_in_others():
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=120)
+    close = one + 0.01 * rng.normal(size=(20, 120))
+    vectors = np.concatenate([close, [one + 0.2 * rng.normal(size=120)]]).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = Fingerprints(np.arange(21), np.zeros(21), vectors)
+    proposals = propose(found, sources=np.array([0] * 20 + [1]))
+    assert proposals.a.tolist() == list(range(20))
+    assert set(proposals.b) == {20}
+
+
+@pytest.mark.parametrize("vectors", ["alike", "apart"])
+def test_the_work_on_anchors_does_not_grow_quadratically(vectors):
+    rng = np.random.default_rng(0)
+    count = 40_000
+    table = rng.normal(size=(1 if vectors == "alike" else count, 8)).astype(np.float32)
+    sizes = [len(cell) for cell in cells(np.broadcast_to(table, (count, 8)), np.arange(count), rng)]
+    assert max(sizes) <= 2_048
+    assert count <= sum(sizes) <= 6 * count
+
+
+TIME = np.arange(RATE_HZ // 2) / RATE_HZ
+
+
+def chirp(rng):
+    return 0.5 * scipy.signal.chirp(TIME, *[rng.uniform(3_500, 7_600), TIME[-1], rng.uniform(3_500, 7_600)])
+
+
+def click(rng):
+    seconds = TIME[:200]
+    sound = np.exp(-seconds * rng.uniform(200, 1_000)) * np.sin(2 * np.pi * rng.uniform(300, 6_000) * seconds)
+    return np.pad(sound, [rng.integers(500, 4_000), 4_000])
+
+
+def impulse(rng):
+    return np.where(np.arange(len(TIME)) == rng.integers(100, 7_900), 0.9, 0)
+
+
+def tone(rng):
+    return 0.5 * np.sin(2 * np.pi * rng.uniform(100, 7_000) * TIME + rng.uniform(0, 6))
+
+
+def kick(rng):
+    hz = rng.uniform(40, 70) + rng.uniform(100, 400) * np.exp(-TIME * rng.uniform(20, 60))
+    return np.sin(2 * np.pi * np.cumsum(hz) / RATE_HZ) * np.exp(-TIME * rng.uniform(6, 20))
+
+
+def hat(rng):
+    filtered = scipy.signal.sosfilt(HIGH, rng.normal(size=len(TIME)))
+    return 0.4 * filtered * np.exp(-TIME * rng.uniform(10, 60))
+
+
+def plucked(rng):
+    hz, harmonics = 440 * 2 ** (rng.integers(-12, 12) / 12), np.arange(1, 8)[:, None]
+    waves = np.sin(2 * np.pi * hz * harmonics * TIME + rng.uniform(0, 6, (7, 1))) / harmonics
+    return 0.2 * waves.sum(axis=0) * np.exp(-TIME * rng.uniform(3, 15))
+
+
+def gated(rng):
+    return np.pad(plucked(rng)[: rng.integers(2_000, 6_000)], rng.integers(500, 3_000, 2))
+
+
+def burst(rng):
+    return np.pad(0.3 * rng.normal(size=rng.integers(1_000, 4_000)), rng.integers(500, 3_000, 2))
+
+
+HIGH = scipy.signal.butter(4, 5_000, "high", fs=RATE_HZ, output="sos")
+MADE = [chirp, click, impulse, tone, kick, hat, plucked, gated, burst]
+
+
+@pytest.mark.parametrize("make", MADE)
+def test_made_sounds_of_different_content_are_no_copies(make, tmp_path, corpus_of):
+    sounds = {f"{i}": make(np.random.default_rng(i)) for i in range(40)}
+    assert found_in(corpus_of(tmp_path, write_all(tmp_path / "clips", sounds))) == {}
+
+
+@pytest.mark.parametrize("make", [kick, hat, burst])
+def test_copies_of_drums_and_noise_are_found_all_the_same(make, tmp_path, corpus_of):
+    folder = tmp_path / "clips"
+    sounds = [make(np.random.default_rng(i)) for i in range(8)]
+    write_all(folder, {f"{i}-original": sound for i, sound in enumerate(sounds)})
+    for i, sound in enumerate(sounds):
+        recoded(0.5 * sound, "OGG", "VORBIS", folder / f"{i}-copy", compression=0.5)
+    found = found_in(corpus_of(tmp_path, sorted(folder.iterdir())))
+    assert set(found) == {frozenset((f"{i}-original", f"{i}-copy")) for i in range(8)}
 
 
 def test_hums_and_tones_are_not_taken_for_copies_of_each_other(tmp_path, corpus_of):
