@@ -164,5 +164,5 @@ def _read(ledger: Path) -> dict[str, str]:
         return {}
     table = pd.read_parquet(ledger)
     # Older ledgers spell groups as the source did. Of two spellings of one group, the one that was trained on counts.
-    rows = sorted(zip(table["group"], table["split"], strict=True), key=lambda row: -SPLITS.index(row[1]))
+    rows = sorted(zip(table["group"], table["split"], strict=True), key=lambda row: "train" in row[1].split(BETWEEN))
     return {composed(group): split for group, split in rows}
