@@ -9,7 +9,7 @@ wrong prediction is drawn by the frequency of the classes. The true scores are i
 difference is 0, as both systems are drawn from one distribution.
 
 One JSON line a cell: the number of groups and seeds, the corpus (see CORPORA) and the spread of the seeds (standard
-deviation, in logits), and for accuracy, macro-F1, balanced accuracy and AUROC the fraction of the trials in which the
+deviation, in logits), and for accuracy, macro-F1 and balanced accuracy the fraction of the trials in which the
 interval of one system (`level`), and that of the difference (`gain`), covers the truth. With `--bootstrap` percentile
 intervals of 1,000 draws of groups and seeds are measured on the same trials; that is slow.
 """
