@@ -63,13 +63,13 @@ def test_a_missing_folder_ends_with_2_and_one_message(tmp_path, capsys):
     assert captured.out == ""
 
 
-def test_a_full_disk_ends_with_1_and_one_message(tmp_path, capsys, caplog, full_disk):
+def test_a_full_disk_ends_with_2_and_one_message(tmp_path, capsys, caplog, full_disk):
     source = tmp_path / "tones" / "low"
     source.mkdir(parents=True)
     soundfile.write(source / "long.wav", np.sin(np.arange(4_000_000) / 9), 16_000)
     params_file = write_params(tmp_path, source.parent)
     with full_disk(7_000_000):
-        assert run_flow(ingest_flow, asdict, [str(params_file)]) == 1
+        assert run_flow(ingest_flow, asdict, [str(params_file)]) == 2
     captured = capsys.readouterr()
     assert "shards: File too large while" in captured.err
     assert "1 files of 8 MB are to be stored" in captured.err
