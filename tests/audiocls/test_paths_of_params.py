@@ -113,6 +113,8 @@ def test_no_text_that_speaks_of_a_folder_or_a_uri_is_left_unmarked():
         and any(word in (field.description or "") for word in ("older", "URI", "file"))
     }
     of_paths_in_the_source = {"FolderData.pattern", "FolderData.include", "FolderData.exclude"}
+    # Names below a folder that is marked; one that is not there ends the run (tests/audiocls/augmentation).
+    of_paths_in_the_source |= {"Background.leave_out", "ImpulseResponse.leave_out"}
     columns = {f"TableData.{name}_column" for name in ("path", "group", "start", "end")}
     assert spoken_of - of_paths_in_the_source - columns <= marked
 
