@@ -47,11 +47,18 @@ class BatchTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
             self.add_callback(watch)
 
     def training_step(self, model: PreTrainedModel, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """Compute the loss and its gradients; the watch sees the loss before the weights change."""
+        """Compute the loss and its gradients; the watch sees both before the weights change."""
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         if self._watch and self._origin:
             self._watch.note(loss, self.state.global_step + 1, self._origin.rows)
+            self._watch.note_gradients(self.model, self.state.global_step + 1)
         return loss
+
+    def _get_grad_norm(self, model: PreTrainedModel, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        if self._watch and isinstance(norm, Tensor):
+            self._watch.note_norm(norm, self.state.global_step + 1)
+        return norm
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
         prepared: dict[str, Any] = super()._prepare_inputs(inputs)

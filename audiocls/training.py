@@ -34,7 +34,7 @@ from audiocls.losses import build_loss
 from audiocls.machines import machines, num_processes
 from audiocls.mapped import MappedWaveforms
 from audiocls.models.adapters import ADAPTERS
-from audiocls.models.convolutions import use_matrix_products
+from audiocls.models.convolutions import has_faulty_bfloat16, use_float32, use_matrix_products
 from audiocls.models.dropout import use_quick_dropout
 from audiocls.models.embeddings import head_layers
 from audiocls.models.encoder_layers import check_layer
@@ -292,6 +292,8 @@ def prepare_model(model: PreTrainedModel, params: TrainingParams) -> None:
     if choose_device(params) == "cpu" and not params.compile:  # which makes its own kernels, and cannot look into ours
         use_matrix_products(model)
         use_quick_dropout(model)
+    if choose_device(params) == "cpu" and choose_precision(params) == "bf16" and has_faulty_bfloat16():
+        use_float32(model)
 
 
 def choose_device(params: TrainingParams) -> str:

@@ -28,7 +28,7 @@ from audiocls.models.families import build_extractor, build_model
 from audiocls.params import AudioParams, RunParams
 from audiocls.shards import write_shard
 from audiocls.splits import assign_splits
-from audiocls.training import ClassifierTrainer, fit, training_arguments
+from audiocls.training import ClassifierTrainer, fit, prepare_model, training_arguments
 from audiocls.training_batches import (
     ORIGIN,
     TrainingBatch,
@@ -241,6 +241,41 @@ def test_losses_of_a_gpu_are_looked_at_before_a_line_of_the_log_and_the_first_ba
         TrainingError, match=r"the loss is inf at step 5, in a batch of the clips b, c\. .* \(it is bf16\)"
     ):
         watch.on_step_end(None, None, TrainerControl(should_log=True))
+
+
+def test_a_nan_in_a_gradient_stops_before_clipping_spreads_it_to_all_weights(prepared, tmp_path, monkeypatch):
+    calls: list[int] = []
+
+    def spoil_second(gradient: torch.Tensor) -> torch.Tensor:
+        calls.append(len(gradient))
+        return gradient.index_fill(0, torch.tensor([0]), torch.nan) if len(calls) == 2 else gradient
+
+    def prepare_and_spoil(model, params):
+        prepare_model(model, params)
+        model.classifier.bias.register_hook(spoil_second)
+
+    monkeypatch.setattr("audiocls.training.prepare_model", prepare_and_spoil)
+    params = run_params(tmp_path, epochs=1, max_steps=None, max_grad_norm=1.0)
+    with pytest.raises(TrainingError) as raised:
+        fit_tones(prepared, params, tmp_path / "run")
+    message = str(raised.value)
+    assert "the gradient is not, at step 2, in classifier.bias (1 of 3 values), in a batch of the clips" in message
+    assert sum(name in message for name in pd.read_parquet(prepared[0])["clip_id"]) == 4
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_norms_of_a_gpu_are_looked_at_later_and_float16_leaves_steps_out_by_itself(precision, tmp_path):
+    arguments = training_arguments(run_params(tmp_path).training, 1, tmp_path)
+    arguments.fp16 = precision == "fp16"
+    watch = LossWatch(["a", "b", "c"], arguments, at_once=False)
+    for step, norm in enumerate([1.0, float("nan"), float("nan")], start=1):
+        watch.note(torch.tensor(0.5), step, (step - 1,))
+        watch.note_norm(torch.tensor(norm), step)
+    if precision == "fp16":
+        watch.check()
+        return
+    with pytest.raises(TrainingError, match="the gradient's norm is nan at step 2, in a batch of the clips b"):
+        watch.check()
 
 
 def padding_share(lengths: np.ndarray, order: list[int], batch_size: int) -> float:

@@ -1,13 +1,23 @@
 from __future__ import annotations
 
 import copy
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from audiocls.models.convolutions import use_matrix_products
+from audiocls.batches import input_samples
+from audiocls.model_params import FAMILIES, ModelParams
+from audiocls.models.convolutions import has_faulty_bfloat16, use_float32, use_matrix_products
+from audiocls.models.families import build_model, model_inputs
+from audiocls.params import AudioParams
+
+sys.path.append(str(Path(__file__).parent))
+from tiny_configs import TINY_CONFIGS
 
 STRIDED = {
     "waveform": nn.Conv1d(1, 8, 10, stride=5, bias=False),
@@ -83,3 +93,59 @@ def test_a_copy_has_weights_of_its_own_and_names_stay():
     signal = torch.randn(2, 4, 20)
     assert not other(signal).any()
     assert module(signal).all()
+
+
+def convolutions_of_gradient(out: torch.Tensor) -> list[tuple[str, set[torch.dtype]]]:
+    """Name the nodes of the graph that are convolutions, and the types of what they keep."""
+    found, todo, seen = [], [out.grad_fn], set()
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        todo += [parent for parent, _ in node.next_functions]
+        if "Convolution" in node.name():
+            found.append((node.name(), {node._saved_input.dtype, node._saved_weight.dtype}))
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_float32_is_what_every_convolution_of_every_family_takes_under_autocast(family):
+    audio = AudioParams(max_seconds=0.3)
+    found = {}
+    for in_float32 in (False, True):
+        torch.manual_seed(0)
+        params = ModelParams(family=family, config=TINY_CONFIGS[family])
+        model, extractor = build_model(params, audio, ["a", "b"])
+        if in_float32:
+            use_float32(model)
+        waveforms = [np.random.default_rng(0).normal(0, 0.1, 4_800).astype(np.float32)] * 2
+        with torch.autocast("cpu", torch.bfloat16):
+            out = model.train()(**model_inputs(waveforms, extractor, input_samples(audio))).logits
+        found[in_float32] = convolutions_of_gradient(out)
+    assert len(found[True]) == len(found[False])
+    assert all(types == {torch.float32} for _, types in found[True])
+    assert any(torch.bfloat16 in types for _, types in found[False]) or not found[False]
+
+
+def test_matrix_products_are_used_under_autocast_in_float32():
+    module = nn.Conv1d(4, 6, 3, stride=2)
+    use_matrix_products(module)
+    expected = module(signal := torch.randn(2, 4, 20))
+    use_float32(module)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = copy.deepcopy(module)(signal.bfloat16().float())
+    assert out.grad_fn.name() == expected.grad_fn.name()
+    assert out.dtype == torch.float32
+
+
+@pytest.mark.skipif(not has_faulty_bfloat16(), reason="the faulty kernel is that of processors with AMX")
+def test_gradients_in_bfloat16_are_finite_where_torchs_own_are_not_always():
+    module = nn.Conv1d(32, 32, 8, stride=4, bias=False)
+    use_float32(module)
+    for seed in range(200):
+        torch.manual_seed(seed)
+        with torch.autocast("cpu", torch.bfloat16):
+            module(torch.randn(10, 32, 639, requires_grad=True)).square().sum().backward()
+        assert module.weight.grad.isfinite().all()
+        module.zero_grad()
