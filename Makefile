@@ -69,16 +69,17 @@ lint: $(VENV)/.dev ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 
 format: $(VENV)/.dev ## Mend what style can be mended by itself
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
 explain: $(VENV)/.train ## Say of one CLIP of PARAMS, an id or a path, why it was decoded or not
-	@$(BIN)/python -m audiocls.explain $(PARAMS) "$(CLIP)" $(ARGS)
+	@$(BIN)/python -m audiocls.inspection.explanation $(PARAMS) "$(CLIP)" $(ARGS)
 
 stores: $(VENV)/.train ## List the stores of audio and features; remove those out of use for DAYS=30 with YES=--yes
-	@$(BIN)/python -m audiocls.generations $(PARAMS) --remove-unused-days $(DAYS) $(YES) $(ARGS)
+	@$(BIN)/python -m audiocls.inspection.generations $(PARAMS) --remove-unused-days $(DAYS) $(YES) $(ARGS)
 
 phrases: data/phrases/manifest.csv ## Fetch telephone prompts in 5 languages (Debian and Ubuntu; no root)
 letters: data/letters/manifest.csv ## Fetch spoken letters in 20 languages (Debian and Ubuntu; no root)
@@ -102,7 +103,7 @@ stop: ## Stop the Prefect server that `make deploy` started
 	@$(BIN)/prefect server stop
 
 schema: $(VENV)/.train ## Print the JSON schema of a params file, for editors
-	@$(BIN)/python -m audiocls.params
+	@$(BIN)/python -m audiocls.params.run
 
 clean: ## Remove the environment; workspace/ and data/ stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

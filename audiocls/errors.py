@@ -19,8 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from audiocls.spelling import visible
-
 
 class AudioclsError(Exception):
     """Root of all errors of this library."""
@@ -74,3 +72,10 @@ def name_some(names: Iterable[object], most: int = 10) -> str:
     listed = [visible(str(name)) for name in names]
     shown = ", ".join(listed[:most])
     return f"{shown} and {len(listed) - most} more" if len(listed) > most else shown
+
+
+def visible(text: str) -> str:
+    r"""Write what cannot be seen as an escape: a zero-width space as \u200b, a line feed as \n."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

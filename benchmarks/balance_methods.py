@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from audiocls.balance.comparison import Clips, Embedded, compare_methods
-from audiocls.balance.scores import compare_scores
-from audiocls.comparison_report import judge
-from audiocls.contenders import list_contenders
-from audiocls.params import RunParams
+from audiocls.comparison.heads import Embedded, compare_methods
+from audiocls.comparison.report import judge
+from audiocls.comparison.scores import compare_scores
+from audiocls.heads.clips import Clips
+from audiocls.params.run import RunParams
+from audiocls.params_file.candidates import list_contenders
 
 CLIPS, DIMS, CLASSES, RATIO, SEEDS = 5_000, 256, 20, 100, (1, 2, 3, 4, 5)
 HELD_OUT_CLIPS_A_CLASS, SPEAKERS = 40, 50

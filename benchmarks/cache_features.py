@@ -22,16 +22,16 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader
 
-from audiocls.batches import ClipDataset, Collator
-from audiocls.corpus import collect_corpus
-from audiocls.features import map_features, plan_features, write_features
-from audiocls.manifest import list_clips
-from audiocls.mapped import MappedWaveforms
+from audiocls.batches.dataset import ClipDataset, Collator
+from audiocls.batches.normalisation import normalise_by_training
+from audiocls.features.store import map_features, plan_features, write_features
 from audiocls.models.families import build_extractor
-from audiocls.normalisation import normalise_by_training
-from audiocls.params import RunParams
-from audiocls.shards import write_shard
-from audiocls.waveforms import plan_store
+from audiocls.params.run import RunParams
+from audiocls.sources.manifest import list_clips
+from audiocls.waveforms.corpus import collect_corpus
+from audiocls.waveforms.mapped import MappedWaveforms
+from audiocls.waveforms.shards import write_shard
+from audiocls.waveforms.store import plan_store
 
 
 def main() -> int:

@@ -49,11 +49,11 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from audiocls.data_params import TableData
-from audiocls.manifest import list_clips
-from audiocls.params import AudioParams
-from audiocls.shards import ShardPlan, write_shard
-from audiocls.waveforms import plan_store
+from audiocls.params.data import TableData
+from audiocls.params.run import AudioParams
+from audiocls.sources.manifest import list_clips
+from audiocls.waveforms.shards import ShardPlan, write_shard
+from audiocls.waveforms.store import plan_store
 
 PROCESSES = 2
 RATE_HZ = 16_000

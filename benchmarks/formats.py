@@ -30,12 +30,13 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from audiocls import reading
-from audiocls.decoding import FULL_SCALE, MissingDecoderError, UnusableClipError, decode
-from audiocls.flac_frames import with_length
-from audiocls.mpeg_frames import find_streams
-from audiocls.params import AudioParams
-from audiocls.truncation import find_samples
+from audiocls.decoding import reading
+from audiocls.decoding.flac_frames import with_length
+from audiocls.decoding.mpeg_frames import find_streams
+from audiocls.decoding.reading import MissingDecoderError, UnusableClipError
+from audiocls.decoding.recording import FULL_SCALE, decode
+from audiocls.decoding.truncation import find_samples
+from audiocls.params.run import AudioParams
 
 AUDIO: Final = AudioParams()
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "formats.md"

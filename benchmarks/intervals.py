@@ -1,4 +1,4 @@
-"""How often the 95 % intervals of `audiocls/intervals.py` cover the true score, on made predictions.
+"""How often the 95 % intervals of `audiocls/metrics/intervals.py` cover the true score, on made predictions.
 
     OMP_NUM_THREADS=1 python benchmarks/intervals.py [--trials N] [--groups N ...] [--seeds N ...] [--corpora NAME ...]
         [--seed-spread X ...] [--bootstrap]
@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from audiocls import intervals
-from audiocls.intervals import GroupCounts, accuracy, balanced_accuracy, f1_macro, interval, jackknife
+from audiocls.metrics import intervals
+from audiocls.metrics.intervals import GroupCounts, accuracy, balanced_accuracy, f1_macro, interval, jackknife
 
 METRICS = {"accuracy": accuracy, "f1_macro": f1_macro, "balanced_accuracy": balanced_accuracy}
 CLASSES = 4

@@ -26,19 +26,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from audiocls.batches import ClipDataset, Collator
-from audiocls.corpus import collect_corpus
-from audiocls.manifest import list_clips
-from audiocls.mapped import MappedWaveforms
-from audiocls.models import LogmelResnetConfig, LogmelResnetForAudioClassification
+from audiocls.batches.dataset import ClipDataset, Collator
 from audiocls.models.log_mel import LogMel
-from audiocls.models.logmel_resnet import LogmelResnetEncoder
+from audiocls.models.logmel_resnet import LogmelResnetEncoder, LogmelResnetForAudioClassification
+from audiocls.models.logmel_resnet_config import LogmelResnetConfig
 from audiocls.models.waveform_extractor import WaveformFeatureExtractor
-from audiocls.params import RunParams
-from audiocls.params_file import load_params
-from audiocls.shards import write_shard
-from audiocls.training import class_names
-from audiocls.waveforms import plan_store
+from audiocls.params.run import RunParams
+from audiocls.params_file.reading import load_params
+from audiocls.sources.manifest import list_clips
+from audiocls.training.fitting import class_names
+from audiocls.waveforms.corpus import collect_corpus
+from audiocls.waveforms.mapped import MappedWaveforms
+from audiocls.waveforms.shards import write_shard
+from audiocls.waveforms.store import plan_store
 
 FIRST = {"num_mel_bins": 64, "window_ms": 25.0, "input_affine": True}
 Seconds = tuple[float, float]  # by the clock, of the processor

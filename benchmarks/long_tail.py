@@ -22,15 +22,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audiocls.comparison import compare, plan_trainings, train_contender
-from audiocls.corpus import collect_corpus
-from audiocls.manifest import list_clips
-from audiocls.near_duplicates import find_near_duplicates
-from audiocls.params import RunParams
-from audiocls.sample_corpus import build_sample_corpus, class_counts
-from audiocls.shards import write_shard
-from audiocls.splits import assign_splits
-from audiocls.waveforms import plan_store
+from audiocls.comparison.methods import compare, plan_trainings, train_contender
+from audiocls.near_duplicates.pairs import find_near_duplicates
+from audiocls.params.run import RunParams
+from audiocls.sources.manifest import list_clips
+from audiocls.sources.sample import build_sample_corpus, class_counts
+from audiocls.splits.assignment import assign_splits
+from audiocls.waveforms.corpus import collect_corpus
+from audiocls.waveforms.shards import write_shard
+from audiocls.waveforms.store import plan_store
 
 # As the quickstart.
 TRAINING = {

@@ -8,8 +8,8 @@
 `made` looks among synthetic sounds of different content, a corpus a kind, and for copies of 20 of each; `growth` takes
 the time of the search among 0.25 s clips: of noise; copies of one of them; and tones, which all look alike.
 The manifest is a CSV with a column `path`; `make phrases` and `make letters` fetch two corpora. The thresholds of
-audiocls/alignment.py were chosen on the letters, so that the phrases judge them. Prints a table in Markdown and one
-JSON line:
+near_duplicates/alignment.py were chosen on the letters, so that the phrases judge them. Prints a table in Markdown and
+one JSON line:
 
 recall       by kind of copy: the fraction linked to its original, directly or by other copies, as a split takes them
 precision    by kind of copy: of all pairs found with one, the share that holds one recording; null: no pair.
@@ -39,14 +39,14 @@ import soxr
 from made_sounds import MADE
 from numpy.typing import NDArray
 
-from audiocls.corpus import collect_corpus
-from audiocls.data_params import TableData
-from audiocls.fingerprints import fingerprint_clips
-from audiocls.manifest import list_clips
-from audiocls.near_duplicates import search
-from audiocls.params import AudioParams
-from audiocls.shards import write_shard
-from audiocls.waveforms import plan_store
+from audiocls.near_duplicates.fingerprints import fingerprint_clips
+from audiocls.near_duplicates.pairs import search
+from audiocls.params.data import TableData
+from audiocls.params.run import AudioParams
+from audiocls.sources.manifest import list_clips
+from audiocls.waveforms.corpus import collect_corpus
+from audiocls.waveforms.shards import write_shard
+from audiocls.waveforms.store import plan_store
 
 Signal = NDArray[np.float32]
 Encoded = tuple[str, bytes]  # the file's suffix and its bytes

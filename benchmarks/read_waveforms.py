@@ -33,11 +33,11 @@ import pyarrow.parquet as pq
 import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
-from audiocls.batches import ClipDataset, Collator
-from audiocls.mapped import MappedWaveforms, unpack_shard
+from audiocls.batches.dataset import ClipDataset, Collator
 from audiocls.models.waveform_extractor import WaveformFeatureExtractor
-from audiocls.params import AudioParams
-from audiocls.waveforms import SHARD_CLIPS
+from audiocls.params.run import AudioParams
+from audiocls.waveforms.mapped import MappedWaveforms, unpack_shard
+from audiocls.waveforms.store import SHARD_CLIPS
 
 RATE_HZ = 16_000
 AUDIO = AudioParams(sample_rate_hz=RATE_HZ, max_seconds=1.0)

@@ -34,25 +34,26 @@ import soundfile
 import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
-from audiocls.audit import write_audit
-from audiocls.balance import balance
-from audiocls.batches import ClipDataset, Collator
-from audiocls.census import count_corpus
-from audiocls.columns import MANIFEST_SCHEMA
-from audiocls.corpus import CLIPS_SCHEMA, Corpus, collect_corpus
-from audiocls.duplicates import find_duplicates
-from audiocls.evaluation import evaluate
-from audiocls.features import plan_features, write_features
-from audiocls.manifest import list_clips
-from audiocls.mapped import MappedWaveforms
+from audiocls.audit.census import count_corpus
+from audiocls.audit.duplicates import find_duplicates
+from audiocls.audit.report import write_audit
+from audiocls.balance.selection import balance
+from audiocls.batches.dataset import ClipDataset, Collator
+from audiocls.batches.training_batches import TrainingClips
+from audiocls.evaluation.scoring import evaluate
+from audiocls.features.store import plan_features, write_features
 from audiocls.models.families import build_model
-from audiocls.near_duplicates import find_near_duplicates
-from audiocls.params import RunParams
-from audiocls.shards import write_shard
-from audiocls.splits import assign_splits, ledger_of
-from audiocls.training import fit
-from audiocls.training_batches import TrainingClips
-from audiocls.waveforms import plan_store
+from audiocls.near_duplicates.pairs import find_near_duplicates
+from audiocls.params.run import RunParams
+from audiocls.sources.columns import MANIFEST_SCHEMA
+from audiocls.sources.manifest import list_clips
+from audiocls.splits.assignment import assign_splits, ledger_of
+from audiocls.splits.units import wide_unit_findings
+from audiocls.training.run import fit
+from audiocls.waveforms.corpus import CLIPS_SCHEMA, Corpus, collect_corpus
+from audiocls.waveforms.mapped import MappedWaveforms
+from audiocls.waveforms.shards import write_shard
+from audiocls.waveforms.store import plan_store
 
 RATE_HZ, SECONDS = 8_000, 0.25
 CLASSES, CLIPS_PER_GROUP = 10, 20
@@ -108,7 +109,10 @@ class Stages:
         manifest = self.measure("listing", self._list)
         corpus = self.measure("decoding", lambda: self._decode(manifest))
         near = self.measure("near-duplicates", lambda: find_near_duplicates(corpus.clips, corpus.store))
-        self.measure("audit", lambda: write_audit(corpus, near, self.folder / "audit") and None)
+        self.measure(
+            "audit",
+            lambda: write_audit(corpus, near, self.folder / "audit", wide_unit_findings(corpus.clips, near)) and None,
+        )
         splits = self.measure("splits and ledger", lambda: self._split(corpus.clips, near))
         balanced = balance(splits, self.params.balance, self.params.seed, self.folder)
         self.measure("features", lambda: self._compute_features(splits, corpus.store))

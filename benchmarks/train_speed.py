@@ -44,19 +44,19 @@ from measuring import Cost, Meter
 from plain_recipe import build_recipe, decoder
 from torch.nn import functional as F
 
-from audiocls.balance import balance
-from audiocls.balance.selection import Balanced
-from audiocls.batches import ClipDataset, Collator
-from audiocls.corpus import collect_corpus
-from audiocls.manifest import list_clips
-from audiocls.mapped import MappedWaveforms
+from audiocls.balance.selection import Balanced, balance
+from audiocls.batches.dataset import ClipDataset, Collator
 from audiocls.models.families import build_model
-from audiocls.optimizers import parameter_groups
-from audiocls.params import RunParams
-from audiocls.shards import write_shard
-from audiocls.splits import assign_splits
-from audiocls.training import class_names, fit_here, prepare_model
-from audiocls.waveforms import plan_store
+from audiocls.params.run import RunParams
+from audiocls.sources.manifest import list_clips
+from audiocls.splits.assignment import assign_splits
+from audiocls.training.arguments import prepare_model
+from audiocls.training.fitting import class_names, fit_here
+from audiocls.training.optimizers import parameter_groups
+from audiocls.waveforms.corpus import collect_corpus
+from audiocls.waveforms.mapped import MappedWaveforms
+from audiocls.waveforms.shards import write_shard
+from audiocls.waveforms.store import plan_store
 
 RATE_HZ = 16_000
 SMALL = {

@@ -25,11 +25,10 @@ from rich.markdown import Markdown, TableElement
 from rich.table import Table
 
 from audiocls.errors import AudioclsError, FullDiskError, UserMistake
-from audiocls.machines import machines
-from audiocls.masking import masked
+from audiocls.files import masked
 from audiocls.params import RunParams
-from audiocls.params_file import load_params
-from audiocls.writable import check_writable
+from audiocls.params_file import check_writable, load_params
+from audiocls.training.machines import machines
 from flows.server import begin_server, is_lost_server, lost, wait_for_server
 from tasks.reconnection import drop_unsent
 

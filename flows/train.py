@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 
 from prefect import flow
 
-from audiocls.distributed import join_training
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
+from audiocls.training import join_training
 from flows.command_line import run_flow
 from flows.runs import name_run
 from tasks.audit import audit_corpus

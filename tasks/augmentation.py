@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls.augmentation import firewall
+from audiocls import augmentation
 from audiocls.params import RunParams
 from audiocls.stopwatch import timed
 
@@ -16,4 +16,4 @@ from audiocls.stopwatch import timed
 @timed
 def check_augmentation(split_clips: Path, store: Path, params: RunParams) -> RunParams:
     """Stop where training would hear a held-out recording; return the params without files that are left out."""
-    return firewall.check_recordings(split_clips, store, params)
+    return augmentation.check_recordings(split_clips, store, params)

@@ -7,10 +7,9 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import tracking
-from audiocls.balance import Balanced, after_training, balance
-from audiocls.balance_params import BalanceParams
-from audiocls.params import RunParams
+from audiocls import heads, tracking
+from audiocls.balance import Balanced, balance
+from audiocls.params import BalanceParams, RunParams
 from audiocls.stopwatch import timed
 from audiocls.training import TrainedModel
 
@@ -34,7 +33,7 @@ def balance_head(
     features: Path | None,
 ) -> Balanced:
     """Train the head anew, or shift it, where the method says so, and log what it is made of."""
-    done = after_training.balance_head(model.folder, balanced, split_clips, store, params, run.folder, features)
+    done = heads.balance_head(model.folder, balanced, split_clips, store, params, run.folder, features)
     if done.files:
         tracking.log_artifacts(run, done.files, "data/balance")
         tracking.log_metrics(run, done.metrics)

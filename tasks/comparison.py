@@ -9,10 +9,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from audiocls import comparison
-from audiocls.comparison_report import Comparison
-from audiocls.contenders import NONE
+from audiocls.comparison import Comparison
 from audiocls.errors import BalanceError
 from audiocls.params import RunParams
+from audiocls.params_file import NONE
 from audiocls.stopwatch import timed
 from audiocls.tracking import TrackedRun
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import manifest
-from audiocls.data_params import DataSource
+from audiocls import sources
+from audiocls.params import DataSource
 from audiocls.stopwatch import timed
 from tasks.retries import unless_mistaken
 
@@ -19,4 +19,4 @@ from tasks.retries import unless_mistaken
 @timed
 def ingest(data: DataSource, workspace: Path) -> Path:
     """List the clips and labels; return the manifest."""
-    return manifest.list_clips(data, workspace)
+    return sources.list_clips(data, workspace)

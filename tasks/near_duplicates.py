@@ -8,8 +8,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from audiocls import near_duplicates
-from audiocls.corpus import Corpus
 from audiocls.stopwatch import timed
+from audiocls.waveforms import Corpus
 
 
 # NO_CACHE because the corpus folder keeps the result under the algorithm's version, and the store every fingerprint.

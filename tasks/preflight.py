@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import preflight
+from audiocls import training
 from audiocls.params import RunParams
 from audiocls.stopwatch import timed
 from tasks.retries import unless_mistaken
@@ -16,4 +16,4 @@ from tasks.retries import unless_mistaken
 @timed
 def check_run(params: RunParams) -> None:
     """Refuse a checkpoint, a folder or a setting that training would fail with."""
-    preflight.check_run(params)
+    training.check_run(params)

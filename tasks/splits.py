@@ -10,12 +10,12 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from audiocls import splits
-from audiocls.corpus import Corpus
-from audiocls.dropped import dropped_summary, read_dropped
 from audiocls.params import RunParams
+from audiocls.splits import dropped_summary, read_dropped
 from audiocls.stopwatch import timed
+from audiocls.waveforms import Corpus
 
-logger = logging.getLogger("audiocls.splits")
+logger = logging.getLogger("audiocls.splits.assignment")
 
 # A table of thousands of rows helps nobody in a browser; the whole of it is in MLflow and in the workspace.
 _SHOWN_ROWS = 100

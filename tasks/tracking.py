@@ -16,22 +16,19 @@ from prefect.settings import PREFECT_UI_URL
 
 from audiocls import tracking
 from audiocls.audit import AuditReport, audit_markdown
-from audiocls.augmentation.picture import draw_augmented
 from audiocls.balance import Balanced
-from audiocls.comparison import nested_runs
-from audiocls.comparison_report import Comparison
-from audiocls.corpus import Corpus
-from audiocls.counts import count_splits, lost_summary, read_counts, write_counts
-from audiocls.dropped import dropped_beside, read_dropped
+from audiocls.batches import draw_augmented
+from audiocls.comparison import Comparison, nested_runs
 from audiocls.errors import name_some
-from audiocls.evaluation import Evaluation
+from audiocls.evaluation import Evaluation, summarise
 from audiocls.markdown import escaped
 from audiocls.params import RunParams
 from audiocls.plots import draw_class_counts
-from audiocls.report import summarise
+from audiocls.splits import dropped_beside, read_dropped
 from audiocls.stopwatch import timed
 from audiocls.tracking import TrackedRun
 from audiocls.training import TrainedModel
+from audiocls.waveforms import Corpus, count_splits, lost_summary, read_counts, write_counts
 from tasks.retries import unless_mistaken
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import shards, waveforms
+from audiocls import waveforms
 from audiocls.params import AudioParams, RunnerParams
-from audiocls.reach import doubtful_reach
 from audiocls.stopwatch import timed
+from audiocls.waveforms import doubtful_reach
 from tasks.retries import unless_mistaken
 from tasks.runners import run_shards
 
-logger = logging.getLogger("audiocls.reach")
+logger = logging.getLogger("audiocls.waveforms.reach")
 
 
 @timed
@@ -42,6 +42,6 @@ def plan_store(manifest: Path, params: AudioParams, workspace: Path) -> waveform
     retry_condition_fn=unless_mistaken,
     task_run_name="shard-{shard.start}",
 )
-def write_shard(shard: shards.ShardPlan, params: AudioParams) -> int:
+def write_shard(shard: waveforms.ShardPlan, params: AudioParams) -> int:
     """Decode the files of one shard; return how many."""
-    return shards.write_shard(shard, params)
+    return waveforms.write_shard(shard, params)

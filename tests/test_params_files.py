@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from audiocls.params_file import dump_params, load_params
+from audiocls.params_file.reading import dump_params, load_params
 
 HOME = Path(__file__).resolve().parents[1]
 FILES = sorted((HOME / "params").glob("*.yaml"))

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from audiocls.model_params import FAMILIES
-from audiocls.params import RunParams
-from audiocls.params_file import load_params
+from audiocls.params.model import FAMILIES
+from audiocls.params.run import RunParams
+from audiocls.params_file.reading import load_params
 
 HOME = Path(__file__).resolve().parents[1]
 README = (HOME / "README.md").read_text()

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from audiocls.augmentation import params
+from audiocls import params
 from audiocls.augmentation.draws import Draws
 from audiocls.augmentation.filters import from_spectra, low_pass, spectra_of
 from audiocls.augmentation.sounds import Drawn, Sounds

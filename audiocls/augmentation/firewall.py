@@ -18,16 +18,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from audiocls.atomic import write_table
-from audiocls.augmentation.params import AnyAugmentation, Background, ImpulseResponse
 from audiocls.augmentation.recordings import list_recordings
-from audiocls.columns import MANIFEST_SCHEMA
-from audiocls.copies import same_sound
 from audiocls.errors import LeakageError, name_some
+from audiocls.files import write_table
 from audiocls.near_duplicates import search
-from audiocls.params import RunParams
-from audiocls.shards import write_shard
-from audiocls.waveforms import look_up, plan_store
+from audiocls.params import AnyAugmentation, Background, ImpulseResponse, RunParams
+from audiocls.sources import MANIFEST_SCHEMA
+from audiocls.splits import same_sound
+from audiocls.waveforms import look_up, plan_store, write_shard
 
 logger = logging.getLogger(__name__)
 

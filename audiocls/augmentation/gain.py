@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audiocls.augmentation import params
+from audiocls import params
 from audiocls.augmentation.draws import Draws
 from audiocls.augmentation.sounds import Drawn, Sounds, gain_of
 

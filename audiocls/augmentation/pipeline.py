@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from audiocls.augmentation import params
+from audiocls import params
 from audiocls.augmentation.codec import Codec
 from audiocls.augmentation.draws import Draws
 from audiocls.augmentation.filters import BandPass, HighPass, LowPass

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from audiocls.augmentation import params
+from audiocls import params
 from audiocls.augmentation.draws import Draws
 from audiocls.augmentation.sounds import Drawn, Sounds, at_levels_of, fit_samples, valid_samples
 

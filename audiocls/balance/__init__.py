@@ -1,5 +1,9 @@
-"""Class balance: which training clips are seen how often, and how much each class weighs in the loss."""
+"""Class balance during training.
 
-from audiocls.balance.selection import Balanced, balance
+`selection` chooses the training clips, `draws` samples them, `weights` weights the loss, `synthetic` makes
+synthetic embeddings.
+"""
 
-__all__ = ["Balanced", "balance"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from audiocls.balance_params import Oversample, Progressive, Resampled, SquareRoot, Undersample
 from audiocls.errors import BalanceError, name_some
+from audiocls.params import Oversample, Progressive, Resampled, SquareRoot, Undersample
 
 Labels = Sequence[str] | NDArray[np.object_] | NDArray[np.str_]
 

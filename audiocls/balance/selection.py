@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audiocls.atomic import write_table
 from audiocls.balance.draws import class_counts, draw, wanted_counts
 from audiocls.balance.weights import class_weights
-from audiocls.balance_params import BalanceParams, Resampled
 from audiocls.errors import LeakageError, name_some
+from audiocls.files import write_table
+from audiocls.params import BalanceParams, Resampled
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.balance_params import BalanceParams, Focal, Ldam, WeightedLoss
 from audiocls.errors import BalanceError
+from audiocls.params import BalanceParams, Focal, Ldam, WeightedLoss
 
 DEFAULT_BETA = 0.999
 

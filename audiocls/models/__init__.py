@@ -1,20 +1,11 @@
-"""Models of our own, written as transformers models. Importing this package registers them with the Auto classes."""
+"""Model families as transformers models.
 
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, ClapAudioConfig
+Importing this package registers `logmel-resnet` and CLAP with the Auto classes. `families` builds, loads and saves
+models; `adapters` holds what differs between families.
+"""
 
-from audiocls.models.clap import ClapForAudioClassification
-from audiocls.models.logmel_resnet import LogmelResnetForAudioClassification
-from audiocls.models.logmel_resnet_config import LogmelResnetConfig
-from audiocls.models.waveform_extractor import WaveformFeatureExtractor
+import lazy_loader
 
-AutoConfig.register(LogmelResnetConfig.model_type, LogmelResnetConfig, exist_ok=True)
-AutoModelForAudioClassification.register(LogmelResnetConfig, LogmelResnetForAudioClassification, exist_ok=True)
-AutoModelForAudioClassification.register(ClapAudioConfig, ClapForAudioClassification, exist_ok=True)
-AutoFeatureExtractor.register(LogmelResnetConfig, WaveformFeatureExtractor, exist_ok=True)
+from audiocls.models import registration as registration
 
-__all__ = [
-    "ClapForAudioClassification",
-    "LogmelResnetConfig",
-    "LogmelResnetForAudioClassification",
-    "WaveformFeatureExtractor",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -41,10 +41,9 @@ from transformers import (
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from audiocls.errors import ParamsError, name_some
-from audiocls.model_params import Family, ModelParams
 from audiocls.models.adapters import ADAPTERS
 from audiocls.models.depth import parameter_depths
-from audiocls.params import AudioParams
+from audiocls.params import AudioParams, Family, ModelParams
 
 logger = logging.getLogger(__name__)
 

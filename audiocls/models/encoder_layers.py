@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from audiocls.errors import ParamsError
-from audiocls.model_params import Family
 from audiocls.models.depth import encoder_of, num_layers
 from audiocls.models.embeddings import pooled_embeddings
+from audiocls.params import Family
 
 Layer = int | Literal["last", "weighted"]
 

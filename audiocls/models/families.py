@@ -15,13 +15,12 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, 
 from transformers.utils import logging as transformers_logging
 
 from audiocls.errors import ParamsError
-from audiocls.model_params import Family, ModelParams
 from audiocls.models.adapters import ADAPTERS
 from audiocls.models.checkpoints import check_weights, class_fields, config_class_of, load_weights, read_checkpoint
 from audiocls.models.freezing import freeze
 from audiocls.models.inputs import model_inputs as model_inputs
 from audiocls.models.lora import add_lora
-from audiocls.params import AudioParams
+from audiocls.params import AudioParams, Family, ModelParams
 
 logger = logging.getLogger(__name__)
 

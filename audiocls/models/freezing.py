@@ -6,8 +6,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from audiocls.errors import ParamsError
-from audiocls.model_params import ModelParams
 from audiocls.models.depth import encoder_of, lowest_layers, num_layers
+from audiocls.params import ModelParams
 
 
 def freeze(model: PreTrainedModel, params: ModelParams) -> None:

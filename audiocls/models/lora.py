@@ -9,8 +9,8 @@ from __future__ import annotations
 from transformers import PreTrainedModel
 
 from audiocls.errors import ParamsError
-from audiocls.model_params import LoraParams
 from audiocls.models.depth import encoder_of
+from audiocls.params import LoraParams
 
 _ADAPTER = "default"
 

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from audiocls import tracking
-from audiocls.data_params import TableData
-from audiocls.manifest import list_clips
-from audiocls.params import AudioParams, RunParams
-from audiocls.shards import write_shard
-from audiocls.waveforms import plan_store
+from audiocls.params.data import TableData
+from audiocls.params.run import AudioParams, RunParams
+from audiocls.sources.manifest import list_clips
+from audiocls.tracking import runs as tracking
+from audiocls.waveforms.shards import write_shard
+from audiocls.waveforms.store import plan_store
 
 
 def make_tone(hz=440.0, seconds=0.2, rate_hz=16_000, peak=0.5):

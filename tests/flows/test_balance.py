@@ -15,9 +15,9 @@ from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
-from audiocls.balance.scores import METRICS
-from audiocls.comparison_params import ComparisonParams
-from audiocls.params_file import load_params
+from audiocls.comparison.scores import METRICS
+from audiocls.params.comparison import ComparisonParams
+from audiocls.params_file.reading import load_params
 from flows.balance import balance_flow
 from flows.command_line import run_flow
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from audiocls.params import AudioParams, RunnerParams
+from audiocls.params.run import AudioParams, RunnerParams
 from tasks import waveforms
 
 
@@ -19,4 +19,4 @@ def test_filling_a_store_warns_of_what_a_cluster_may_not_reach(tmp_path, monkeyp
     for runner, warnings in ((RunnerParams(), 0), (RunnerParams(kind="dask", address="tcp://host:8786"), 1)):
         with caplog.at_level(logging.WARNING, logger="audiocls"):
             waveforms.cache_waveforms(manifest, AudioParams(), tmp_path, runner)
-        assert [record.name for record in caplog.records] == ["audiocls.reach"] * warnings
+        assert [record.name for record in caplog.records] == ["audiocls.waveforms.reach"] * warnings

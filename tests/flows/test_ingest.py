@@ -11,7 +11,7 @@ import yaml
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 
-from audiocls.params_file import load_params
+from audiocls.params_file.reading import load_params
 from flows.command_line import run_flow
 from flows.ingest import ingest_flow
 

@@ -9,7 +9,7 @@ import soundfile
 import yaml
 from mlflow import MlflowClient
 
-from audiocls.params_file import load_params
+from audiocls.params_file.reading import load_params
 from flows.balance import balance_flow
 from flows.command_line import run_flow
 from flows.ingest import ingest_flow

@@ -13,10 +13,10 @@ from prefect import flow, task
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from audiocls import shards, waveforms
-from audiocls.data_params import FolderData
-from audiocls.manifest import list_clips
-from audiocls.params import AudioParams, RunnerParams
+from audiocls.params.data import FolderData
+from audiocls.params.run import AudioParams, RunnerParams
+from audiocls.sources.manifest import list_clips
+from audiocls.waveforms import shards, store as waveforms
 from flows.balance import balance_flow
 from flows.ingest import ingest_flow
 from flows.train import train_flow

@@ -18,9 +18,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
-from audiocls import evaluation, training
-from audiocls.loading import choose_loading
-from audiocls.params_file import load_params
+from audiocls.batches.loading import choose_loading
+from audiocls.evaluation import scoring as evaluation
+from audiocls.params_file.reading import load_params
+from audiocls.training import fitting as training
 from flows.command_line import run_flow
 from flows.train import train_flow
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from audiocls.model_params import Family
 from audiocls.models.adapters.base import Adapter
 from audiocls.models.adapters.clap import Clap
 from audiocls.models.adapters.spectrogram import AST, Wav2Vec2Bert, Whisper
 from audiocls.models.adapters.waveform import SEW, SEWD, Conformer, LeakyWav2Vec2, LogmelResnet, Wav2Vec2, WavLM
+from audiocls.params import Family
 
 ADAPTERS: dict[Family, Adapter] = {
     "logmel-resnet": LogmelResnet(),

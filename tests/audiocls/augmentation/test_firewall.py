@@ -10,9 +10,9 @@ import soundfile
 
 from audiocls.augmentation.firewall import check_recordings
 from audiocls.augmentation.recordings import read_recordings
-from audiocls.corpus import collect_corpus
 from audiocls.errors import DataError, LeakageError
-from audiocls.params import RunParams
+from audiocls.params.run import RunParams
+from audiocls.waveforms.corpus import collect_corpus
 
 RATE_HZ = 16_000
 

@@ -6,8 +6,8 @@ import torch
 from pydantic import TypeAdapter
 
 from audiocls.augmentation.draws import Draws, clip_seeds
-from audiocls.augmentation.params import AnyAugmentation, AugmentationParams
 from audiocls.augmentation.pipeline import Augmenter
+from audiocls.params.augmentation import AnyAugmentation, AugmentationParams
 
 KINDS = [model.model_fields["kind"].annotation.__args__[0] for model in AnyAugmentation.__args__]
 LENGTHS = torch.tensor([8_000, 5_000, 300, 8_000, 1, 7_000])

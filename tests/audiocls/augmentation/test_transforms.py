@@ -9,11 +9,11 @@ import torch
 from pydantic import TypeAdapter
 
 from audiocls.augmentation.draws import Draws, clip_seeds
-from audiocls.augmentation.params import AugmentationParams
 from audiocls.augmentation.pipeline import Augmenter, build
 from audiocls.augmentation.reverb import Reverb
 from audiocls.augmentation.sounds import Sounds
 from audiocls.errors import DataError
+from audiocls.params.augmentation import AugmentationParams
 
 RATE_HZ = 16_000
 SAMPLES = 16_000

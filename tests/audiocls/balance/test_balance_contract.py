@@ -7,18 +7,17 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from imblearn.under_sampling import EditedNearestNeighbours, TomekLinks
 
-from audiocls.balance.blends import balance_embeddings
 from audiocls.balance.draws import EpochSampler, class_counts, draw, wanted_counts
-from audiocls.balance.heads import LinearHead
-from audiocls.balance.offsets import adjusted, fit_offsets, tau_normalised
+from audiocls.balance.synthetic import balance_embeddings
 from audiocls.balance.weights import class_weights
-from audiocls.balance_params import AfterTraining, AnyLoss, BalanceParams, BlendParams, HeadOnly, NoBalance, Resampled
 from audiocls.errors import BalanceError
-from audiocls.losses import build_loss
+from audiocls.heads.linear import LinearHead
+from audiocls.heads.offsets import adjusted, fit_offsets, tau_normalised
+from audiocls.params.balance import AfterTraining, AnyLoss, BalanceParams, BlendParams, HeadOnly, NoBalance, Resampled
+from audiocls.training.losses import build_loss
 
 METHODS = {
     tag: method for method in get_args(BalanceParams) for tag in get_args(method.model_fields["method"].annotation)
@@ -51,7 +50,7 @@ def test_every_method_belongs_to_one_kind_and_so_to_a_test_below():
 
 def test_one_run_has_one_method_so_that_no_two_can_be_stacked():
     """Copies together with a weighted loss would count the rare classes twice; the params have no room for it."""
-    from audiocls.params import RunParams
+    from audiocls.params.run import RunParams
 
     assert RunParams.model_fields["balance"].discriminator == "method"
     for first in DRAWN:

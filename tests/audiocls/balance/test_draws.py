@@ -4,12 +4,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from audiocls.balance.draws import EpochSampler, apportion, draw, wanted_counts
-from audiocls.balance_params import Oversample, Progressive, SquareRoot, Undersample
 from audiocls.errors import BalanceError
+from audiocls.params.balance import Oversample, Progressive, SquareRoot, Undersample
 
 COUNTS = {"a": 60, "b": 12, "c": 3}
 LABELS = np.repeat(list(COUNTS), list(COUNTS.values()))

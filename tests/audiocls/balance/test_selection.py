@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from audiocls.balance import balance
-from audiocls.balance.selection import check_training_only
-from audiocls.balance_params import NoBalance, Oversample, Progressive, Undersample, WeightedLoss
+from audiocls.balance.selection import balance, check_training_only
 from audiocls.errors import LeakageError
+from audiocls.params.balance import NoBalance, Oversample, Progressive, Undersample, WeightedLoss
 
 # Of class_counts in training.
 COUNTS = {"a": 60, "b": 12, "c": 3}

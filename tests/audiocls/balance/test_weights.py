@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from audiocls.balance.weights import class_weights, effective_number_weights, inverse_frequency_weights
-from audiocls.balance_params import WeightedLoss
 from audiocls.errors import BalanceError
+from audiocls.params.balance import WeightedLoss
 
 counts_of_classes = st.lists(st.integers(1, 10_000), min_size=2, max_size=30).map(np.array)
 untimed = settings(deadline=None)

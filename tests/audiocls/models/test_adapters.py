@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tiny_configs import TINY_CONFIGS
 
-from audiocls.batches import Collator
+from audiocls.batches.dataset import Collator
 from audiocls.errors import ParamsError
-from audiocls.model_params import FAMILIES, RAW_WAVEFORM_FAMILIES, ModelParams
 from audiocls.models.adapters import ADAPTERS
 from audiocls.models.depth import parameter_depths
 from audiocls.models.embeddings import apply_head, pooled_embeddings
-from audiocls.models.families import build_model, config_mistakes, load_model, model_inputs, save_model
+from audiocls.models.families import build_model, config_mistakes, load_model, save_model
 from audiocls.models.freezing import frozen_modules, quieten
-from audiocls.params import AudioParams
-
-sys.path.append(str(Path(__file__).parent))
-from tiny_configs import TINY_CONFIGS
+from audiocls.models.inputs import model_inputs
+from audiocls.params.model import FAMILIES, RAW_WAVEFORM_FAMILIES, ModelParams
+from audiocls.params.run import AudioParams
 
 AUDIO = AudioParams(max_seconds=0.3)
 SAMPLES = 4_800

@@ -10,16 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from odd_checkpoints import AUDIO, ODD, Odd, copied, edit_json, write_checkpoint
 from safetensors.torch import load_file, save_file
+from tiny_configs import TINY_CONFIGS
 
 from audiocls.errors import ParamsError
-from audiocls.model_params import FAMILIES, ModelParams
 from audiocls.models.families import build_extractor, build_model, check_model
-from audiocls.params import AudioParams
-
-sys.path.append(str(Path(__file__).parent))
-from odd_checkpoints import AUDIO, ODD, Odd, copied, edit_json, write_checkpoint
-from tiny_configs import TINY_CONFIGS
+from audiocls.params.model import FAMILIES, ModelParams
+from audiocls.params.run import AudioParams
 
 HOME = Path(__file__).resolve().parents[3]
 
@@ -158,8 +156,8 @@ CODE = {
 ASK = """
 import sys
 from audiocls.models.families import build_extractor, build_model, check_model
-from audiocls.model_params import ModelParams
-from audiocls.params import AudioParams
+from audiocls.params.model import ModelParams
+from audiocls.params.run import AudioParams
 for folder in sys.argv[1:]:
     params = ModelParams(family="wav2vec2", pretrained=folder)
     for call in (check_model, build_extractor, lambda *given: build_model(*given, ["a", "b"])):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +9,18 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-
-from audiocls.balance import balance
-from audiocls.corpus import collect_corpus
-from audiocls.errors import ParamsError
-from audiocls.evaluation import predict
-from audiocls.mapped import MappedWaveforms
-from audiocls.model_params import ModelParams
-from audiocls.models.families import build_extractor, build_model, load_model, model_inputs, save_model
-from audiocls.params import AudioParams, RunParams
-from audiocls.training import fit
-
-sys.path.append(str(Path(__file__).parent))
 from tiny_configs import TINY_CONFIGS
+
+from audiocls.balance.selection import balance
+from audiocls.errors import ParamsError
+from audiocls.evaluation.scoring import predict
+from audiocls.models.families import build_extractor, build_model, load_model, save_model
+from audiocls.models.inputs import model_inputs
+from audiocls.params.model import ModelParams
+from audiocls.params.run import AudioParams, RunParams
+from audiocls.training.run import fit
+from audiocls.waveforms.corpus import collect_corpus
+from audiocls.waveforms.mapped import MappedWaveforms
 
 FUSION = AudioParams(max_seconds=1.0, truncate="fusion")
 NOISE = np.random.default_rng(0).normal(0, 0.1, 40_000).astype(np.float32)

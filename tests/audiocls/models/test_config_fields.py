@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-
-from audiocls.model_params import FAMILIES, ModelParams
-from audiocls.models.adapters import ADAPTERS
-from audiocls.models.families import build_model, config_mistakes, model_inputs
-from audiocls.params import AudioParams
-
-sys.path.append(str(Path(__file__).parent))
 from tiny_configs import TINY_CONFIGS
+
+from audiocls.models.adapters import ADAPTERS
+from audiocls.models.families import build_model, config_mistakes
+from audiocls.models.inputs import model_inputs
+from audiocls.params.model import FAMILIES, ModelParams
+from audiocls.params.run import AudioParams
 
 WAVEFORMS = [np.random.default_rng(i).normal(0, 0.1, 4_800).astype(np.float32) for i in range(2)]
 SPANS = ("mask_time_prob", "mask_feature_prob")

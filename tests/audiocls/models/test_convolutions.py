@@ -1,23 +1,20 @@
 from __future__ import annotations
 
 import copy
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tiny_configs import TINY_CONFIGS
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from audiocls.batches import input_samples
-from audiocls.model_params import FAMILIES, ModelParams
+from audiocls.batches.dataset import input_samples
 from audiocls.models.convolutions import has_faulty_bfloat16, use_float32, use_matrix_products
-from audiocls.models.families import build_model, model_inputs
-from audiocls.params import AudioParams
-
-sys.path.append(str(Path(__file__).parent))
-from tiny_configs import TINY_CONFIGS
+from audiocls.models.families import build_model
+from audiocls.models.inputs import model_inputs
+from audiocls.params.model import FAMILIES, ModelParams
+from audiocls.params.run import AudioParams
 
 STRIDED = {
     "waveform": nn.Conv1d(1, 8, 10, stride=5, bias=False),

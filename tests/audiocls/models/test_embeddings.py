@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-
-from audiocls.model_params import FAMILIES, ModelParams
-from audiocls.models.embeddings import apply_head, head_layers, pooled_embeddings
-from audiocls.models.families import build_model, model_inputs
-from audiocls.params import AudioParams
-
-sys.path.append(str(Path(__file__).parent))
 from tiny_configs import TINY_CONFIGS
+
+from audiocls.models.embeddings import apply_head, head_layers, pooled_embeddings
+from audiocls.models.families import build_model
+from audiocls.models.inputs import model_inputs
+from audiocls.params.model import FAMILIES, ModelParams
+from audiocls.params.run import AudioParams
 
 AUDIO = AudioParams(max_seconds=0.3)
 WAVEFORMS = [np.random.default_rng(i).normal(0, 0.1, size).astype(np.float32) for i, size in enumerate((4_800, 3_000))]

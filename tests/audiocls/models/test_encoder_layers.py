@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from tiny_configs import TINY_CONFIGS
 
 from audiocls.errors import ParamsError
-from audiocls.model_params import FAMILIES, ModelParams
 from audiocls.models.depth import encoder_of
 from audiocls.models.embeddings import apply_head, pooled_embeddings
 from audiocls.models.encoder_layers import (
@@ -21,11 +18,10 @@ from audiocls.models.encoder_layers import (
     pooled_layers,
     weigh_layers,
 )
-from audiocls.models.families import build_model, load_model, model_inputs, save_model
-from audiocls.params import AudioParams
-
-sys.path.append(str(Path(__file__).parent))
-from tiny_configs import TINY_CONFIGS
+from audiocls.models.families import build_model, load_model, save_model
+from audiocls.models.inputs import model_inputs
+from audiocls.params.model import FAMILIES, ModelParams
+from audiocls.params.run import AudioParams
 
 AUDIO = AudioParams(max_seconds=0.3)
 WAVEFORMS = [np.random.default_rng(i).normal(0, 0.1, size).astype(np.float32) for i, size in enumerate((4_800, 3_000))]

@@ -1,23 +1,21 @@
 from __future__ import annotations
 
 import copy
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import transformers
-
-from audiocls.batches import Collator, input_samples
-from audiocls.errors import ParamsError
-from audiocls.model_params import FAMILIES, ModelParams
-from audiocls.models.depth import encoder_of
-from audiocls.models.families import build_model, config_mistakes, load_model, model_inputs, save_model
-from audiocls.params import AudioParams
-
-sys.path.append(str(Path(__file__).parent))
 from tiny_configs import TINY_CONFIGS
+
+from audiocls.batches.dataset import Collator, input_samples
+from audiocls.errors import ParamsError
+from audiocls.models.depth import encoder_of
+from audiocls.models.families import build_model, config_mistakes, load_model, save_model
+from audiocls.models.inputs import model_inputs
+from audiocls.params.model import FAMILIES, ModelParams
+from audiocls.params.run import AudioParams
 
 AUDIO = AudioParams(max_seconds=0.3)
 LABELS = ["a", "b", "c"]

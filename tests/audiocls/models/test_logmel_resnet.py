@@ -9,8 +9,9 @@ import torch
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Trainer, pipeline
 
 from audiocls.errors import DataError, ParamsError
-from audiocls.models import LogmelResnetConfig, LogmelResnetForAudioClassification, WaveformFeatureExtractor
-from audiocls.models.logmel_resnet import ResidualBlock
+from audiocls.models.logmel_resnet import LogmelResnetForAudioClassification, ResidualBlock
+from audiocls.models.logmel_resnet_config import LogmelResnetConfig
+from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 
 RATE_HZ = 16_000
 LABELS = {0: "hum", 1: "hiss", 2: "chirp"}

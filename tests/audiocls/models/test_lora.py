@@ -1,21 +1,18 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from audiocls.errors import ParamsError
-from audiocls.model_params import FAMILIES, LoraParams, ModelParams
 from audiocls.models.depth import encoder_of, num_layers
-from audiocls.models.families import build_model, load_model, model_inputs, save_model
+from audiocls.models.families import build_model, load_model, save_model
+from audiocls.models.inputs import model_inputs
 from audiocls.models.lora import merge_lora
-from audiocls.params import AudioParams
+from audiocls.params.model import FAMILIES, LoraParams, ModelParams
+from audiocls.params.run import AudioParams
 
 pytest.importorskip("peft", reason="the extra lora is not installed")
-sys.path.append(str(Path(__file__).parent))
 from tiny_configs import TINY_CONFIGS
 
 AUDIO = AudioParams(max_seconds=0.3)

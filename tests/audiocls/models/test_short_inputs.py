@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from tiny_configs import TINY_CONFIGS
 
 from audiocls.errors import ParamsError
-from audiocls.model_params import FAMILIES, ModelParams
-from audiocls.models.families import build_model, model_inputs
-from audiocls.params import AudioParams
-
-sys.path.append(str(Path(__file__).parent))
-from tiny_configs import TINY_CONFIGS
+from audiocls.models.families import build_model
+from audiocls.models.inputs import model_inputs
+from audiocls.params.model import FAMILIES, ModelParams
+from audiocls.params.run import AudioParams
 
 RATE_HZ = 16_000
 # Of the tiny configs. Front ends with strides of 5, 4 and 4 under kernels of 10, 8 and 4 make one frame of 105 samples,

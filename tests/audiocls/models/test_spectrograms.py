@@ -13,10 +13,10 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from audiocls.batches import Collator, WaveformBatch
+from audiocls.batches.dataset import Collator, WaveformBatch
 from audiocls.models.inputs import build_front_end, extractor_inputs, model_inputs
 from audiocls.models.spectrograms import LARGEST_ERROR
-from audiocls.params import AudioParams
+from audiocls.params.run import AudioParams
 
 RATE_HZ = 16_000
 RNG = np.random.default_rng(0)

@@ -6,7 +6,7 @@ import torch
 from transformers import DataCollatorWithPadding
 
 from audiocls.errors import DataError
-from audiocls.models import WaveformFeatureExtractor
+from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 
 RATE_HZ = 16_000
 

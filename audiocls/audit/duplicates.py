@@ -1,0 +1,114 @@
+"""Clips that hold the same audio, to the sample or nearly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from audiocls.audit.findings import Finding
+from audiocls.errors import name_some
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Sets of clips whose samples are the same, whatever their files are called."""
+
+    clips: int  # that are one of two or more
+    sets: list[dict[str, Any]]  # clip_ids, labels and groups of each; those under several labels first
+
+    @property
+    def conflicts(self) -> list[dict[str, Any]]:
+        """The sets that stand under several labels."""
+        return [row for row in self.sets if len(row["labels"]) > 1]
+
+
+def find_duplicates(clips: pd.DataFrame) -> Duplicates:
+    """Find the clips that share their `audio_hash` with another."""
+    same = clips[clips.duplicated("audio_hash", keep=False)]
+    sets = [
+        {name: sorted(set(rows[column])) for name, column in _COLUMNS.items()}
+        for _, rows in same.groupby("audio_hash", sort=False)
+    ]
+    return Duplicates(len(same), sorted(sets, key=lambda row: (-len(row["labels"]), row["clip_ids"])))
+
+
+_COLUMNS = {"clip_ids": "clip_id", "labels": "label", "groups": "group"}
+
+
+def duplicate_findings(duplicates: Duplicates) -> Iterator[Finding]:
+    """Yield what the duplicates mean for the labels and for the split."""
+    conflicts = duplicates.conflicts
+    if conflicts:
+        yield Finding(
+            "problem",
+            f"{_recordings(len(conflicts))} under several labels",
+            "At most one of the labels can be right: "
+            + name_some((f"{' = '.join(row['clip_ids'])} ({', '.join(row['labels'])})" for row in conflicts), 5)
+            + ".",
+        )
+    if duplicates.sets:
+        apart = sum(len(row["groups"]) > 1 for row in duplicates.sets)
+        yield Finding(
+            "warning" if apart else "note",
+            f"{_recordings(len(duplicates.sets))} in the corpus more than once",
+            f"{duplicates.clips} clips hold them"
+            + (f", {apart} of the recordings in several groups. " if apart else ". ")
+            + "A copy of a training clip in the test split would be scored as known.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NearDuplicate:
+    """Two recordings that seem to be one in two forms; `near_duplicates` says how that is found."""
+
+    clip_ids: tuple[str, str]  # where exact copies stand under several names, the first
+    labels: list[str]  # of all clips that hold either
+    groups: list[str]
+    similarity: float
+    shift_seconds: float  # what starts the second stands here in the first
+
+
+def name_near_duplicates(clips: pd.DataFrame, pairs: pd.DataFrame) -> list[NearDuplicate]:
+    """Name the clips of each pair; pairs under several labels first, and then the most similar."""
+    named = clips[clips["audio_hash"].isin([*pairs["audio_hash_a"], *pairs["audio_hash_b"]])]
+    by_hash = dict(iter(named.groupby("audio_hash")))
+    found = []
+    for pair in pairs.itertuples():
+        both = (by_hash[pair.audio_hash_a], by_hash[pair.audio_hash_b])
+        clip_ids = (min(both[0]["clip_id"]), min(both[1]["clip_id"]))
+        labels, groups = (sorted({*both[0][name], *both[1][name]}) for name in ("label", "group"))
+        found.append(NearDuplicate(clip_ids, labels, groups, round(pair.similarity, 4), round(pair.shift_seconds, 4)))
+    return sorted(found, key=lambda pair: (-len(pair.labels), -pair.similarity, pair.clip_ids))
+
+
+def near_duplicate_findings(pairs: Sequence[NearDuplicate]) -> Iterator[Finding]:
+    """Yield what the near-duplicates mean for the labels and for the split."""
+    conflicts = [pair for pair in pairs if len(pair.labels) > 1]
+    if conflicts:
+        yield Finding(
+            "warning",
+            f"{_pairs(len(conflicts))} under several labels",
+            "If they are one recording, at most one of the labels can be right: "
+            + name_some((f"{' ~ '.join(pair.clip_ids)} ({', '.join(pair.labels)})" for pair in conflicts), 5)
+            + ".",
+        )
+    if pairs:
+        apart = sum(len(pair.groups) > 1 for pair in pairs)
+        yield Finding(
+            "warning" if apart else "note",
+            f"{_pairs(len(pairs))} in the corpus",
+            (f"{apart} of them in several groups. " if apart else "")
+            + "They seem to be one recording encoded anew, resampled, cut or padded; a given split that parts them "
+            "stops the training, or has them left out or moved. See split.near_duplicates.",
+        )
+
+
+def _pairs(number: int) -> str:
+    return "1 pair of near-duplicates stands" if number == 1 else f"{number} pairs of near-duplicates stand"
+
+
+def _recordings(number: int) -> str:
+    return "1 recording stands" if number == 1 else f"{number} recordings stand"

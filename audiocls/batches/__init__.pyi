@@ -1,0 +1,28 @@
+from .augmented_picture import draw_augmented as draw_augmented
+from .dataset import ClipDataset as ClipDataset, Collator as Collator, cut_of as cut_of, input_samples as input_samples
+from .kept_features import (
+    CLIP_KEY as CLIP_KEY,
+    MappedFeatures as MappedFeatures,
+    features_folder as features_folder,
+    stored_features as stored_features,
+)
+from .loading import choose_loading as choose_loading
+from .normalisation import normalise_by_training as normalise_by_training
+from .training_batches import (
+    LENGTHS_STREAM as LENGTHS_STREAM,
+    ORIGIN as ORIGIN,
+    Origin as Origin,
+    PassCounter as PassCounter,
+    TrainingClips as TrainingClips,
+    TrainingCollator as TrainingCollator,
+    augment_inputs as augment_inputs,
+    build_augmenter as build_augmenter,
+    stream_seed as stream_seed,
+)
+from .windows import (
+    CLIP as CLIP,
+    WindowAverager as WindowAverager,
+    average_windows as average_windows,
+    count_windows as count_windows,
+    cut_into_windows as cut_into_windows,
+)

@@ -1,0 +1,284 @@
+"""Clips as the model sees them: cut or filled to one length, and gathered into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from audiocls.batches.kept_features import MappedFeatures
+from audiocls.errors import ParamsError
+from audiocls.models import WaveformFeatureExtractor, build_front_end, model_inputs
+from audiocls.params import AudioParams
+from audiocls.waveforms import MappedWaveforms
+
+Features = dict[str, NDArray[Any]]
+Example = tuple[NDArray[np.float32] | Features, int]
+"""A waveform, or what the extractor made of it, and the class index."""
+
+WAVEFORMS, LENGTHS, PLACES = "waveforms", "lengths", "places"
+"""The keys of a batch whose inputs `Collator.finish` has still to make; see `WaveformBatch`."""
+
+_THIRDS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class WaveformBatch:
+    """Waveforms read into one array."""
+
+    waveforms: NDArray[np.float32]  # (batch, samples of the longest), zeros behind the shorter
+    lengths: NDArray[np.int64]  # (batch,), in samples
+    targets: NDArray[np.int64]  # (batch,), class indices
+    places: NDArray[np.float32] | None = None  # (batch, 3), in [0, 1): where long clips are cropped to be fused
+
+    def rows(self) -> list[NDArray[np.float32]]:
+        """Return each waveform in its own length."""
+        return [row[:length] for row, length in zip(self.waveforms, self.lengths, strict=True)]
+
+    def masked(self) -> dict[str, torch.Tensor]:
+        """Return what `WaveformFeatureExtractor` makes of `rows`, without copying them."""
+        shape = self.waveforms.shape
+        if self.lengths.min() == shape[1]:
+            # One element that stands for all: to write a mask of ones takes as long as to read the waveforms.
+            mask = torch.ones(1, dtype=torch.int32).expand(shape)
+        else:
+            mask = torch.from_numpy((np.arange(shape[1]) < self.lengths[:, None]).astype(np.int32))
+        return {"input_values": torch.from_numpy(self.waveforms), "attention_mask": mask}
+
+
+class ClipDataset(Dataset[Example]):
+    """Waveforms and class indices of some clips, read from the mapped store when asked for."""
+
+    def __init__(
+        self,
+        clips: pd.DataFrame,
+        waveforms: MappedWaveforms,
+        labels: Sequence[str],
+        audio: AudioParams,
+        *,
+        training: bool,
+        features: MappedFeatures | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Serve the rows of `clips`.
+
+        Args:
+            clips: Rows with a `label`; `waveforms` holds the same clips in the same order.
+            waveforms: Where the samples are read from.
+            labels: Class names; the position is the class index.
+            audio: How long clips are cut and short ones filled.
+            training: Cut, or crop to be fused, at random places where `audio.truncate` says so; otherwise the places
+                are the same every time.
+            features: Features of the same clips in the same order, where the extractor is slow: those that
+                it has are served in the place of the waveforms.
+            seed: Of the random cuts; those of one epoch depend on nothing else.
+        """
+        index = {name: i for i, name in enumerate(labels)}
+        self.targets = clips["label"].map(index).to_numpy(np.int64)
+        self._waveforms = waveforms
+        self._samples = input_samples(audio)
+        self._pad = audio.pad
+        self._truncate = cut_of(audio, training=training)
+        self._training = training
+        self._features = features
+        self._seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw where the clips are cut in this epoch, each by its row.
+
+        For the whole epoch at once, and from no generator that batches share: a training that goes on in the middle of
+        an epoch, or reads ahead, or in another process, finds the same cuts.
+        """
+        self._epoch = epoch
+        rng = np.random.default_rng([self._seed, epoch])
+        if self._truncate == "random":
+            self._places = rng.random(len(self), np.float32)
+        elif self._truncate == "fusion":
+            shape = (len(self), _THIRDS)
+            self._places = rng.random(shape, np.float32) if self._training else np.full(shape, 0.5, np.float32)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> Example:
+        """Return the features of one clip where they are kept, else its waveform, and its class index.
+
+        `index + copy * len(self)` is the same clip as `index`, a copy that may be cut at another place.
+        """
+        row = index % len(self)
+        if self._features is not None and self._features.has(row):
+            return self._features.read(row), int(self.targets[row])
+        return self.waveform(index), int(self.targets[row])
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Example] | WaveformBatch:
+        """Return several clips: the way in which torch's data loader asks for a batch."""
+        if self._features is not None:
+            return [self[index] for index in indices]
+        rows = np.asarray(indices) % len(self)
+        natural = self._natural_lengths()[rows]
+        lengths = np.array([_filled_length(int(length), self._samples, self._pad) for length in natural])
+        waveforms = np.zeros((len(indices), lengths.max()), np.float32)
+        for clip, index, row, read, length in zip(waveforms, indices, rows, natural, lengths, strict=True):
+            self._waveforms.read_into(clip[:read], row, self._start(index))
+            if length > read:
+                clip[:length] = np.resize(clip[:read], length)
+        places = np.stack([self._place(index) for index in indices]) if self._truncate == "fusion" else None
+        return WaveformBatch(waveforms, lengths, self.targets[rows], places)
+
+    def lengths(self) -> list[int]:
+        """Return how long each clip is, cut and filled, in samples."""
+        return [_filled_length(int(length), self._samples, self._pad) for length in self._natural_lengths()]
+
+    def _natural_lengths(self) -> NDArray[np.int64]:
+        num_samples = self._waveforms.num_samples
+        return num_samples if self._truncate == "fusion" else np.minimum(num_samples, self._samples)
+
+    def waveform(self, index: int) -> NDArray[np.float32]:
+        """Return one clip as the extractor takes it, at most `input_samples` long unless long ones are fused."""
+        start = self._start(index)
+        stop = None if self._truncate == "fusion" else start + self._samples
+        waveform = self._waveforms.read(index % len(self), start, stop)
+        return fill(waveform, self._samples, self._pad)
+
+    def _start(self, index: int) -> int:
+        surplus = int(self._waveforms.num_samples[index % len(self)]) - self._samples
+        if surplus <= 0 or self._truncate in ("head", "fusion"):
+            return 0
+        if self._truncate == "center":
+            return surplus // 2
+        return min(int(float(self._place(index)) * (surplus + 1)), surplus)
+
+    def _place(self, index: int) -> NDArray[np.float32]:
+        """Return where a clip is cut, (), or cropped to be fused, (3,), as shares of what there is to choose from."""
+        copy, row = divmod(int(index), len(self))
+        places: NDArray[np.float32] = self._places[row]
+        if copy:
+            places = np.random.default_rng([self._seed, self._epoch, copy, row]).random(places.shape, np.float32)
+        return places
+
+
+def input_samples(audio: AudioParams) -> int:
+    """Return the length of the model's input in samples."""
+    return round(audio.max_seconds * audio.sample_rate_hz)
+
+
+def longest_samples(audio: AudioParams) -> int:
+    """Return the length of the longest waveform that is given to the extractor, in samples."""
+    return round(audio.max_file_seconds * audio.sample_rate_hz) if audio.truncate == "fusion" else input_samples(audio)
+
+
+def cut_of(audio: AudioParams, *, training: bool) -> Literal["random", "head", "center", "fusion"]:
+    """Return where long clips are cut: in evaluation at the same place every time."""
+    return audio.truncate if training or audio.truncate != "random" else "center"
+
+
+def fill(
+    waveform: NDArray[np.float32], samples: int, pad: Literal["zero", "repeat", "repeat_pad"]
+) -> NDArray[np.float32]:
+    """Repeat a clip shorter than `samples` as the policy says; the zeros come with the batch.
+
+    Args:
+        waveform: Shape (length,), length <= samples.
+        samples: Length to fill.
+        pad: `repeat` fills all of it and cuts the last repeat; `repeat_pad` stops at the last whole one.
+    """
+    whole = _filled_length(len(waveform), samples, pad)
+    return waveform if whole == len(waveform) else np.resize(waveform, whole)
+
+
+def _filled_length(length: int, samples: int, pad: Literal["zero", "repeat", "repeat_pad"]) -> int:
+    if pad == "zero" or length >= samples:
+        return length
+    return samples if pad == "repeat" else samples // length * length
+
+
+class Collator:
+    """Gathers examples into the model's inputs with `labels`."""
+
+    def __init__(
+        self, extractor: Any, audio: AudioParams, least_length: int | None = None, *, leave_to_device: bool = False
+    ) -> None:
+        """Gather for one model.
+
+        Args:
+            extractor: Its feature extractor.
+            audio: The length of its inputs.
+            least_length: Make batches as long as their longest clip, and no shorter than this, in steps of the mask:
+                for families that ignore padding. None: all as long as the extractor makes them.
+            leave_to_device: Where spectrograms can be computed in batches, return the waveforms, for `finish` to do it
+                on the model's device.
+
+        Raises:
+            ParamsError: The batches are to differ in length, and the extractor makes no masks.
+        """
+        if least_length is not None and not getattr(extractor, "return_attention_mask", True):
+            raise ParamsError(
+                "training.group_by_length: the feature extractor of model.pretrained makes no attention masks "
+                "(return_attention_mask: false), so that all clips are padded to one length; leave it out"
+            )
+        self._extractor = extractor
+        self._samples = input_samples(audio)
+        self._least_length = least_length
+        self._front_end = build_front_end(extractor, self._samples)
+        self._leaves = leave_to_device and self._front_end is not None
+
+    @property
+    def keeps_waveforms(self) -> bool:
+        """Whether batches hold waveforms still, that may be changed on the device."""
+        return self._leaves or isinstance(self._extractor, WaveformFeatureExtractor)
+
+    @torch.no_grad()
+    def finish(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Make the inputs of the waveforms that were left to the device; another batch is returned as it is."""
+        if WAVEFORMS not in batch or self._front_end is None:
+            return batch
+        others = {name: value for name, value in batch.items() if name not in (WAVEFORMS, LENGTHS, PLACES)}
+        return self._shortened(others | self._front_end(batch[WAVEFORMS], batch[LENGTHS], batch.get(PLACES)))
+
+    def __call__(self, examples: Sequence[Example] | WaveformBatch) -> dict[str, torch.Tensor]:
+        """Return the inputs of the family, each (batch, ...), and `labels` (batch,) int64."""
+        return self._shortened(self._whole(examples))
+
+    def _shortened(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if self._least_length is None or "attention_mask" not in batch:
+            return batch
+        longest = max(int(batch["attention_mask"].sum(1).max()), self._least_length)
+        return {name: tensor[:, :longest] if tensor.ndim > 1 else tensor for name, tensor in batch.items()}
+
+    def _whole(self, examples: Sequence[Example] | WaveformBatch) -> dict[str, torch.Tensor]:
+        if isinstance(examples, WaveformBatch):
+            return self._inputs(examples) | {"labels": torch.from_numpy(examples.targets)}
+        waveforms = [clip for clip, _ in examples if isinstance(clip, np.ndarray)]
+        batch = model_inputs(waveforms, self._extractor, self._samples) if waveforms else {}
+        if len(waveforms) < len(examples):
+            batch = _merge([clip for clip, _ in examples], batch)
+        return batch | {"labels": torch.tensor([target for _, target in examples])}
+
+    def _inputs(self, batch: WaveformBatch) -> dict[str, torch.Tensor]:
+        if isinstance(self._extractor, WaveformFeatureExtractor):
+            return batch.masked()
+        if self._front_end is None:
+            return model_inputs(batch.rows(), self._extractor, self._samples)
+        left = {WAVEFORMS: torch.from_numpy(batch.waveforms), LENGTHS: torch.from_numpy(batch.lengths)}
+        if batch.places is not None:
+            left[PLACES] = torch.from_numpy(batch.places)
+        return left if self._leaves else self.finish(left)
+
+
+def _merge(
+    clips: Sequence[NDArray[np.float32] | Features], computed: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Stack kept features, and those computed of the waveforms among the clips, in the order of the clips."""
+    batch = {}
+    for name in next(clip for clip in clips if isinstance(clip, dict)):
+        anew = iter(computed.get(name, ()))
+        rows = [clip[name] if isinstance(clip, dict) else next(anew).numpy() for clip in clips]
+        batch[name] = torch.from_numpy(np.stack(rows))
+    return batch

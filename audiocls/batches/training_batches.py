@@ -1,0 +1,159 @@
+"""Batches of training clips: where each is from, augmented, and the same whenever the run's seed and the pass are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from audiocls.augmentation import Augmenter, clip_seeds, valid_samples
+from audiocls.batches.dataset import LENGTHS, WAVEFORMS, ClipDataset, Collator, Example, WaveformBatch, longest_samples
+from audiocls.params import RunParams
+
+ORIGIN: Final = "origin"
+"""The key of a batch's `Origin` among its inputs; `ClassifierTrainer` takes it out before the model sees them."""
+
+# One number each, so that no stage draws what another one does.
+AUGMENTATION_STREAM, LENGTHS_STREAM = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a batch of training clips is made of."""
+
+    rows: tuple[int, ...]  # positions in the training clips
+    seeds: tuple[int, ...]  # of each one's augmentation
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBatch:
+    """Training clips that were read together."""
+
+    examples: list[Example] | WaveformBatch
+    origin: Origin
+
+
+class TrainingClips(Dataset[Example]):
+    """A `ClipDataset` whose batches know where they are from."""
+
+    def __init__(self, clips: ClipDataset, seed: int) -> None:
+        """Serve `clips`; `seed` is the run's."""
+        self._clips = clips
+        self._seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which pass the next batches belong to, from 0."""
+        self.epoch = epoch
+        self._clips.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def lengths(self) -> list[int]:
+        """Return how long each clip is in its batch, before augmentation, in samples."""
+        return self._clips.lengths()
+
+    def __getitem__(self, index: int) -> Example:
+        """Return one clip, without its origin."""
+        return self._clips[index]
+
+    def __getitems__(self, indices: Sequence[int]) -> TrainingBatch:
+        """Return several clips: the way in which torch's data loader asks for a batch."""
+        # Of each clip and copy, and of nothing that is counted on the way or else is in the batch: a training that is
+        # resumed, reads ahead, or is shared by processes, comes to the same seeds.
+        seeds = clip_seeds(stream_seed(self._seed, AUGMENTATION_STREAM, self.epoch), indices).tolist()
+        rows = tuple(int(index) % len(self) for index in indices)
+        return TrainingBatch(self._clips.__getitems__(indices), Origin(rows, tuple(seeds)))
+
+
+def stream_seed(*numbers: int) -> int:
+    """Make one seed out of several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def build_augmenter(params: RunParams, num_classes: int) -> Augmenter | None:
+    """Build the transforms of training clips; None where there are none."""
+    if not params.augmentation:
+        return None
+    return Augmenter(
+        params.augmentation,
+        sample_rate_hz=params.audio.sample_rate_hz,
+        max_samples=longest_samples(params.audio),
+        num_classes=num_classes,
+    )
+
+
+class TrainingCollator:
+    """A `Collator` that augments training clips and says where they are from; others it passes on."""
+
+    def __init__(self, collator: Collator, augmenter: Augmenter | None, *, leave_to_device: bool) -> None:
+        """Wrap a collator.
+
+        Args:
+            collator: Makes the model's inputs of waveforms.
+            augmenter: Changes the waveforms before that.
+            leave_to_device: Leave that to `augment_inputs`, because the batches hold waveforms still, and the model's
+                device is quicker.
+        """
+        self._collator = collator
+        self._augmenter = None if leave_to_device else augmenter
+
+    def __call__(self, batch: TrainingBatch | list[Example] | WaveformBatch) -> dict[str, Any]:
+        """Return the inputs of the family, each (batch, ...); `labels`; and the origin of training clips."""
+        if not isinstance(batch, TrainingBatch):
+            return dict(self._collator(batch))
+        if self._augmenter is None or not isinstance(batch.examples, WaveformBatch):
+            return self._collator(batch.examples) | {ORIGIN: batch.origin}
+        changed, targets = augment_batch(self._augmenter, batch.examples, batch.origin.seeds)
+        return self._collator(changed) | {"labels": targets, ORIGIN: batch.origin}
+
+
+def augment_batch(augmenter: Augmenter, batch: WaveformBatch, seeds: Sequence[int]) -> tuple[WaveformBatch, Tensor]:
+    """Augment on the CPU; return the clips, and their targets as `augment_inputs` does."""
+    targets = torch.from_numpy(batch.targets)
+    sounds = augmenter(torch.from_numpy(batch.waveforms), torch.from_numpy(batch.lengths), targets, torch.tensor(seeds))
+    longest = int(sounds.lengths.max())
+    changed = replace(batch, waveforms=sounds.waveforms[:, :longest].numpy(), lengths=sounds.lengths.numpy())
+    return changed, sounds.targets if augmenter.mixes else targets
+
+
+def augment_inputs(augmenter: Augmenter, inputs: dict[str, Tensor], seeds: Sequence[int]) -> dict[str, Tensor]:
+    """Augment waveforms on the device that they are on.
+
+    Args:
+        augmenter: The transforms.
+        inputs: `waveforms` (batch, samples) and their `lengths`, of which the inputs are still to be made; or
+            `input_values` and `attention_mask`, both (batch, samples); and `labels`, class indices (batch,).
+        seeds: Of the clips.
+
+    Returns:
+        The same; with a transform that mixes clips, `labels` are probabilities, (batch, classes).
+    """
+    if WAVEFORMS in inputs:
+        sounds = augmenter(inputs[WAVEFORMS], inputs[LENGTHS], inputs["labels"], torch.tensor(seeds))
+        labels = sounds.targets if augmenter.mixes else inputs["labels"]
+        return inputs | {WAVEFORMS: sounds.waveforms, LENGTHS: sounds.lengths, "labels": labels}
+    lengths = inputs["attention_mask"].sum(1).long()
+    sounds = augmenter(inputs["input_values"], lengths, inputs["labels"], torch.tensor(seeds))
+    mask = valid_samples(sounds.lengths, sounds.waveforms.shape[1]).to(inputs["attention_mask"].dtype)
+    labels = sounds.targets if augmenter.mixes else inputs["labels"]
+    return inputs | {"input_values": sounds.waveforms, "attention_mask": mask, "labels": labels}
+
+
+class PassCounter(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+    """Tells the training clips which pass begins: accelerate does so with one process alone."""
+
+    def __init__(self, clips: TrainingClips) -> None:
+        self._clips = clips
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Count passes that are over; one that is resumed in its middle is not."""
+        self._clips.set_epoch(math.floor((state.epoch or 0.0) + 1e-6))

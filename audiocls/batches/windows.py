@@ -1,0 +1,105 @@
+"""Long clips in overlapping windows: what validation and test score, so that nothing of a clip goes unheard.
+
+A clip's probabilities are the mean of its windows'. Probabilities and not logits, because each window then has one
+vote: in a mean of logits one window that is sure of itself, on a click or on silence, outweighs all the others.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from audiocls.batches.dataset import input_samples
+from audiocls.params import AudioParams
+
+CLIP: Final = "clip"
+"""The column of a window's clip: its position in the table that was cut."""
+
+
+def cut_into_windows(clips: pd.DataFrame, audio: AudioParams) -> pd.DataFrame:
+    """Return a row a window, in the order of the clips; a clip no longer than the model's input is its one window.
+
+    The windows of a longer clip are each as long as the input, spread evenly from its first sample to its last, and
+    overlap by `audio.window_overlap` or a little more.
+
+    Args:
+        clips: Rows of the clips table, with `num_samples` and `first_sample`.
+        audio: Length of the input, and the overlap.
+
+    Returns:
+        The rows of the clips with samples and `audio_hash` of the windows, and the column `clip`.
+    """
+    counts = count_windows(clips, audio)
+    clip = np.repeat(np.arange(len(clips)), counts)
+    index = np.arange(len(clip)) - np.repeat(np.cumsum(counts) - counts, counts)
+    windows = clips.iloc[clip].reset_index(drop=True).assign(**{CLIP: clip})
+    is_cut = counts[clip] > 1
+    surplus = np.where(is_cut, windows["num_samples"] - input_samples(audio), 0)
+    start = surplus * index // np.maximum(counts[clip] - 1, 1)
+    windows["first_sample"] = windows["first_sample"].to_numpy(np.int64) + start
+    windows["num_samples"] = windows["num_samples"].to_numpy(np.int64) - surplus
+    if "audio_hash" in windows:
+        # Of the clip's samples, so that with the window's start it stands for the window's.
+        cut = windows.loc[is_cut, "audio_hash"] + ":" + pd.Series(start, dtype="str")[is_cut]
+        windows.loc[is_cut, "audio_hash"] = cut
+    return windows
+
+
+def count_windows(clips: pd.DataFrame, audio: AudioParams) -> NDArray[np.int64]:
+    """Return into how many windows each clip is cut, shape (num_clips,); one where the model fuses all of a clip."""
+    if audio.truncate == "fusion":
+        return np.ones(len(clips), np.int64)
+    samples = input_samples(audio)
+    hop = max(1, round(samples * (1 - audio.window_overlap)))
+    surplus = np.maximum(clips["num_samples"].to_numpy(np.int64) - samples, 0)
+    return 1 + -(-surplus // hop)
+
+
+def average_windows(logits: NDArray[Any], clip: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Average the probabilities of each clip's windows.
+
+    Args:
+        logits: Of the windows, shape (num_windows, num_classes).
+        clip: Of which clip each is, ascending from 0 without gaps, shape (num_windows,).
+
+    Returns:
+        Shape (num_clips, num_classes): the logits of clips with one window, as they are; the logarithms of the mean
+        probabilities of the others, which are logits too.
+    """
+    return WindowAverager(clip).add(logits)
+
+
+class WindowAverager:
+    """Does what `average_windows` does with a batch of windows at a time, and keeps no more than one clip's sum."""
+
+    def __init__(self, clip: NDArray[np.int64]) -> None:
+        """Expect windows in the order of `clip`, which is as for `average_windows`."""
+        self._clip = clip
+        self._counts = np.bincount(clip)
+        self._next = 0
+        # Of the clip whose windows are not all there: the sum of their probabilities, as logarithms, (0 or 1, classes).
+        self._open: NDArray[np.float64] | None = None
+
+    def add(self, logits: NDArray[Any]) -> NDArray[np.float32]:
+        """Take the next windows; return the clips that are complete with them, shape (clips, classes), in order."""
+        if not len(self._clip) or len(self._counts) == len(self._clip):
+            return np.asarray(logits, np.float32)
+        clip = self._clip[self._next : self._next + len(logits)]
+        self._next += len(logits)
+        log_probabilities = torch.log_softmax(torch.as_tensor(logits, dtype=torch.float64), dim=1).numpy()
+        held = 0 if self._open is None else 1
+        if self._open is not None:
+            # As one window more, so that the sum is the same to the bit wherever batches end.
+            log_probabilities, clip = np.vstack([self._open, log_probabilities]), np.append(clip[0], clip)
+        first = np.flatnonzero(np.diff(clip, prepend=-1))
+        sums = np.logaddexp.reduceat(log_probabilities, first, axis=0)
+        is_open = self._next < len(self._clip) and self._clip[self._next] == clip[-1]
+        self._open = sums[-1:] if is_open else None
+        whole = len(first) - is_open
+        counts = self._counts[clip[first[:whole]]][:, None]
+        alone = np.asarray(logits)[first[:whole] - held]
+        return np.where(counts == 1, alone, sums[:whole] - np.log(counts)).astype(np.float32)

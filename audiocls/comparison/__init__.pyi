@@ -1,0 +1,8 @@
+from .methods import (
+    Training as Training,
+    compare as compare,
+    nested_runs as nested_runs,
+    plan_trainings as plan_trainings,
+    train_contender as train_contender,
+)
+from .report import Comparison as Comparison

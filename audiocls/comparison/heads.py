@@ -1,0 +1,136 @@
+"""Balance methods side by side: heads on the same embeddings, as a run by each method would make them.
+
+What chooses a method is validation, what is reported of it is test. What is fitted on validation (`tau`, thresholds) is
+for the choice scored on folds of its groups that it was not fitted on, and for the report fitted on all of validation;
+where it gains nothing on those folds, it is the plain head, as in a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocls.balance import Blends, class_weights
+from audiocls.errors import BalanceError
+from audiocls.heads import ChangedHead, Clips, LinearHead, Logits, Scaling, changed_head, head_on_embeddings, train_head
+from audiocls.params import (
+    AfterTraining,
+    BalanceParams,
+    ClassThresholds,
+    Decoupled,
+    EmbeddingBalance,
+    HeadParams,
+    NoBalance,
+    Oversample,
+    PostHocLogitAdjustment,
+    TauNorm,
+    Undersample,
+    WeightedLoss,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What one method and seed says of the clips that are scored, each (num_clips, num_classes)."""
+
+    validation: Logits
+    test: Logits
+    blends: Blends | None = None  # the rows that the head was trained on, where they are not the training clips
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The clips of a corpus as one encoder hears them."""
+
+    training: Clips
+    validation: Clips
+    test: Clips
+    labels: tuple[str, ...]
+    device: str = "cpu"
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Training clips per class, shape (num_classes,)."""
+        return np.bincount(self.training.targets, minlength=len(self.labels))
+
+
+def compare_methods(
+    clips: Embedded, methods: Mapping[str, BalanceParams], seeds: Sequence[int], plain: LinearHead | None = None
+) -> tuple[dict[str, list[Scored]], dict[str, str]]:
+    """Score heads by each method and seed.
+
+    Args:
+        clips: The split; every class has training clips.
+        methods: By name; such as change the head alone, or weigh its loss.
+        seeds: Draw copies, blends, and the folds of validation.
+        plain: The head that was trained with the encoder. None: the encoder was there before, and `none` is a head
+            trained on the embeddings as they are.
+
+    Returns:
+        By name what each seed gave; and by name of those that the class counts do not allow, why not.
+    """
+    if plain is None:
+        plain = _plain_head(clips)
+    found: dict[str, list[Scored]] = {}
+    refused: dict[str, str] = {}
+    for name, method in methods.items():
+        try:
+            found[name] = _scored(clips, method, plain, seeds)
+        except BalanceError as error:
+            refused[name] = str(error)
+    return found, refused
+
+
+def _scored(clips: Embedded, method: BalanceParams, plain: LinearHead, seeds: Sequence[int]) -> list[Scored]:
+    match method:
+        case EmbeddingBalance() | Decoupled() | Oversample() | Undersample():
+            changed = [_head_of_balanced(clips, method, seed) for seed in seeds]
+            return [_score(clips, each.head, each.blends) for each in changed]
+        case NoBalance():
+            heads = [plain] * len(seeds)
+        case WeightedLoss():
+            heads = [_plain_head(clips, method)] * len(seeds)
+        case TauNorm() | PostHocLogitAdjustment() | ClassThresholds():
+            return _fitted(clips, method, plain, seeds)
+        case _:
+            raise ValueError(f"{method.method} trains a whole model, and no head")
+    return [_score(clips, head) for head in heads]
+
+
+def _score(clips: Embedded, head: LinearHead, blends: Blends | None = None) -> Scored:
+    return Scored(clips.validation.logits(head), clips.test.logits(head), blends)
+
+
+def _plain_head(clips: Embedded, weighting: WeightedLoss | None = None) -> LinearHead:
+    training, scaling = clips.training, Scaling.of(clips.training.embeddings)
+    weights = None
+    if weighting is not None:
+        by_class = class_weights(dict(zip(clips.labels, clips.counts.tolist(), strict=True)), weighting)
+        weights = np.array(list((by_class or {}).values()), np.float32)
+    standard = scaling.apply(training.embeddings)
+    penalty = HeadParams().penalty
+    head = train_head(standard, training.targets, len(clips.labels), penalty, clips.device, weights)
+    return head.unscaled(scaling)
+
+
+def _head_of_balanced(
+    clips: Embedded, method: EmbeddingBalance | Decoupled | Oversample | Undersample, seed: int
+) -> ChangedHead:
+    if isinstance(method, Oversample | Undersample):
+        method = Decoupled(method="decoupled", resampling=method.method, ratio=method.ratio, counts=method.counts)
+    names = np.array(clips.labels)[clips.training.targets]
+    return head_on_embeddings(clips.training.embeddings, names, clips.labels, method, seed, clips.device)
+
+
+def _fitted(clips: Embedded, method: AfterTraining, plain: LinearHead, seeds: Sequence[int]) -> list[Scored]:
+    made = [changed_head(method, plain, clips.counts, clips.validation, clips.labels, seed) for seed in seeds]
+    return [
+        Scored(
+            clips.validation.logits(each.head) if each.held_out is None else each.held_out,
+            clips.test.logits(each.head),
+        )
+        for each in made
+    ]

@@ -1,0 +1,233 @@
+"""Balance methods compared on one corpus: the same split, the same seeds, and each against doing nothing."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from audiocls.balance import Balanced, balance
+from audiocls.batches import CLIP, cut_into_windows
+from audiocls.comparison.heads import Embedded, Scored, compare_methods
+from audiocls.comparison.report import Comparison, write_report
+from audiocls.comparison.scores import compare_scores, score_seed
+from audiocls.features import embed_clips
+from audiocls.files import write_table
+from audiocls.heads import Clips, LinearHead, head_of, report_rows
+from audiocls.models import load_model
+from audiocls.params import EmbeddingBalance, NoBalance, RunParams
+from audiocls.params_file import NONE, Contender, list_contenders, trains_encoder
+from audiocls.tracking import NestedRun
+from audiocls.training import choose_device, class_names, fit
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A model that a comparison needs: what it is trained by, and with which seed."""
+
+    contender: Contender
+    seed: int
+    folder: Path  # of the model
+
+    @property
+    def name(self) -> str:
+        """Tell it from the others of the comparison."""
+        return self.folder.parent.name
+
+
+def plan_trainings(params: RunParams, folder: Path) -> list[Training]:
+    """List the models that are needed: one encoder for all heads, or with methods trained end to end one a seed each.
+
+    Args:
+        params: The whole run's.
+        folder: Of the run; each model gets a folder below it.
+    """
+    contenders = [contender for contender in list_contenders(params) if contender.end_to_end]
+    if not trains_encoder(params):
+        contenders = [Contender("encoder", EmbeddingBalance(method="smote"))]  # which leaves the encoder as it is
+    seeds = _seeds(params) if params.comparison.end_to_end else [params.seed]
+    return [
+        Training(each, seed, folder / "contenders" / f"{_as_file_name(each.name)}-seed-{seed}" / "model")
+        for seed in seeds
+        for each in contenders
+    ]
+
+
+def train_contender(
+    training: Training, split_clips: Path, store: Path, params: RunParams, features: Path | None = None
+) -> Training:
+    """Train one model as a run by its method would.
+
+    Raises:
+        BalanceError: The class counts do not allow the method.
+    """
+    own = params.model_copy(update={"balance": training.contender.balance, "seed": training.seed})
+    balanced = balance(split_clips, own.balance, own.seed, own.workspace)
+    fit(split_clips, balanced, store, own, training.folder.parent, lambda metrics, step: None, features)
+    return training
+
+
+def compare(
+    trained: Sequence[Training],
+    split_clips: Path,
+    store: Path,
+    params: RunParams,
+    folder: Path,
+    features: Path | None = None,
+    refused: Mapping[str, str] | None = None,
+) -> Comparison:
+    """Score every method and seed on validation, which chooses, and on test, which is reported; write the report.
+
+    Args:
+        trained: What `plan_trainings` lists, trained; without those of methods that are refused.
+        split_clips: The clips table with its splits.
+        store: The waveform store.
+        params: The whole run's.
+        folder: Of the run; gets `comparison/`, and `contenders/` what each head was trained on.
+        features: The feature store, where there is one.
+        refused: By name the methods that the class counts did not allow to train by, and why not.
+
+    Raises:
+        LeakageError: A head was trained on a clip that is not of the training split.
+    """
+    table = pd.read_parquet(split_clips)
+    contenders = {each.name: each for each in list_contenders(params)}
+    scored: dict[str, list[Scored]] = {name: [] for name in contenders}
+    trained_on: dict[tuple[str, int], Balanced] = {}
+    refused = dict(refused or {})
+    for each in trained:
+        logger.info("Scoring %s.", each.name)
+        embedded, own_head = _embed(each.folder, table, store, params, features)
+        found, why_not = _score(each, embedded, own_head, params, contenders)
+        seeds = [each.seed] if params.comparison.end_to_end else _seeds(params)
+        for name, by_seed in found.items():
+            scored[name] += by_seed
+            for seed, of_seed in zip(seeds, by_seed, strict=True):
+                own = params.model_copy(update={"balance": contenders[name].balance, "seed": seed})
+                made = _trained_on(of_seed, embedded, split_clips, table, own, _rows_folder(folder, name, seed))
+                trained_on[name, seed] = made
+        refused |= why_not
+    scored = {name: by_seed for name, by_seed in scored.items() if name not in refused}
+    scores, runs = _tabulate(scored, table, params)
+    runs = runs.join(_counts(trained_on), on=["method", "seed"])
+    write_table(scores, folder / "comparison" / "scores.parquet")
+    scores.to_csv(folder / "comparison" / "scores.csv", index=False)
+    write_table(runs, folder / "comparison" / "runs.parquet")
+    return write_report(scores, table, contenders, refused, params, folder)
+
+
+def nested_runs(comparison: Comparison, params: RunParams) -> list[NestedRun]:
+    """Return what MLflow is told of each method and seed."""
+    contenders = {each.name: each for each in list_contenders(params)}
+    nested = []
+    for row in pd.read_parquet(comparison.folder / "runs.parquet").to_dict(orient="records"):
+        method, seed = row.pop("method"), row.pop("seed")
+        settings = {"balance": contenders[method].balance.model_dump(mode="json"), "seed": seed, "contender": method}
+        metrics = {str(name): value for name, value in row.items() if not np.isnan(value)}
+        files = _rows_folder(comparison.folder.parent, method, seed)
+        nested.append(NestedRun(f"{method}, seed {seed}", settings, metrics, files))
+    return nested
+
+
+def _rows_folder(folder: Path, method: str, seed: int) -> Path:
+    return folder / "contenders" / f"{_as_file_name(method)}-seed-{seed}" / "balance"
+
+
+def _trained_on(
+    scored: Scored, embedded: Embedded, split_clips: Path, table: pd.DataFrame, own: RunParams, folder: Path
+) -> Balanced:
+    """Write which clips a model or a head was trained on by its own params; return the counts."""
+    # A head's copies are among its blends.
+    balanced = balance(split_clips, own.balance if scored.blends is None else NoBalance(), own.seed, own.workspace)
+    if scored.blends is not None:
+        training = table[table["split"] == "train"]
+        return report_rows(scored.blends, embedded.training.embeddings, training, table, balanced, folder)
+    write_table(pd.read_parquet(balanced.rows), folder / "rows.parquet")
+    return balanced
+
+
+def _counts(trained_on: Mapping[tuple[str, int], Balanced]) -> pd.DataFrame:
+    """Return by method and seed the clips of each class before and after, and the rows of each kind."""
+    return pd.DataFrame.from_dict(
+        {
+            key: {f"clips_before/{name}": count for name, count in made.counts_before.items()}
+            | {f"clips_after/{name}": count for name, count in made.counts_after.items()}
+            | {f"rows/{kind}": count for kind, count in made.rows_of_kind.items()}
+            for key, made in trained_on.items()
+        },
+        orient="index",
+    )
+
+
+def _seeds(params: RunParams) -> list[int]:
+    return [(params.seed + i) % 2**32 for i in range(params.comparison.seeds)]
+
+
+def _as_file_name(name: str) -> str:
+    return re.sub(r"[^a-z_]+", "-", name)
+
+
+def _score(
+    training: Training,
+    embedded: Embedded,
+    own_head: LinearHead,
+    params: RunParams,
+    contenders: Mapping[str, Contender],
+) -> tuple[dict[str, list[Scored]], dict[str, str]]:
+    """Score a model, and if it is the one that heads are compared on, all of these."""
+    name = training.contender.name
+    if name in contenders and name != NONE:
+        return {name: [Scored(embedded.validation.logits(own_head), embedded.test.logits(own_head))]}, {}
+    heads = {name: each.balance for name, each in contenders.items() if name == NONE or not each.end_to_end}
+    seeds = [training.seed] if params.comparison.end_to_end else _seeds(params)
+    return compare_methods(embedded, heads, seeds, own_head if trains_encoder(params) else None)
+
+
+def _embed(
+    model_folder: Path, table: pd.DataFrame, store: Path, params: RunParams, features: Path | None
+) -> tuple[Embedded, LinearHead]:
+    """Return the clips as a model hears them, cut as `balance_head` cuts them, and the model's own head."""
+    model, extractor = load_model(model_folder)
+    device = choose_device(params.training)
+    model.to(device)
+
+    def embed(split: str) -> Clips:
+        clips = table[table["split"] == split]
+        windows = clips.assign(**{CLIP: np.arange(len(clips))})
+        if split != "train":
+            windows = cut_into_windows(clips, params.audio)
+        embeddings = embed_clips(model, extractor, windows, store, params, features)
+        targets = clips["label"].map(model.config.label2id).to_numpy(np.int64)
+        return Clips(embeddings, targets, clips["group"].to_numpy(object), windows[CLIP].to_numpy(np.int64))
+
+    embedded = Embedded(embed("train"), embed("validation"), embed("test"), tuple(class_names(table)), device)
+    return embedded, head_of(model)
+
+
+def _tabulate(
+    scored: Mapping[str, Sequence[Scored]], table: pd.DataFrame, params: RunParams
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the scores by split and method, and those of each method and seed."""
+    labels = class_names(table)
+    counts = table.loc[table["split"] == "train", "label"].value_counts().reindex(labels).to_numpy(np.int64)
+    runs: dict[tuple[str, int], dict[str, Any]]
+    scores, runs = [], {(name, seed): {"method": name, "seed": seed} for name in scored for seed in _seeds(params)}
+    for split in ("validation", "test"):
+        clips = table[table["split"] == split]
+        targets = clips["label"].map(labels.index).to_numpy(np.int64)
+        groups = clips["group"].to_numpy(object)
+        logits = {name: [getattr(each, split) for each in by_seed] for name, by_seed in scored.items()}
+        scores.append(compare_scores(logits, targets, groups, counts).assign(split=split))
+        for name, by_seed in logits.items():
+            for seed, each in zip(_seeds(params), by_seed, strict=True):
+                found = score_seed(each, targets, groups, counts)
+                runs[name, seed] |= {f"{split}/{metric}": value for metric, value in found.items()}
+    return pd.concat(scores, ignore_index=True), pd.DataFrame(runs.values())

@@ -1,0 +1,228 @@
+"""A comparison of balance methods in words, as a table, as a picture, and as a params file that trains by the best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from audiocls.comparison.scores import METRICS, thirds_of
+from audiocls.files import masked, replacing
+from audiocls.markdown import escaped
+from audiocls.metrics import FEWEST_GROUPS
+from audiocls.params import RunParams
+from audiocls.params_file import NONE, Contender, dump_params, params_to_train, trains_encoder
+from audiocls.plots import draw_gains
+
+_SHOWN_CLASSES = 10
+_PARTS = ("low", "high", "gain", "gain_low", "gain_high")
+_FEW_GROUPS = 3  # of a class
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of a comparison."""
+
+    method: str  # the one to take
+    verdict: str
+    summary: str  # Markdown
+    metrics: dict[str, float]  # of the method to take, and what it gains over `none`
+    params_file: Path  # trains by it
+    folder: Path  # scores.parquet and .csv, runs.parquet, gains.png, comparison.md, train.yaml without passwords
+
+
+def choose(validation: pd.DataFrame) -> str:
+    """Return the method that is best in macro-F1 on validation; `none` where no other is better."""
+    best = validation["f1_macro"].max()
+    names: list[str] = validation.loc[validation["f1_macro"] >= best - 1e-12, "method"].tolist()
+    return NONE if NONE in names else names[0]
+
+
+def judge(scores: pd.DataFrame, num_groups: int, num_trainings: int | None) -> tuple[str, str]:
+    """Return the method to take, and why, in one sentence.
+
+    Validation chooses one method, and test says of it alone whether it helps: the best of many on test would look
+    better than it is.
+
+    Args:
+        scores: Of `compare_scores`, of validation and test, told apart by `split`.
+        num_groups: Of test.
+        num_trainings: Of the encoder by each method; None where it was there before.
+    """
+    if num_groups < FEWEST_GROUPS:
+        return NONE, (
+            f"Whether balancing helps cannot be told here: test has {num_groups} groups, and intervals take at least "
+            f"{FEWEST_GROUPS}, so take none."
+        )
+    validation, test = (scores[scores["split"] == split] for split in ("validation", "test"))
+    chosen, others = choose(validation), len(test) - 1
+    if chosen == NONE:
+        return NONE, f"Balancing did not help here: on validation none of {others} methods beats none, so take none."
+    row = test[test["method"] == chosen].iloc[0]
+    if np.isnan(row["f1_macro_gain_low"]):
+        return NONE, (
+            "Whether balancing helps cannot be told here: nearly all clips of test are of one group, and intervals "
+            f"take at least {FEWEST_GROUPS} groups of similar size, so take none."
+        )
+    if not row["f1_macro_gain_low"] > 0:
+        return NONE, (
+            f"Balancing did not help here: {chosen}, on validation the best of {others} methods, changes macro-F1 on "
+            f"test by {_gain(row, 'f1_macro')}{_doubt(row)}, so take none{_in_hindsight(test)}."
+        )
+    return chosen, (
+        f"Take {chosen}: macro-F1 on test {_gain(row, 'f1_macro')} over none; the rarest third of the classes "
+        f"{_gain(row, 'f1_rarest_third')}, and the most frequent third {_gain(row, 'f1_most_frequent_third')}"
+        f"{'; all on one training of the encoder, and another may differ' if num_trainings == 1 else ''}."
+    )
+
+
+def _doubt(row: Any) -> str:
+    if row["f1_macro_gain_high"] < 0:
+        return ", a loss"
+    return ", which may be chance" if row["f1_macro_gain_high"] > row["f1_macro_gain_low"] else ""
+
+
+def _in_hindsight(test: pd.DataFrame) -> str:
+    """Name what test alone would have chosen, which is no reason to take it, but one to compare on more clips."""
+    better = test.loc[test["f1_macro_gain_low"] > 0, "method"].tolist()
+    if not better:
+        return ""
+    named = f"{better[0]} beats" if len(better) == 1 else f"{len(better)} others, {better[0]} most of all, beat"
+    return f"; in hindsight {named} none on test, so compare again with more validation clips"
+
+
+def write_report(
+    scores: pd.DataFrame,
+    clips: pd.DataFrame,
+    contenders: Mapping[str, Contender],
+    refused: Mapping[str, str],
+    params: RunParams,
+    folder: Path,
+) -> Comparison:
+    """Write the report.
+
+    Args:
+        scores: Of `compare_scores`, of validation and test, told apart by `split`.
+        clips: The clips table with its splits.
+        contenders: By name.
+        refused: Those that the class counts do not allow, and why not.
+        params: The whole run's.
+        folder: Of the run; gets `train.yaml` and `comparison/`.
+    """
+    test_groups = clips.loc[clips["split"] == "test", "group"].nunique()
+    trainings = (params.comparison.seeds if params.comparison.end_to_end else 1) if trains_encoder(params) else None
+    method, verdict = judge(scores, test_groups, trainings)
+    to_train = params_to_train(params, contenders[method])
+    file = folder / "train.yaml"
+    _write(file, _train_file(to_train, verdict, file))
+    _write(folder / "comparison" / "train.yaml", masked(_train_file(to_train, verdict, file)))
+    test = scores[scores["split"] == "test"]
+    draw_gains(test, "test: gain over none, 95 % intervals", folder / "comparison" / "gains.png")
+    summary = "\n".join(
+        [
+            f"**{verdict}**",
+            "",
+            *_how(clips, params),
+            "",
+            *_tables(scores, method),
+            "",
+            *(f"Not compared: {escaped(name)}. {escaped(why)}" for name, why in refused.items()),
+            "",
+            f"`python -m flows.train {file}` trains by {method}.",
+        ]
+    )
+    _write(folder / "comparison" / "comparison.md", summary + "\n")
+    return Comparison(method, verdict, summary, _metrics(scores, method), file, folder / "comparison")
+
+
+def _metrics(scores: pd.DataFrame, method: str) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for split, table in scores.groupby("split"):
+        row = table.set_index("method").loc[method]
+        metrics |= {f"{split}/{metric}": float(row[metric]) for metric in METRICS}
+        metrics |= {f"{split}/f1_macro_{part}": float(row[f"f1_macro_{part}"]) for part in _PARTS}
+    # A split of too few groups has no intervals.
+    return {name: value for name, value in metrics.items() if not np.isnan(value)}
+
+
+def _how(clips: pd.DataFrame, params: RunParams) -> list[str]:
+    """Say what was compared on what, and what chose and what reports."""
+    sizes = {split: (len(rows), rows["group"].nunique()) for split, rows in clips.groupby("split")}
+    if not trains_encoder(params):
+        encoder = f"Heads on the embeddings of `{escaped(str(params.model.pretrained))}`, whose encoder stays as it is."
+    elif params.comparison.end_to_end:
+        encoder = "Each seed trains a model plainly, which is `none`, and one by each method `end to end`; all others "
+        encoder += "change the head of the plain one."
+    else:
+        encoder = "One model was trained plainly: that is `none`. All others change its head; how much another "
+        encoder += "training of the encoder would change is not in the intervals."
+    counts = clips.loc[clips["split"] == "train", "label"].value_counts().sort_index()
+    rarest = counts.index[thirds_of(counts.to_numpy(np.int64))[0]].tolist()
+    groups = clips[clips["split"] == "test"].groupby("label")["group"].nunique()
+    in_few = groups.index[groups < _FEW_GROUPS].tolist()
+    return [
+        f"{encoder} {params.comparison.seeds} seeds. Validation ({_size(sizes['validation'])}) chose the method; this "
+        f"is test ({_size(sizes['test'])}). In brackets 95 % intervals over groups and seeds; gains are over `none`, "
+        f"on the same groups and seeds. The rarest third: {_listed(rarest)}, of {counts.min()} training "
+        f"clips and more; the most frequent class has {counts.max()}.",
+        *(
+            ["", f"In one or two groups of test alone, so that its interval says little: {_listed(in_few)}."]
+            if in_few
+            else []
+        ),
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(escaped(name) for name in names[:_SHOWN_CLASSES]) + (", …" if names[_SHOWN_CLASSES:] else "")
+
+
+def _size(counts: tuple[int, int]) -> str:
+    return f"{counts[0]} clips, {counts[1]} groups"
+
+
+def _tables(scores: pd.DataFrame, method: str) -> list[str]:
+    """Return two tables, so that a terminal of 80 columns shows them whole."""
+    validation = scores[scores["split"] == "validation"].set_index("method")["f1_macro"]
+    all_classes = [
+        "| method | macro-F1 | over none | on validation | balanced accuracy |",
+        "|---|---|---|---|---|",
+    ]
+    thirds = [
+        "| method | rarest third, F1 | over none | most frequent third, F1 | over none | calibration error |",
+        "|---|---|---|---|---|---|",
+    ]
+    for _, row in scores[scores["split"] == "test"].iterrows():
+        name = f"**{escaped(row['method'])}**" if row["method"] == method else escaped(row["method"])
+        on_validation = f"{validation[row['method']]:.3f}"
+        overall = [_level(row, "f1_macro"), _gain(row, "f1_macro"), on_validation, _level(row, "balanced_accuracy")]
+        all_classes.append(f"| {' | '.join([name, *overall])} |")
+        rare, frequent = "f1_rarest_third", "f1_most_frequent_third"
+        by_third = [_level(row, rare), _gain(row, rare), _level(row, frequent), _gain(row, frequent)]
+        thirds.append(f"| {' | '.join([name, *by_third, _level(row, 'calibration_error')])} |")
+    return [*all_classes, "", *thirds]
+
+
+def _level(row: Any, metric: str) -> str:
+    low, high = row[f"{metric}_low"], row[f"{metric}_high"]
+    return f"{row[metric]:.3f}" + ("" if np.isnan(low) else f" [{low:.3f}, {high:.3f}]")
+
+
+def _gain(row: Any, metric: str) -> str:
+    if row["method"] == NONE:
+        return ""
+    low, high = row[f"{metric}_gain_low"], row[f"{metric}_gain_high"]
+    return f"{row[f'{metric}_gain']:+.3f}" + ("" if np.isnan(low) else f" [{low:+.3f}, {high:+.3f}]")
+
+
+def _train_file(params: RunParams, verdict: str, file: Path) -> str:
+    return f"# {verdict}\n#\n#   python -m flows.train {file}\n\n{dump_params(params)}"
+
+
+def _write(file: Path, text: str) -> None:
+    with replacing(file) as part:
+        part.write_text(text, encoding="utf-8")

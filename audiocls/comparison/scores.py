@@ -1,0 +1,126 @@
+"""Scores of several methods on the same clips, with intervals, and each against `none`, pair by pair.
+
+The intervals are those of `metrics/intervals.py`. Of a difference, what the methods share, such as a speaker whom none
+of them understands, does not widen the interval: it is taken on the same groups and seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from audiocls.metrics import GroupCounts, Jackknife, balanced_accuracy, f1_macro, interval, jackknife
+
+METRICS: Final = ("f1_macro", "balanced_accuracy", "f1_rarest_third", "f1_most_frequent_third", "calibration_error")
+"""The last one is the expected calibration error in 15 bins of confidence (Guo et al. 2017, arXiv:1706.04599)."""
+
+_BINS: Final = 15
+
+Floats = NDArray[np.float64]
+
+
+def compare_scores(
+    logits: Mapping[str, Sequence[NDArray[Any]]],
+    targets: NDArray[np.int64],
+    groups: NDArray[np.object_],
+    counts: NDArray[np.int64],
+) -> pd.DataFrame:
+    """Score methods on clips.
+
+    Args:
+        logits: By method, `none` among them, and by seed, each of shape (num_clips, num_classes).
+        targets: Class indices, shape (num_clips,).
+        groups: Shape (num_clips,).
+        counts: Training clips per class, which say what the rarest and the most frequent third of the classes are.
+
+    Returns:
+        A row a method, the best macro-F1 first: `method`, and for each of METRICS, such as f1_macro, its mean over the
+        seeds, `f1_macro_low` and `f1_macro_high` (95 %), and `f1_macro_gain` over `none` with `_gain_low` and
+        `_gain_high`. A score is NaN where none of its classes has clips, and so are the ends of an interval where there
+        are too few groups.
+    """
+    thirds = thirds_of(counts)
+    scored = {name: _left_out(seeds, targets, groups, thirds) for name, seeds in logits.items()}
+    rows = []
+    for name, found in scored.items():
+        row: dict[str, Any] = {"method": name}
+        for metric in METRICS:
+            level = interval(found[metric], fraction=True)
+            gain = interval(found[metric].minus(scored["none"][metric]))
+            row |= {metric: level.value, f"{metric}_low": level.low, f"{metric}_high": level.high}
+            row |= {f"{metric}_gain": gain.value, f"{metric}_gain_low": gain.low, f"{metric}_gain_high": gain.high}
+        rows.append({key: value if key == "method" else float(value) for key, value in row.items()})
+    return pd.DataFrame(rows).sort_values("f1_macro", ascending=False, kind="stable", ignore_index=True)
+
+
+def score_seed(
+    logits: NDArray[Any], targets: NDArray[np.int64], groups: NDArray[np.object_], counts: NDArray[np.int64]
+) -> dict[str, float]:
+    """Return METRICS of one method and seed."""
+    found = _left_out([logits], targets, groups, thirds_of(counts))
+    return {metric: float(each.whole[0]) for metric, each in found.items()}
+
+
+def thirds_of(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rarest and the most frequent third of the classes, rarer ones first, one each at least."""
+    by_count = np.argsort(counts, kind="stable")
+    third = max(1, len(counts) // 3)
+    return by_count[:third], by_count[-third:]
+
+
+def _left_out(
+    seeds: Sequence[NDArray[Any]],
+    targets: NDArray[np.int64],
+    groups: NDArray[np.object_],
+    thirds: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> dict[str, Jackknife]:
+    """Return METRICS of each seed, whole and without each group."""
+    # The same array for all seeds is one that no seed changes.
+    of_seed = {id(each): _left_out_of_seed(each, targets, groups.astype(str), thirds) for each in seeds}
+    found = [of_seed[id(each)] for each in seeds]
+    return {
+        metric: Jackknife(
+            np.concatenate([each[metric].whole for each in found]),
+            np.concatenate([each[metric].without for each in found]),
+            found[0][metric].effective_groups,
+        )
+        for metric in METRICS
+    }
+
+
+def _left_out_of_seed(
+    logits: NDArray[Any],
+    targets: NDArray[np.int64],
+    groups: NDArray[np.str_],
+    thirds: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> dict[str, Jackknife]:
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+    confidence, predicted = exponents.max(axis=1) / exponents.sum(axis=1), logits.argmax(axis=1)
+    by_group = GroupCounts.of(targets, predicted[None], groups, logits.shape[1])
+    rarest, most_frequent = (by_group.of_classes(third) for third in thirds)
+    found = {
+        "f1_macro": jackknife(by_group, f1_macro),
+        "balanced_accuracy": jackknife(by_group, balanced_accuracy),
+        "f1_rarest_third": jackknife(rarest, f1_macro),
+        "f1_most_frequent_third": jackknife(most_frequent, f1_macro),
+    }
+    error = _calibration_error(confidence, predicted == targets, groups)
+    return found | {"calibration_error": Jackknife(*error, found["f1_macro"].effective_groups)}
+
+
+def _calibration_error(
+    confidence: Floats, correct: NDArray[np.bool_], groups: NDArray[np.str_]
+) -> tuple[Floats, Floats]:
+    """Return the calibration error of all clips, (1,), and without each group, (1, num_groups)."""
+    names, group = np.unique(groups, return_inverse=True)
+    cells = group * _BINS + np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    gaps = np.bincount(cells, correct - confidence, minlength=len(names) * _BINS).reshape(-1, _BINS)
+    clips, total = np.bincount(group), gaps.sum(axis=0)
+    whole = np.abs(total).sum(keepdims=True) / clips.sum()
+    left = np.maximum(clips.sum() - clips, 1)  # of one group alone nothing is left, and there is no interval
+    without = np.abs(total - gaps).sum(axis=1) / left
+    return whole, without[None]

@@ -1,0 +1,10 @@
+from .clip_files import FileFound as FileFound, look_at_files as look_at_files, read_file as read_file
+from .reading import MissingDecoderError as MissingDecoderError, UnusableClipError as UnusableClipError
+from .recording import (
+    ALGORITHM as ALGORITHM,
+    FULL_SCALE as FULL_SCALE,
+    SILENCE_BELOW_LOUDEST_DB as SILENCE_BELOW_LOUDEST_DB,
+    decode as decode,
+    hash_audio as hash_audio,
+    measure_levels as measure_levels,
+)

@@ -1,0 +1,8 @@
+"""Predictions and metrics of a saved model on the held-out splits.
+
+`scoring` predicts and measures, `report` summarizes a run.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

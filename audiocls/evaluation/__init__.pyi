@@ -1,0 +1,2 @@
+from .report import summarise as summarise
+from .scoring import Evaluation as Evaluation, evaluate as evaluate

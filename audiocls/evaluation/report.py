@@ -1,0 +1,93 @@
+"""A run's result in words, as Markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from audiocls.balance import Balanced
+from audiocls.evaluation.scoring import WINDOWED, Evaluation
+from audiocls.files import masked
+from audiocls.markdown import escaped
+from audiocls.splits import dropped_summary
+from audiocls.tracking import TrackedRun
+from audiocls.training import TrainedModel
+from audiocls.waveforms import Corpus, lost_summary, quarantine_summary, read_counts
+
+_SHOWN_METRICS = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "precision_macro": "Precision, macro",
+    "recall_macro": "Recall, macro",
+    "f1_macro": "F1, macro",
+    "f1_weighted": "F1, weighted",
+}
+_SHOWN_CLASSES = 30
+
+
+def summarise(
+    run: TrackedRun, corpus: Corpus, splits: Path, balanced: Balanced, model: TrainedModel, evaluation: Evaluation
+) -> str:
+    """Say in Markdown what was trained on what, how good it is, and where everything is."""
+    rows = [
+        f"| {name} | {evaluation.metrics['validation/' + key]:.4f} | {evaluation.metrics['test/' + key]:.4f} |"
+        for key, name in _SHOWN_METRICS.items()
+    ]
+    left_out = ". ".join(filter(None, [quarantine_summary(corpus), dropped_summary(splits)]))
+    lines = [
+        f"**{corpus.num_clips} clips**, {len(balanced.counts_before)} classes. {left_out}".strip(),
+        "",
+        *_lost_lines(corpus),
+        f"**{model.num_parameters:,} parameters**, {model.num_trainable:,} of them trained for {model.steps} steps "
+        f"({model.epochs:.4g} epochs) on {model.device} in {model.precision}; kept: step {model.best_step}.",
+        "",
+        "| | validation | test |",
+        "|---|---|---|",
+        *rows,
+        "",
+        *_windows_line(evaluation),
+        *_class_table(evaluation.folder / "classification_report.csv", balanced),
+        "",
+        f"Model: `{model.folder}`",
+        "",
+        f"MLflow run: {_link(run)}",
+    ]
+    return "\n".join(lines)
+
+
+def _lost_lines(corpus: Corpus) -> list[str]:
+    lost = lost_summary(read_counts(corpus.counts))
+    return [f"**{escaped(lost)}.**", ""] if lost else []
+
+
+def _windows_line(evaluation: Evaluation) -> list[str]:
+    validation, test = (int(evaluation.metrics[f"{split}/{WINDOWED}"]) for split in ("validation", "test"))
+    if not validation + test:
+        return []
+    return [
+        f"{validation} clips of validation and {test} of test are longer than the model's input: each was scored by "
+        "overlapping windows, whose probabilities were averaged.",
+        "",
+    ]
+
+
+def _class_table(report: Path, balanced: Balanced) -> list[str]:
+    """List the classes with the lowest F1 first, and say how many are left out."""
+    table = pd.read_csv(report, dtype={"label": str}, keep_default_na=False, na_values={"f1": [""]})
+    left_out = len(table) - _SHOWN_CLASSES
+    table = table.sort_values("f1", kind="stable").head(_SHOWN_CLASSES)
+    lines = ["| class | training clips | after balance | test clips | test F1 |", "|---|---|---|---|---|"]
+    for row in table.itertuples():
+        before, after = balanced.counts_before[row.label], balanced.counts_after[row.label]
+        f1 = "" if pd.isna(row.f1) else f"{row.f1:.4f}"
+        lines.append(f"| {escaped(row.label)} | {before} | {after} | {row.clips} | {f1} |")
+    if left_out > 0:
+        lines += ["", f"and {left_out} classes more in `{report}`"]
+    return lines
+
+
+def _link(run: TrackedRun) -> str:
+    if run.url:
+        return f"[{run.run_id}]({run.url})"
+    return f"`{run.run_id}`; `mlflow server --backend-store-uri {masked(run.uri)}` shows it at `http://127.0.0.1:5000/{run.page}`"

@@ -1,0 +1,8 @@
+"""What a front end or an encoder computes of each clip, kept on disk.
+
+`store` keeps features, `embeddings` pooled outputs of an encoder.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,8 @@
+from .embeddings import embed_clips as embed_clips
+from .store import (
+    FeaturePlan as FeaturePlan,
+    FeatureShard as FeatureShard,
+    map_features as map_features,
+    plan_features as plan_features,
+    write_features as write_features,
+)

@@ -1,0 +1,268 @@
+"""What a balance method does to the head once the encoder is trained. The model stays one of its kind.
+
+Training clips alone are read, copied and blended; validation chooses a number (`tau`) or offsets, which are taken only
+where they help on folds of it that they were not fitted on; the test split is not looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from transformers import PreTrainedModel
+
+from audiocls.balance import Balanced, Blends, balance_embeddings, check_training_only, class_counts
+from audiocls.batches import CLIP, cut_into_windows
+from audiocls.errors import BalanceError, name_some
+from audiocls.features import embed_clips
+from audiocls.files import replacing, write_table
+from audiocls.heads.clips import Clips, Logits
+from audiocls.heads.held_out import try_held_out
+from audiocls.heads.linear import LinearHead, Scaling, head_of, train_head, write_head
+from audiocls.heads.offsets import ADJUSTMENT_TAUS, NORM_TAUS, adjusted, best_by_macro_f1, fit_offsets, tau_normalised
+from audiocls.models import choose_layer, learn_weights, load_model, num_layers, save_model, weigh_layers
+from audiocls.params import (
+    AfterTraining,
+    ClassThresholds,
+    Decoupled,
+    HeadOnly,
+    PostHocLogitAdjustment,
+    RunParams,
+    TauNorm,
+)
+from audiocls.plots import draw_embeddings
+from audiocls.training import choose_device
+
+# More points hide each other.
+_DRAWN_ROWS = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class HeadBalance:
+    """What became of the head."""
+
+    balanced: Balanced  # with the counts that the head was trained on
+    files: Path | None = None  # a folder: head.json, and of head-only methods rows.parquet and embeddings.png
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedHead:
+    """A head, and what it was made of."""
+
+    head: LinearHead
+    said: dict[str, Any]  # what is written into head.json
+    blends: Blends | None = None
+    held_out: Logits | None = None
+    """Of the clips that it was fitted on, by heads fitted without them; None where nothing is fitted."""
+
+
+def balance_head(
+    model_folder: Path,
+    balanced: Balanced,
+    split_clips: Path,
+    store: Path,
+    params: RunParams,
+    folder: Path,
+    features: Path | None = None,
+) -> HeadBalance:
+    """Change the saved model's head as the method says, in its place; most methods leave it alone.
+
+    Args:
+        model_folder: What `fit` saved.
+        balanced: What training saw.
+        split_clips: The clips table with its splits.
+        store: The waveform store.
+        params: The whole run's.
+        folder: Gets `balance/`, with what was done.
+        features: The feature store, where there is one.
+
+    Raises:
+        BalanceError: The class counts do not allow the method.
+        LeakageError: A clip to train the head on is not of the training split.
+    """
+    if not isinstance(params.balance, HeadOnly | AfterTraining):
+        return HeadBalance(balanced)
+    model, extractor = load_model(model_folder)
+    model.to(choose_device(params.training))
+    labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    clips = pd.read_parquet(split_clips)
+    listed = pd.read_parquet(balanced.rows)
+    rows = listed["row"].to_numpy()
+    check_training_only(clips, rows, listed["clip_id"].to_numpy(object))
+
+    def embed(chosen: pd.DataFrame, *, all_layers: bool = False) -> NDArray[np.float32]:
+        return embed_clips(model, extractor, chosen, store, params, features, all_layers=all_layers)
+
+    training, validation = clips.iloc[rows], clips[clips["split"] == "validation"]
+    counts = _counts(balanced, labels)
+    if isinstance(params.balance, HeadOnly):
+        names, device = training["label"].to_numpy(str), choose_device(params.training)
+        _take_layer(model, training, params.balance, device, embed)
+        standing = embed(training)
+        made = head_on_embeddings(standing, names, labels, params.balance, params.seed, device)
+        changed = balanced
+        if made.blends is not None:
+            changed = report_rows(made.blends, standing, training, clips, balanced, folder / "balance")
+    else:
+        targets = validation["label"].map(model.config.label2id).to_numpy(np.int64)
+        windows = cut_into_windows(validation, params.audio)
+        groups, clip = validation["group"].to_numpy(object), windows[CLIP].to_numpy(np.int64)
+        held = Clips(embed(windows), targets, groups, clip)
+        made = changed_head(params.balance, head_of(model), counts, held, labels, params.seed)
+        changed = balanced
+    _write(model, extractor, made.head, model_folder)
+    with replacing(folder / "balance" / "head.json") as part:
+        part.write_text(json.dumps({"method": params.balance.method} | made.said, indent=2, ensure_ascii=False) + "\n")
+    numbers = {f"balance/{name}": float(value) for name, value in made.said.items() if isinstance(value, float | bool)}
+    return HeadBalance(changed, folder / "balance", numbers)
+
+
+def _take_layer(
+    model: PreTrainedModel, training: pd.DataFrame, balance: HeadOnly, device: str, embed: Callable[..., Any]
+) -> None:
+    """Put the head on the layer that is asked for, in place; weights of layers are learnt of the training clips."""
+    if balance.layer == "weighted":
+        every = embed(training, all_layers=True).reshape(len(training), num_layers(model) + 1, -1)
+        targets = training["label"].map(model.config.label2id).to_numpy(np.int64)
+        weigh_layers(model, learn_weights(every, targets, model.config.num_labels, balance.penalty, device))
+    elif balance.layer != "last":
+        choose_layer(model, balance.layer)
+
+
+def _counts(balanced: Balanced, labels: Sequence[str]) -> NDArray[np.int64]:
+    missing = [name for name in labels if name not in balanced.counts_before]
+    if missing:
+        raise BalanceError(
+            f"{name_some(map(repr, missing))} have no training clips, so that no head can be balanced for them. Leave "
+            "these classes out of the data, or give them clips to train on."
+        )
+    return np.array([balanced.counts_before[name] for name in labels])
+
+
+def changed_head(
+    params: AfterTraining,
+    head: LinearHead,
+    counts: NDArray[np.int64],
+    validation: Clips,
+    labels: Sequence[str],
+    seed: int,
+) -> ChangedHead:
+    """Change a head as the params say, or by what does best on validation, if it helps on held-out folds of it.
+
+    Args:
+        params: The method.
+        head: As it was trained.
+        counts: Training clips per class, shape (num_classes,).
+        validation: What is fitted on.
+        labels: Class names.
+        seed: Draws the folds.
+    """
+    if not isinstance(params, ClassThresholds) and params.tau is not None:
+        return ChangedHead(_by_tau(params, head, counts, params.tau), {"tau": params.tau, "chosen_on": "params"})
+    plain = ChangedHead(head, _said(params, np.zeros(len(labels)), None, labels))
+    found = try_held_out(
+        params.method, lambda on: _fitted(params, head, counts, on, labels).head, head, validation, seed
+    )
+    made = _fitted(params, head, counts, validation, labels) if found.applied else plain
+    return ChangedHead(made.head, made.said | found.described(), held_out=found.logits)
+
+
+def _fitted(
+    params: AfterTraining, head: LinearHead, counts: NDArray[np.int64], on: Clips, labels: Sequence[str]
+) -> ChangedHead:
+    """Change a head by what does best in macro-F1 on some clips."""
+    if isinstance(params, ClassThresholds):
+        offsets = fit_offsets(head.logits(on.embeddings), on.targets, on.of_clip)
+        return ChangedHead(LinearHead(head.weight, head.bias + offsets), _said(params, offsets, None, labels))
+    grid = NORM_TAUS if isinstance(params, TauNorm) else ADJUSTMENT_TAUS
+    heads = {float(tau): _by_tau(params, head, counts, float(tau)) for tau in grid}
+    tau = best_by_macro_f1({tau: on.logits(each) for tau, each in heads.items()}, on.targets)
+    return ChangedHead(heads[tau], _said(params, np.zeros(len(labels)), tau, labels))
+
+
+def _by_tau(
+    params: TauNorm | PostHocLogitAdjustment, head: LinearHead, counts: NDArray[np.int64], tau: float
+) -> LinearHead:
+    return tau_normalised(head, tau) if isinstance(params, TauNorm) else adjusted(head, counts, tau)
+
+
+def _said(
+    params: AfterTraining, offsets: NDArray[np.float64], tau: float | None, labels: Sequence[str]
+) -> dict[str, Any]:
+    if isinstance(params, ClassThresholds):
+        return {"offsets": dict(zip(labels, offsets.tolist(), strict=True))}
+    return {"tau": tau, "chosen_on": "validation"}
+
+
+def head_on_embeddings(
+    embeddings: NDArray[np.float32],
+    names: NDArray[np.str_],
+    labels: Sequence[str],
+    balance: HeadOnly,
+    seed: int,
+    device: str,
+) -> ChangedHead:
+    """Balance the training clips' embeddings, (num_clips, dim), and train a head on them."""
+    resampling = balance.resampling if isinstance(balance, Decoupled) else balance.method
+    scaling = Scaling.of(embeddings)
+    standard = scaling.apply(embeddings)
+    blends = balance_embeddings(standard, names, resampling, balance, seed)
+    index = {name: i for i, name in enumerate(labels)}
+    targets = np.array([index[name] for name in blends.labels.tolist()])
+    head = train_head(blends.embeddings(standard), targets, len(labels), balance.penalty, device).unscaled(scaling)
+    said = {"layer": balance.layer, "resampling": resampling, "blended_as_smote": list(blends.blended_as_smote)}
+    return ChangedHead(head, said, blends)
+
+
+def report_rows(
+    blends: Blends,
+    embeddings: NDArray[np.float32],
+    training: pd.DataFrame,
+    clips: pd.DataFrame,
+    balanced: Balanced,
+    folder: Path,
+) -> Balanced:
+    """Write which clips each row that a head is trained on is made of, and a picture.
+
+    Args:
+        blends: The rows.
+        embeddings: Of the training clips, shape (num_clips, dim).
+        training: The clips that the embeddings are of, in their order.
+        clips: The clips table with its splits.
+        balanced: What the encoder was trained on.
+        folder: Gets rows.parquet and embeddings.png.
+
+    Returns:
+        `balanced` with the counts that the head was trained on.
+
+    Raises:
+        LeakageError: A row is made of a clip that is not of the training split.
+    """
+    table = blends.table(training["clip_id"].to_numpy(object))
+    used = pd.concat([table["clip_id"], table["other_clip_id"].dropna()]).unique()
+    positions = pd.Index(clips["clip_id"]).get_indexer(used)
+    check_training_only(clips, positions, used)
+    write_table(table, folder / "rows.parquet")
+    rng = np.random.default_rng(0)
+    drawn = np.sort(rng.permutation(len(table))[:_DRAWN_ROWS])
+    points = PCA(2, random_state=0).fit(embeddings).transform(blends.embeddings(embeddings)[drawn])
+    synthetic = (table["kind"] == "synthetic").to_numpy()
+    draw_embeddings(points, blends.labels[drawn], synthetic[drawn], folder / "embeddings.png")
+    kinds = {kind: int((table["kind"] == kind).sum()) for kind in ("original", "copy", "synthetic")}
+    kinds["left_out"] = len(training) - kinds["original"]
+    return replace(balanced, counts_after=class_counts(blends.labels), rows_of_kind=kinds)
+
+
+def _write(model: PreTrainedModel, extractor: Any, head: LinearHead, folder: Path) -> None:
+    model.to(torch.device("cpu"))
+    write_head(model, head)
+    save_model(model, extractor, folder)

@@ -1,0 +1,8 @@
+"""Answers about stores on disk.
+
+`explanation` says what happened to one clip, `generations` lists and removes stores.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,12 @@
+from .classification import confusion as confusion, per_class_metrics as per_class_metrics
+from .clip_scores import CLIP_LOSS as CLIP_LOSS, ClipScores as ClipScores, ValidationScores as ValidationScores
+from .intervals import (
+    FEWEST_GROUPS as FEWEST_GROUPS,
+    GroupCounts as GroupCounts,
+    Interval as Interval,
+    Jackknife as Jackknife,
+    balanced_accuracy as balanced_accuracy,
+    f1_macro as f1_macro,
+    interval as interval,
+    jackknife as jackknife,
+)

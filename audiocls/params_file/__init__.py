@@ -1,0 +1,9 @@
+"""A params file as validated params.
+
+`reading` merges YAML and overrides, `conflicts` finds keys that contradict each other, `candidates` lists the runs of a
+comparison.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,9 @@
+from .candidates import (
+    NONE as NONE,
+    Contender as Contender,
+    list_contenders as list_contenders,
+    params_to_train as params_to_train,
+    trains_encoder as trains_encoder,
+)
+from .reading import dump_params as dump_params, load_params as load_params
+from .writable import check_writable as check_writable

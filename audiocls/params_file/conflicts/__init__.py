@@ -1,0 +1,13 @@
+"""Params that are each right and cannot stand together."""
+
+from __future__ import annotations
+
+from audiocls.params import RunParams
+from audiocls.params_file.conflicts import balance, comparison, data, idle, model, training
+from audiocls.params_file.conflicts.conflict import Conflict
+
+
+def find_conflicts(params: RunParams) -> list[Conflict]:
+    """Return every impossible combination as (key, message); an empty list when there is none."""
+    rules = (*data.RULES, *model.RULES, *balance.RULES, *comparison.RULES, *training.RULES, *idle.RULES)
+    return [conflict for rule in rules for conflict in rule(params)]

@@ -1,0 +1,135 @@
+"""Sources, splits, stores and runners that cannot stand together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+
+from audiocls.errors import UserMistake
+from audiocls.files import open_place
+from audiocls.params import DataParams, FolderData, HubData, PoolData, RunParams, SingleSource, TableData
+from audiocls.params_file.conflicts.conflict import Conflict
+
+MAX_RECORDING_BYTES = 2_000_000_000  # of 16-bit samples: a cell of Parquet has 2 GiB at most
+
+
+def _groups_come_from_one_place(params: RunParams) -> Iterator[Conflict]:
+    for key, data in _sources(params):
+        if (
+            isinstance(data, FolderData)
+            and data.group_by == "folder"
+            and "group" in re.compile(data.pattern or "").groupindex
+        ):
+            yield (
+                f"{key}.group_by",
+                f"= 'folder': {key}.pattern has a group (?P<group>...) already; leave out one of the two",
+            )
+
+
+def _sources(params: RunParams) -> Iterator[tuple[str, DataParams]]:
+    """Yield the key and the params of the one source, or of each that is pooled."""
+    if isinstance(params.data, PoolData):
+        yield from ((f"data.sources.{name}", source) for name, source in params.data.sources.items())
+    else:
+        yield "data", params.data
+
+
+def _a_pool_has_one_limit(params: RunParams) -> Iterator[Conflict]:
+    if not isinstance(params.data, PoolData):
+        return
+    defaults = DataParams().model_dump()
+    for key, source in _sources(params):
+        for name, default in defaults.items():
+            value = getattr(source, name)
+            if value != default:
+                shown = str(value).lower() if isinstance(value, bool) else f"{value:g}"
+                yield f"{key}.{name}", f"= {shown}: is said once, of all sources together: data.{name}"
+
+
+def _split_leaves_training_clips(params: RunParams) -> Iterator[Conflict]:
+    held_out = params.split.test_share + params.split.validation_fraction
+    if held_out >= 1 and params.split.folds is None:
+        yield (
+            "split.test_fraction",
+            f"= {params.split.test_share} and split.validation_fraction = {params.split.validation_fraction} "
+            "leave no clips to train on; their sum must be below 1",
+        )
+
+
+def _folds_are_the_one_split(params: RunParams) -> Iterator[Conflict]:
+    split = params.split
+    if split.folds is None:
+        if split.fold is not None:
+            yield "split.fold", f"= {split.fold}: of how many? Give split.folds too, or leave both out"
+        return
+    if split.fold is None:
+        yield "split.folds", f"= {split.folds}: which one is for test? Give split.fold, 0 to {split.folds - 1}"
+    elif split.fold >= split.folds:
+        yield "split.fold", f"= {split.fold}: with split.folds = {split.folds} it is 0 to {split.folds - 1}"
+    if split.test_fraction is not None:
+        yield "split.test_fraction", f"= {split.test_fraction}: with split.folds one fold is for test; leave it out"
+    for key, data in _single_sources(params):
+        if isinstance(data, TableData) and data.split_column is not None:
+            value = f"{data.split_column!r}"
+            yield f"{key}.split_column", f"= {value}: split.folds makes the split; leave out one of the two"
+        if isinstance(data, HubData) and data.splits is not None:
+            yield f"{key}.splits", f"= {data.splits}: split.folds makes the split; leave out one of the two"
+
+
+def _single_sources(params: RunParams) -> Iterator[tuple[str, SingleSource]]:
+    if isinstance(params.data, PoolData):
+        yield from ((f"data.sources.{name}", source) for name, source in params.data.sources.items())
+    else:
+        yield "data", params.data
+
+
+def _lengths_are_ordered(params: RunParams) -> Iterator[Conflict]:
+    audio = params.audio
+    if audio.min_seconds >= audio.max_file_seconds:
+        yield (
+            "audio.min_seconds",
+            f"= {audio.min_seconds} and audio.max_file_seconds = {audio.max_file_seconds} leave no length allowed",
+        )
+
+
+def _a_recording_fits_a_row(params: RunParams) -> Iterator[Conflict]:
+    audio = params.audio
+    most_seconds = MAX_RECORDING_BYTES // 2 // audio.sample_rate_hz
+    if audio.max_file_seconds > most_seconds:
+        yield (
+            "audio.max_file_seconds",
+            f"= {audio.max_file_seconds:g}: at audio.sample_rate_hz = {audio.sample_rate_hz} a recording may have "
+            f"{most_seconds} s at most, which is 2 GB of samples; cut longer ones before",
+        )
+
+
+def _store_has_a_driver(params: RunParams) -> Iterator[Conflict]:
+    try:
+        open_place(params.audio.store or params.workspace)
+    except UserMistake as error:
+        yield "audio.store", f"= {params.audio.store!r}: {error}"
+
+
+def _runner_reaches_what_it_needs(params: RunParams) -> Iterator[Conflict]:
+    runner, store = params.runner, params.audio.store or ""
+    if runner.address is not None and runner.kind not in ("dask", "ray"):
+        yield "runner.address", f"= {runner.address!r}: runner.kind={runner.kind} runs here; only dask and ray have one"
+    if runner.address is not None and runner.workers is not None:
+        yield "runner.workers", f"= {runner.workers}: the cluster at runner.address has its own; leave out one of them"
+    if runner.kind in ("dask", "ray") and find_spec(f"prefect_{runner.kind}") is None:
+        yield "runner.kind", f"= {runner.kind!r}: needs pip install 'audiocls[{runner.kind}]'"
+    if runner.kind != "thread" and store.startswith("memory:"):
+        yield "audio.store", f"= {store!r}: runner.kind={runner.kind} does not share its memory; use a disk or a bucket"
+
+
+RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
+    _groups_come_from_one_place,
+    _a_pool_has_one_limit,
+    _split_leaves_training_clips,
+    _folds_are_the_one_split,
+    _lengths_are_ordered,
+    _a_recording_fits_a_row,
+    _store_has_a_driver,
+    _runner_reaches_what_it_needs,
+)

@@ -1,0 +1,190 @@
+"""Clips of a folder: a directory a class, or names that a pattern finds the label in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Final, NamedTuple, NoReturn
+
+import pandas as pd
+from fsspec.utils import glob_translate
+
+from audiocls.errors import DataError, name_some
+from audiocls.files import Location, composed, file_system, joined, localised, masked, on_disk
+from audiocls.params import FolderData
+from audiocls.sources.columns import COLUMNS
+from audiocls.sources.listing import Listed, Listing
+
+logger = logging.getLogger(__name__)
+
+RECORDING_SUFFIXES: Final = frozenset(
+    {
+        ".wav", ".wave", ".bwf", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au",
+        ".snd", ".caf", ".w64", ".rf64", ".sph", ".nist", ".voc", ".m4a", ".m4b", ".aac", ".mp4", ".3gp", ".3g2",
+        ".wma", ".asf", ".webm", ".weba", ".mka", ".wv", ".amr",
+    }
+)  # fmt: skip
+
+
+# Directories that systems and archives make, and nobody means as a class.
+NO_CLASSES: Final = frozenset(
+    {"__MACOSX", "__pycache__", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+)
+
+
+class _Found(NamedTuple):
+    """What is below a folder, by paths as the disk spells them."""
+
+    names: list[str]  # of files; sorted
+    folders: list[str]  # of the directories directly below, with or without files
+    left_out: Counter[str]
+
+
+def list_folder(params: FolderData) -> Listed:
+    """List the recordings below a folder, here or wherever fsspec reaches.
+
+    Raises:
+        DataError: There is no such folder, or it cannot be listed.
+        MissingExtraError: The package that knows the folder's scheme is not installed.
+    """
+    root = on_disk(localised(params.path))
+    found = names_below(root) if isinstance(root, Path) else _names_at(root)
+    taken, skipped = _chosen(found, params)
+    rows = [(composed(name), joined(root, name), *_label_and_group(composed(name), params)) for name in taken]
+    unwritable = [ascii(clip_id) for clip_id, path, *_ in rows if re.search("[\ud800-\udfff]", path)]
+    if unwritable:
+        raise DataError(
+            f"{root}: {len(unwritable)} file names are not UTF-8, so that no table can hold them; "
+            f"rename them: {name_some(unwritable)}."
+        )
+    if skipped:
+        logger.warning(
+            "%d files are no recordings by their names and were left out, as no glob of `include` ends in their "
+            "suffix: %s",
+            len(skipped),
+            name_some(skipped),
+        )
+    clips = pd.DataFrame(rows, columns=list(COLUMNS[:4]), dtype=object)
+    return Listed(clips, Listing(_empty_classes(found.folders, clips, params), dict(found.left_out)))
+
+
+def _chosen(found: _Found, params: FolderData) -> tuple[list[str], list[str]]:
+    """Return the files to list and those that are no recordings by their names; count what is left out."""
+    is_wanted = _name_filter(params)
+    wanted = [name for name in found.names if is_wanted(composed(name))]
+    skipped = [name for name in wanted if not _is_recording(composed(name), params)]
+    found.left_out.update({"filtered": len(found.names) - len(wanted), "other_suffix": len(skipped)})
+    without = set(skipped)
+    return [name for name in wanted if name not in without], skipped
+
+
+def _is_recording(name: str, params: FolderData) -> bool:
+    suffix = PurePosixPath(name).suffix
+    return not suffix or suffix.lower() in RECORDING_SUFFIXES or _asks_for_suffix(params, name)
+
+
+def _empty_classes(folders: Sequence[str], clips: pd.DataFrame, params: FolderData) -> tuple[str, ...]:
+    """Name the class directories without a recording; with a pattern, directories are no classes.
+
+    A directory that `include` and `exclude` leave out by its name is meant to be left out: they would not take the
+    other classes' files there either.
+    """
+    if params.pattern is not None:
+        return ()
+    is_wanted, ids = _name_filter(params), [clip_id.partition("/") for clip_id in clips["clip_id"]]
+    rests = {rest for _, slash, rest in ids if slash}
+    asked = {composed(glob).split("/")[0] for glob in params.include}
+    labels = {composed(folder).strip(): composed(folder) for folder in folders if folder not in NO_CLASSES}
+    empty = {label: folder for label, folder in labels.items() if label and label not in set(clips["label"])}
+    meant = sorted(
+        label for label, folder in empty.items() if folder in asked or any(is_wanted(f"{folder}/{r}") for r in rests)
+    )
+    if meant:
+        logger.warning("class directories without a recording that is listed: %s", name_some(meant))
+    return tuple(meant)
+
+
+def _name_filter(params: FolderData) -> Callable[[str], bool]:
+    """Return what says of a path below the root whether `include` and `exclude` leave it in."""
+    include = [re.compile(glob_translate(composed(glob))) for glob in params.include or ["**"]]
+    exclude = [re.compile(glob_translate(composed(glob))) for glob in params.exclude]
+    return lambda name: any(glob.match(name) for glob in include) and not any(glob.match(name) for glob in exclude)
+
+
+def _asks_for_suffix(params: FolderData, name: str) -> bool:
+    """Say whether a glob of `include` matches a path because of its suffix, as **/*.raw does and noisy/** does not."""
+    # With a suffix that no glob asks for: no text of a params file holds a zero byte.
+    other = PurePosixPath(name).with_suffix(".\0").as_posix()
+    globs = [re.compile(glob_translate(composed(glob))) for glob in params.include]
+    return any(glob.match(name) and not glob.match(other) for glob in globs)
+
+
+def _label_and_group(clip_id: str, params: FolderData) -> tuple[str | None, str]:
+    path = PurePosixPath(clip_id)
+    label = path.parts[0].strip() or None if len(path.parts) > 1 else None
+    group = path.parent.as_posix() if params.group_by == "folder" else clip_id
+    if params.pattern is None:
+        return label, group
+    found = re.fullmatch(composed(params.pattern), clip_id)
+    named = {name: (text or "").strip() for name, text in found.groupdict().items()} if found else {}
+    return named.get("label") or None, named.get("group") or group
+
+
+def names_below(root: Path) -> _Found:
+    """Walk in sorted order and through links, leaving out what is hidden and links to a folder above."""
+    try:
+        is_there = root.is_dir()
+    except OSError as error:  # the folder it is in may not be searched, or its name is too long
+        _refuse(error)
+    if not is_there:
+        raise _no_directory(root)
+    found = _Found([], [], Counter())
+    for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
+        here = Path(folder)
+        seen = sorted(name for name in folders if not name.startswith("."))
+        hidden = sum(name.startswith(".") for name in (*folders, *files))
+        folders[:] = [name for name in seen if not _leads_up(here / name)]
+        found.left_out.update({"hidden": hidden, "links_to_above": len(seen) - len(folders)})
+        below = here.relative_to(root)
+        found.names.extend((below / name).as_posix() for name in sorted(files) if not name.startswith("."))
+        if here == root:
+            found.folders.extend(folders)
+    return found
+
+
+def _names_at(root: str) -> _Found:
+    """List what is below a URI, sorted, leaving out what is hidden."""
+    files, top = file_system(root)
+    files.invalidate_cache()  # or a process that lives long would not see what has come since
+    try:
+        there = files.isdir(top)
+        paths = sorted(files.find(top)) if there else []
+        entries = files.ls(top, detail=True) if there else []
+    except OSError as error:
+        raise DataError(f"{masked(root)}: the directory cannot be listed: {masked(str(error))}.") from error
+    if not there:
+        raise _no_directory(root)
+    # Consoles keep an empty object, "clips/yes/", for each folder made by hand.
+    names = [path.removeprefix(top).lstrip("/") for path in paths if path != top and not path.endswith("/")]
+    shown = [name for name in names if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
+    folders = (entry["name"] for entry in entries if entry["type"] == "directory")
+    tops = {path.removeprefix(top).strip("/").partition("/")[0] for path in folders}
+    tops |= {path.removeprefix(top).lstrip("/").partition("/")[0] for path in paths if path.endswith("/")}
+    kept = sorted(name for name in tops if name and not name.startswith("."))
+    return _Found(shown, kept, Counter({"hidden": len(names) - len(shown)}))
+
+
+def _no_directory(root: Location) -> DataError:
+    return DataError(f"data.path = {masked(str(root))}: no such directory. It should hold one directory a class.")
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise DataError(f"data.path: {error.filename}: the directory cannot be listed: {error.strerror}.") from error
+
+
+def _leads_up(folder: Path) -> bool:
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())

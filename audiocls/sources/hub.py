@@ -1,0 +1,222 @@
+"""Clips of a `datasets` data set: from the hub, from a `save_to_disk` folder, or from a local folder that it can load.
+
+Audio is taken undecoded, so that neither torchcodec nor FFmpeg is needed. What the data set holds as bytes is written
+into the workspace, once, under the hash of the bytes; what it holds as a path is left where it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from errno import ENAMETOOLONG
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+
+from audiocls.errors import DataError
+from audiocls.files import replacing, spelled_on_disk
+from audiocls.params import HubData
+from audiocls.sources.hub_folder import LocalFolder, check_given_splits, dropped_rows, empty_classes, look_into
+from audiocls.sources.listing import Listed, Listing
+from audiocls.sources.tables import check_columns
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+logger = logging.getLogger(__name__)
+
+_BATCH_CLIPS: Final = 64  # bounds the memory: a batch is held with all its bytes
+_COLUMNS: Final = ["clip_id", "path", "label", "group", "split", "reason", "detail"]
+_SAVED: Final = ("dataset_dict.json", "dataset_info.json")
+
+
+def list_data_set(params: HubData, workspace: Path) -> Listed:
+    """List the clips of a data set, and write those that are bytes to files.
+
+    Raises:
+        DataError: There is no such data set, split or column, or the audio column holds no audio.
+    """
+    params = params.model_copy(update={"name": spelled_on_disk(params.name)})
+    place = workspace.absolute() / "hub"
+    splits, folder = _load(params, place / "datasets")
+    parts = _wanted_splits(params, splits)
+    rows = [row for split, data in parts for row in _rows(params, split, data, place / "files")]
+    rows += dropped_rows(params, folder) if folder else []
+    clips = pd.DataFrame(rows, columns=_COLUMNS, dtype=object)
+    declared = {name for _, data in parts for name in _class_names(params, data)}
+    declared |= {*empty_classes(folder)} if folder else set()
+    unnamed = sum(len(data) for data in splits.values()) - sum(len(data) for _, data in parts)
+    left_out = {"other_splits": unnamed, "not_in_metadata": _not_in_metadata(folder, clips) if unnamed == 0 else 0}
+    return Listed(clips, _told(Listing(tuple(sorted(declared - set(clips["label"]))), left_out)))
+
+
+def _told(listing: Listing) -> Listing:
+    for message, count in (
+        ("%d clips are in splits that data.splits does not name, and are left out.", listing.left_out["other_splits"]),
+        ("%d recordings are left out, as no metadata file names them.", listing.left_out["not_in_metadata"]),
+    ):
+        if count:
+            logger.warning(message, count)
+    return listing
+
+
+def _not_in_metadata(folder: LocalFolder | None, clips: pd.DataFrame) -> int:
+    return len(set(folder.recordings) - set(clips["path"])) if folder and folder.has_metadata else 0
+
+
+def _class_names(params: HubData, data: Dataset) -> list[str]:
+    """Return the names of classes that a data set declares, whether or not it has clips of them."""
+    from datasets import ClassLabel
+
+    feature = data.features[params.label_column]
+    return list(feature.names) if isinstance(feature, ClassLabel) else []
+
+
+def _load(params: HubData, cache: Path) -> tuple[dict[str, Dataset], LocalFolder | None]:
+    """Return the splits of the data set by their own names, and the folder that it was built from."""
+    from datasets import DatasetDict, load_from_disk
+    from datasets.exceptions import DatasetGenerationError
+
+    folder = None
+    try:
+        if any((Path(params.name) / name).is_file() for name in _SAVED):
+            loaded: Dataset | DatasetDict = load_from_disk(params.name)
+        else:
+            loaded, folder = _build(params, cache)
+    except (OSError, ValueError, DatasetGenerationError) as error:
+        if isinstance(error, OSError) and not _is_wrong_place(error):
+            raise  # a network that fails
+        cause = error.__cause__ or error
+        raise DataError(f"data.name = {params.name}: the data set cannot be loaded: {cause}") from error
+    splits = dict(loaded) if isinstance(loaded, DatasetDict) else {str(loaded.split or "train"): loaded}
+    return splits, folder
+
+
+def _is_wrong_place(error: OSError) -> bool:
+    wrong = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+    return isinstance(error, wrong) or error.errno == ENAMETOOLONG
+
+
+def _build(params: HubData, cache: Path) -> tuple[Any, LocalFolder | None]:
+    from datasets import load_dataset, load_dataset_builder
+    from datasets.packaged_modules.audiofolder.audiofolder import AudioFolder
+
+    where: dict[str, Any] = {"path": params.name, "name": params.config, "revision": params.revision}
+    builder = load_dataset_builder(**where)
+    folder = look_into(params, builder)
+    if folder and folder.missed and params.splits is None:  # all of the files, where the library would drop some
+        where["data_files"] = {"train": sorted({*folder.read, *folder.missed})}
+        builder = load_dataset_builder(**where)
+        folder = look_into(params, builder)
+    if folder:
+        check_given_splits(params, folder)
+    if not isinstance(builder, AudioFolder):
+        return load_dataset(**where), folder
+    # datasets 5.2 cannot even list a folder of recordings without torchcodec: its Audio feature opens each one. In a
+    # cache of our own, as what is built here is no use to who has torchcodec. Goes when Audio encodes a path as it is.
+    builder = load_dataset_builder(**where, cache_dir=str(cache))
+    builder.BASE_FEATURE = _path_feature()
+    builder.download_and_prepare()
+    return builder.as_dataset(), folder
+
+
+def _path_feature() -> type:
+    from datasets import Audio
+
+    @dataclass
+    class PathOnly(Audio):  # type: ignore[misc]  # datasets is Any to mypy
+        """Audio that keeps a path and does not look into the file."""
+
+        decode: bool = False
+
+        def encode_example(self, value: Any) -> dict[str, Any]:
+            return {"bytes": None, "path": value}
+
+    return PathOnly
+
+
+def _wanted_splits(params: HubData, splits: dict[str, Dataset]) -> list[tuple[str | None, Dataset]]:
+    if params.splits is None:
+        return [(None, data) for data in splits.values()]
+    missing = [f"data.splits.{ours} = {theirs}" for ours, theirs in params.splits.items() if theirs not in splits]
+    if missing:
+        raise DataError(f"{params.name}: no such split: {', '.join(missing)}. Its splits: {', '.join(splits)}.")
+    return [(ours, splits[theirs]) for ours, theirs in params.splits.items()]
+
+
+def _rows(params: HubData, split: str | None, data: Dataset, folder: Path) -> Iterator[tuple[str | None, ...]]:
+    """Yield a row of the manifest for each row of the data set."""
+    data = _undecoded(params, data)
+    number = 0
+    for batch in data.iter(_BATCH_CLIPS):
+        labels = _texts(params, data, params.label_column, batch)
+        groups = _texts(params, data, params.group_column, batch) if params.group_column else [None] * len(labels)
+        for audio, label, group in zip(batch[params.audio_column], labels, groups, strict=True):
+            number += 1
+            clip_id, path = _place(params, audio or {}, folder)
+            if path is None:
+                clip_id = f"row {number} of {split or 'all'}"
+                yield clip_id, clip_id, label, group or clip_id, split, "missing", "the data set has no audio in it"
+            else:
+                yield clip_id, path, label, group or clip_id, split, None, None
+
+
+def _undecoded(params: HubData, data: Dataset) -> Dataset:
+    """Return the columns that are needed, the audio as {"bytes": ..., "path": ...}."""
+    from datasets import Audio
+
+    named = {
+        "data.audio_column": params.audio_column,
+        "data.label_column": params.label_column,
+        "data.group_column": params.group_column,
+    }
+    wanted = {key: name for key, name in named.items() if name}
+    check_columns(params.name, wanted, data.column_names)
+    data = data.select_columns(list(dict.fromkeys(wanted.values())))
+    try:
+        return data.cast_column(params.audio_column, Audio(decode=False))
+    except (TypeError, ValueError, NotImplementedError) as error:
+        kind = data.features[params.audio_column]
+        raise DataError(f"{params.name}: the column {params.audio_column} holds {kind}, and no audio.") from error
+
+
+def _texts(params: HubData, data: Dataset, name: str, batch: dict[str, list[Any]]) -> list[str | None]:
+    """Return a column as text, with the names of classes for their numbers; what is blank or -1 becomes None."""
+    from datasets import ClassLabel
+
+    feature = data.features[name]
+    if isinstance(feature, ClassLabel):
+        return [None if value is None or value < 0 else feature.int2str(value) for value in batch[name]]
+    odd = [value for value in batch[name] if value is not None and not isinstance(value, str | int | float)]
+    if odd:
+        raise DataError(f"{params.name}: the column {name} holds {feature}, and text is needed.")
+    return [str(value).strip() or None if value is not None and value == value else None for value in batch[name]]
+
+
+def _place(params: HubData, audio: dict[str, Any], folder: Path) -> tuple[str, str | None]:
+    """Return the id of a clip and where its file is; None where there is neither path nor bytes."""
+    name, content = audio.get("path"), audio.get("bytes")
+    if content is not None:
+        digest = hashlib.sha256(content).hexdigest()
+        source = PurePath(name or "clip")
+        return f"{source.stem}-{digest[:12]}{source.suffix}", str(_written(content, digest, source.suffix, folder))
+    if not name:
+        return "", None
+    path = Path(os.path.normpath(name)).absolute()
+    root = Path(params.name).absolute()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else name, str(path)
+
+
+def _written(content: bytes, digest: str, suffix: str, folder: Path) -> Path:
+    # The suffix is for who looks into the folder, and comes from a stranger.
+    plain = suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix) else ""
+    path = folder / digest[:2] / f"{digest}{plain}"
+    if not path.exists():
+        with replacing(path) as part:
+            part.write_bytes(content)
+    return path

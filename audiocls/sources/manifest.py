@@ -1,0 +1,161 @@
+"""The manifest: a Parquet table with a row a clip, listed from one source or several without reading any audio.
+
+Columns: `clip_id` (unique; the path as the source names it), `path` (absolute, or a URI), `label` (null where there is
+none), `group` (what must not straddle a split), `split` (null where it is still to be made), `source` (null, or the
+name of a source among several), `start_seconds` and `end_seconds` (null, or which segment of the file the clip is; no
+end is the file's), `reason` and `detail` (null, or why the clip goes to quarantine unread). Sorted, so that the order
+never depends on the file system. What the source has beside its clips, a `Listing`, is in the table's metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from audiocls.errors import DataError, MissingExtraError, name_some
+from audiocls.files import composed, look_alikes, masked, write_table
+from audiocls.params import DataParams, DataSource, FolderData, HubData, PoolData, SampleData, SingleSource, TableData
+from audiocls.sources.columns import COLUMNS as COLUMNS, MANIFEST_SCHEMA, REFUSAL as REFUSAL, SPLITS as SPLITS
+from audiocls.sources.folder import list_folder
+from audiocls.sources.hub import list_data_set
+from audiocls.sources.listing import Listed, Listing, together, with_listing
+from audiocls.sources.sample import VERSION, build_sample_corpus
+from audiocls.sources.table import list_table
+
+logger = logging.getLogger(__name__)
+
+
+def list_clips(params: DataSource, workspace: Path) -> Path:
+    """List the clips of a source; return the path of the manifest, which is named by its content.
+
+    Ids, labels and groups are in NFC, whichever way the source spells them; paths are as the disk spells them.
+
+    Raises:
+        DataError: The source is not there, lacks a column, or has no clips.
+        MissingExtraError: The sample corpus is asked for and the extra `sample` is not installed.
+    """
+    listed = _list_pool(params, workspace) if isinstance(params, PoolData) else _list_source(params, workspace)
+    clips = _numbered(listed.clips)
+    _warn_of_look_alikes(clips["label"].dropna(), listed.rest)
+    return _write_manifest(clips, listed.rest, workspace)
+
+
+def _list_source(params: SingleSource, workspace: Path) -> Listed:
+    match params:
+        case FolderData():
+            listed = list_folder(params)
+        case TableData():
+            listed = list_table(params)
+        case HubData():
+            listed = list_data_set(params, workspace)
+        case SampleData():
+            listed = list_table(_sample_table(params, workspace))
+    if listed.clips.empty:
+        raise DataError(f"{_where(params)}: no clips found.")
+    spelled = {name: listed.clips[name].map(composed, na_action="ignore") for name in ("clip_id", "label", "group")}
+    empty = tuple(sorted({composed(label) for label in listed.rest.empty_classes}))
+    return Listed(listed.clips.assign(**spelled), replace(listed.rest, empty_classes=empty))
+
+
+def _warn_of_look_alikes(labels: pd.Series, rest: Listing) -> None:
+    sets = look_alikes({*labels, *rest.empty_classes})
+    if sets:
+        logger.warning(
+            "some labels look alike, and each is a class of its own: %s. Mend the labels if they mean one class.",
+            name_some(" ~ ".join(map(repr, names)) for names in sets),
+        )
+
+
+def _where(params: SingleSource) -> str:
+    match params:
+        case SampleData():
+            return "the sample corpus"
+        case HubData():
+            return f"data.name = {params.name}"
+    return f"data.path = {masked(str(params.path))}"
+
+
+def _list_pool(params: PoolData, workspace: Path) -> Listed:
+    """List all sources of a pool, each under its name."""
+    listed = {}
+    for name, source in params.sources.items():
+        try:
+            listed[name] = _list_source(source, workspace)
+        except (DataError, MissingExtraError) as error:
+            raise type(error)(f"data.sources.{name}: {error}") from error
+    parts = {name: part.clips for name, part in listed.items()}
+    _check_splits(parts)
+    named = [_named(clips, name, params) for name, clips in parts.items()]
+    clips = pd.concat([clips.reindex(columns=MANIFEST_SCHEMA.names).astype(object) for clips in named])
+    return Listed(clips, together(part.rest for part in listed.values()))
+
+
+def _check_splits(parts: dict[str, pd.DataFrame]) -> None:
+    """Stop where some sources bring a split: to take all other clips for training would be a guess."""
+    given = [name for name, clips in parts.items() if "split" in clips and clips["split"].notna().any()]
+    missing = [name for name in parts if name not in given]
+    if given and missing:
+        raise DataError(
+            f"data.sources: {name_some(given)} give a split and {name_some(missing)} none. Give every source a "
+            "split_column (of hub: splits), or leave it out everywhere to have one split made of all clips together."
+        )
+
+
+def _named(clips: pd.DataFrame, name: str, params: PoolData) -> pd.DataFrame:
+    """Put the source's name before ids, and before groups unless those mean the same in every source."""
+    clips = clips.assign(source=name, clip_id=f"{name}:" + clips["clip_id"])
+    if params.shared_groups and _names_groups(params.sources[name]):
+        return clips
+    return clips.assign(group=f"{name}:" + clips["group"])
+
+
+def _names_groups(params: SingleSource) -> bool:
+    """Say whether groups are more than the files themselves."""
+    match params:
+        case FolderData():
+            return params.group_by == "folder" or "group" in re.compile(params.pattern or "").groupindex
+        case TableData() | HubData():
+            return params.group_column is not None
+    return True
+
+
+def _sample_table(params: SampleData, workspace: Path) -> TableData:
+    settings = params.model_dump(exclude={"source", *DataParams.model_fields})
+    identity = json.dumps(settings | {"version": VERSION}, sort_keys=True)
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    manifest = build_sample_corpus(workspace / "sample" / digest, **settings)
+    return TableData(source="table", path=manifest, group_column="group", max_bad_fraction=params.max_bad_fraction)
+
+
+def _numbered(clips: pd.DataFrame) -> pd.DataFrame:
+    """Sort by id, and give the second and later rows of one path an id of their own: "a.wav#2"."""
+    clips = clips.sort_values(["clip_id", "label"], kind="stable", ignore_index=True)
+    taken = set(clips["clip_id"])
+    free: defaultdict[str, Iterator[str]] = defaultdict(lambda: (f"#{n}" for n in itertools.count(2)))
+    for row in clips.index[clips.duplicated("clip_id")]:
+        name = clips.at[row, "clip_id"]
+        clips.at[row, "clip_id"] = next(name + end for end in free[name] if name + end not in taken)
+    clips = clips.reindex(columns=MANIFEST_SCHEMA.names).astype(object)
+    return clips.where(clips.notna(), None)
+
+
+def _write_manifest(clips: pd.DataFrame, rest: Listing, workspace: Path) -> Path:
+    table = pa.Table.from_pandas(clips, schema=MANIFEST_SCHEMA, preserve_index=False)
+    return write_table(with_listing(table, rest), workspace / "manifests" / f"{_digest(clips, rest)}.parquet")
+
+
+def _digest(clips: pd.DataFrame, rest: Listing) -> str:
+    """Digest the rows and the empty classes; files that are not listed change nothing that is made of the rows."""
+    lines = [json.dumps(row) for row in clips.itertuples(index=False, name=None)]
+    lines += [json.dumps(rest.empty_classes)] if rest.empty_classes else []
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -1,0 +1,123 @@
+"""Clips of a table: a row a clip, which is a file or a segment of one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from audiocls.errors import DataError, name_some
+from audiocls.files import Location, folder_of, is_uri, joined, localised, masked, on_disk, plain_below, spelled_on_disk
+from audiocls.params import TableData
+from audiocls.sources.bounds import read_bounds
+from audiocls.sources.columns import REFUSAL, SEGMENT, SPLITS
+from audiocls.sources.listing import Listed
+from audiocls.sources.tables import read_columns, text_column
+
+
+def list_table(params: TableData) -> Listed:
+    """List the rows of a table.
+
+    Raises:
+        DataError: The table is not there, lacks a column, or has a row without a path or with an odd split.
+        MissingExtraError: The package that knows the table's scheme is not installed.
+    """
+    file = on_disk(localised(params.path))
+    place, folder = masked(str(file)), folder_of(file)
+    table = read_columns(file, _wanted_columns(params))
+    paths = _paths(place, table, params, folder)
+    files = pd.Series([_file_of(folder, path) for path in paths], dtype=object)
+    shown = paths.map(masked)
+    groups = _text(place, table, params.group_column, len(paths))
+    clips = pd.DataFrame(
+        {
+            "clip_id": shown,
+            "path": files,
+            "label": text_column(place, table, params.label_column),
+            # One file is one group, in whatever ways its path is written.
+            "group": groups.where(groups.notna(), shown.groupby(files.map(os.path.normpath)).transform("min")),
+            "split": _given_splits(place, table, params),
+        }
+    )
+    clips = _with_segments(clips, place, table, params)
+    return Listed(_refuse_outside(clips, folder) if params.stay_in_folder else clips)
+
+
+def _file_of(folder: Location, path: str) -> str:
+    """Return where the file of a row is: as the disk spells it, whether the row is composed or decomposed."""
+    file = joined(folder, path)
+    return file if is_uri(file) else spelled_on_disk(file)
+
+
+def _wanted_columns(params: TableData) -> dict[str, str]:
+    named = {
+        "data.path_column": params.path_column,
+        "data.label_column": params.label_column,
+        "data.group_column": params.group_column,
+        "data.split_column": params.split_column,
+        "data.start_column": params.start_column,
+        "data.end_column": params.end_column,
+    }
+    return {key: name for key, name in named.items() if name}
+
+
+def _text(place: str, table: pa.Table, name: str | None, rows: int) -> pd.Series:
+    """Return a column that may not be there as text."""
+    return text_column(place, table, name) if name else pd.Series([None] * rows, dtype=object)
+
+
+def _paths(place: str, table: pa.Table, params: TableData, folder: Location) -> pd.Series:
+    paths = text_column(place, table, params.path_column)
+    if paths.isna().any():
+        rows = [int(row) + 1 for row in paths.index[paths.isna()]]
+        raise DataError(f"{place}: {len(rows)} rows have no {params.path_column}: data rows {name_some(rows)}.")
+    # White space at either end is mostly that of a table made by hand, and now and then of the name itself.
+    written = text_column(place, table, params.path_column, strip=False)
+    meant = [path != bare and _is_here(_file_of(folder, path)) for path, bare in zip(written, paths, strict=True)]
+    return paths.mask(pd.Series(meant, dtype=bool), written)
+
+
+def _is_here(path: str) -> bool:
+    return not is_uri(path) and Path(path).exists()
+
+
+def _with_segments(clips: pd.DataFrame, place: str, table: pa.Table, params: TableData) -> pd.DataFrame:
+    """Add where segments begin and end, to their ids too; what cannot be one gets a reason."""
+    if params.start_column is None and params.end_column is None:
+        return clips
+    starts, ends = (_text(place, table, name, len(clips)) for name in (params.start_column, params.end_column))
+    bounds = [read_bounds(start, end) for start, end in zip(starts, ends, strict=True)]
+    clips["clip_id"] += [bound.suffix for bound in bounds]
+    return clips.join(pd.DataFrame(bounds).astype(dict.fromkeys(REFUSAL, object))[[*SEGMENT, *REFUSAL]])
+
+
+def _refuse_outside(clips: pd.DataFrame, folder: Location) -> pd.DataFrame:
+    """Give a reason to the clips whose paths lead out of a folder, and make the other paths plain.
+
+    Paths are compared as they are written, without "..", and plain is what is read of them: with "a" a link to
+    elsewhere, "a/../b" means the folder's own "b". Links in the folder were put there by whoever owns it.
+    """
+    inside = [plain_below(path, folder) for path in clips["path"]]
+    outside = pd.Series([path is None for path in inside])
+    detail = f"leads out of {masked(str(folder))}, and data.stay_in_folder is true"
+    clips["path"] = [path or given for path, given in zip(inside, clips["path"], strict=True)]
+    clips = clips.reindex(columns=list(dict.fromkeys([*clips.columns, *REFUSAL])))
+    return clips.assign(
+        reason=clips["reason"].mask(outside, "outside_folder"), detail=clips["detail"].mask(outside, detail)
+    )
+
+
+def _given_splits(place: str, table: pa.Table, params: TableData) -> pd.Series | None:
+    if not params.split_column:
+        return None
+    splits = text_column(place, table, params.split_column)
+    odd = splits[~splits.isin(SPLITS)]
+    if not odd.empty:
+        values = [f"{value!r} ({count} rows)" for value, count in odd.fillna("").value_counts().items()]
+        raise DataError(
+            f"{place}: the column {params.split_column} must hold train, validation or test in every row; "
+            f"it also holds {name_some(values)}."
+        )
+    return splits

@@ -1,0 +1,8 @@
+"""Train, validation and test splits that share no group, copy or near-duplicate.
+
+`assignment` is the entry, `leakage` checks given splits, `ledger` keeps earlier assignments as a corpus grows.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,41 @@
+"""What a change of the splits costs, in clips, groups and classes."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from audiocls.errors import name_some
+from audiocls.sources import SPLITS
+
+
+def change_of(table: pd.DataFrame, after: pd.Series) -> str:
+    """Say what changes between the splits of a table and others.
+
+    Args:
+        table: Clips with `group`, `label` and `split`.
+        after: Their splits after the change, with the index of `table`; missing where a clip is left out.
+
+    Returns:
+        Such as "2 clips of 1 group and 2 classes (train 300 -> 298, validation 28 -> 28, test 60 -> 60)", and which
+        classes lose their last clip of a split.
+    """
+    changed = table[after.ne(table["split"])]
+    sizes = [f"{name} {(table['split'] == name).sum()} -> {(after == name).sum()}" for name in SPLITS]
+    return (
+        f"{_counted(len(changed), 'clip')} of {_counted(changed['group'].nunique(), 'group')} and "
+        f"{_counted(changed['label'].nunique(), 'class')} "
+        f"({', '.join(sizes)})" + _losses(table, after)
+    )
+
+
+def _losses(table: pd.DataFrame, after: pd.Series) -> str:
+    losses = []
+    for name in SPLITS:
+        lost = set(table.loc[table["split"] == name, "label"]) - set(table.loc[after == name, "label"])
+        if lost:
+            losses.append(f"no {name} clip of {name_some(sorted(lost))}")
+    return f", and leaves {' and '.join(losses)}" if losses else ""
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun if number == 1 else {'class': 'classes'}.get(noun, noun + 's')}"

@@ -1,0 +1,82 @@
+"""Cross-validation: every clip is tested in exactly one of k folds, and no group, or group linked to it, straddles."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from audiocls.errors import DataError
+from audiocls.splits.leakage import linked_groups
+from audiocls.splits.ledger import BETWEEN, recall, remember_groups
+from audiocls.splits.stratification import fold_groups, split_groups
+from audiocls.splits.units import hold
+
+
+def split_folds(
+    table: pd.DataFrame,
+    folds: int,
+    validation: float,
+    seed: int,
+    remembered: dict[str, str] | None = None,
+    near: pd.DataFrame | None = None,
+    units: pd.Series | None = None,
+) -> pd.DataFrame:
+    """Split clips once for each fold, all folds at once.
+
+    Fold i tests on the groups of fold i; validation is made out of the others, group by group, anew in each fold.
+
+    Args:
+        table: Clips with `group`, `label`, `audio_hash` and an empty `split`.
+        folds: Number of folds, two or more.
+        validation: Share of the clips that are not tested on, in (0, 1).
+        seed: Draws the folds and the validation clips.
+        remembered: The splits of each group met before, "train test validation" for three folds; these groups stay
+            where they are, and the new ones are added. Where a new copy links groups of several folds, each stays in
+            its own, so that the copy is in several: `copies.leave_out` says which clips of it to leave out of a fold.
+        near: Pairs of near-duplicates that count as one recording.
+        units: What must stay in one fold, by clip; None: `leakage.linked_groups` says it.
+
+    Returns:
+        "train", "validation" or "test", with the index of `table` and a column for each fold, 0 to folds - 1.
+
+    Raises:
+        DataError: The source gives a split, or there are fewer groups than folds.
+    """
+    remembered = {} if remembered is None else remembered
+    units = linked_groups(table, near) if units is None else units
+    _check(table, units, folds)
+    units, entries = hold(units, recall(table, remembered))
+    words = {unit: entry.split(BETWEEN) for unit, entry in entries.items()}
+    tested = {unit: each.index("test") for unit, each in words.items() if "test" in each}
+    fold = fold_groups(units, table["label"], folds, seed, tested)
+    made = pd.DataFrame(
+        {
+            i: _split_rest(
+                table, units, fold == i, validation, seed + i, {unit: each[i] for unit, each in words.items()}
+            )
+            for i in range(folds)
+        }
+    )
+    remember_groups(table, made, remembered)
+    return made
+
+
+def _check(table: pd.DataFrame, units: pd.Series, folds: int) -> None:
+    if table["split"].notna().any():
+        raise DataError(
+            f"split.folds = {folds}, and the source gives the split of {table['split'].notna().sum()} clips. "
+            "Leave out one of the two."
+        )
+    if units.nunique() < folds:
+        raise DataError(
+            f"split.folds = {folds}, and the {len(table)} clips are in {units.nunique()} groups that share no "
+            "recording; there must be a group for each fold."
+        )
+
+
+def _split_rest(
+    table: pd.DataFrame, units: pd.Series, tested: pd.Series, validation: float, seed: int, fixed: dict[str, str]
+) -> pd.Series:
+    """Test on `tested`; split the rest, with the units of `fixed` where they were."""
+    rest = ~tested
+    made = split_groups(units[rest], table.loc[rest, "label"], 0.0, validation, seed, fixed)
+    return made.reindex(table.index, fill_value="test")

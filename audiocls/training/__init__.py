@@ -1,0 +1,8 @@
+"""One training, in this process or in several.
+
+`run` chooses which, `fitting` trains, `trainer` is transformers' Trainer with our losses and sampling.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,131 @@
+"""The corpus of a run: the manifest's clips that can be used, where their samples stand, and those in quarantine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from audiocls.errors import DataError, name_some
+from audiocls.files import masked, write_table
+from audiocls.sources import COLUMNS, REFUSAL, SEGMENT, read_listing
+from audiocls.waveforms.counts import check_lost, count_stages, read_counts, write_counts
+from audiocls.waveforms.segments import cut_segments
+from audiocls.waveforms.shards import SHARD_SCHEMA
+from audiocls.waveforms.store import StorePlan, look_up
+
+_TEXT: Final = [pa.field(name, pa.string()) for name in COLUMNS]
+_SEGMENT: Final = [pa.field(name, pa.float64()) for name in SEGMENT]
+QUARANTINE_SCHEMA: Final = pa.schema([*_TEXT, *_SEGMENT, *(pa.field(name, pa.string()) for name in REFUSAL)])
+CLIPS_SCHEMA: Final = pa.schema(
+    [
+        *_TEXT,
+        *_SEGMENT,
+        *(field for field in SHARD_SCHEMA if field.name not in (*REFUSAL, "samples")),
+        pa.field("shard", pa.string()),
+        pa.field("first_sample", pa.int64()),
+        # Of the file that a clip is, or is a segment of: the hash of all its samples, and where in it the clip begins.
+        pa.field("recording_hash", pa.string()),
+        pa.field("start_sample", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Two Parquet tables: `clips` to train and test on, and `quarantine` with a reason a row."""
+
+    clips: Path
+    quarantine: Path
+    store: Path  # of this machine; where the store is elsewhere, the folder that stands for it
+    digest: str  # of the clips' audio, labels, groups and splits; the same wherever the files lie
+    num_clips: int
+    num_quarantined: int
+
+    @property
+    def counts(self) -> Path:
+        """The JSON of what was listed and what is left of it."""
+        return self.clips.with_name("counts.json")
+
+
+def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> Corpus:
+    """Join the manifest with the filled store."""
+    rows = pq.read_table(manifest).to_pandas()
+    found = look_up(plan).drop(columns=["size_bytes", "modified_ns"])
+    rows = rows.merge(found, on="path", how="left", suffixes=("_listed", ""))
+    for column in REFUSAL:  # what the manifest refuses was not read
+        rows[column] = rows[f"{column}_listed"].where(rows["reason_listed"].notna(), rows[column])
+    rows = rows.assign(recording_hash=rows["audio_hash"], start_sample=0)
+    segments = rows["start_seconds"].notna() & rows["reason"].isna()
+    if segments.any():
+        cut = cut_segments(rows[segments], plan.store)
+        rows = rows.astype(dict.fromkeys(cut.select_dtypes("number"), "float64"))
+        rows.loc[segments, cut.columns] = cut
+    unlabelled = rows["label"].isna()
+    rows.loc[unlabelled & rows["reason"].isna(), ["reason", "detail"]] = ["unlabelled", "the source gives no label"]
+    rows["path"] = [masked(path) for path in rows["path"]]
+    good = rows[rows["reason"].isna()]
+    bad = rows[rows["reason"].notna()]
+    table = pa.Table.from_pandas(good, schema=CLIPS_SCHEMA, preserve_index=False)
+    digest = _digest(table)
+    folder = workspace / "corpora" / f"{manifest.stem}-{plan.store.name}-{digest[:12]}"
+    clips = write_table(table, folder / "clips.parquet")
+    refused = pa.Table.from_pandas(bad, schema=QUARANTINE_SCHEMA, preserve_index=False)
+    quarantine = write_table(refused, folder / "quarantine.parquet")
+    write_counts(count_stages(rows, read_listing(manifest)), folder / "counts.json")
+    return Corpus(clips, quarantine, plan.local, digest, len(good), len(bad))
+
+
+def check_quarantine(corpus: Corpus, max_bad_fraction: float) -> None:
+    """Stop where more than `max_bad_fraction` of the clips cannot be used.
+
+    Raises:
+        DataError: Names the first ten with their reasons.
+    """
+    total = corpus.num_clips + corpus.num_quarantined
+    # Divided, not multiplied: 0.29 * 100 is a little less than 29, and 29 / 100 is 0.29.
+    if corpus.num_clips == 0 or corpus.num_quarantined / total > max_bad_fraction:
+        bad = pd.read_parquet(corpus.quarantine)
+        names = name_some(f"{row.clip_id} ({row.reason}: {row.detail})" for row in bad.itertuples())
+        raise DataError(
+            f"{corpus.num_quarantined} of {total} clips cannot be used, and data.max_bad_fraction is "
+            f"{max_bad_fraction:g}: {names}. All of them: {corpus.quarantine}"
+        )
+
+
+def check_lost_classes(corpus: Corpus, *, allow: bool) -> None:
+    """Stop where a class has no usable clip left, unless that is allowed; or a given split, or a pooled source.
+
+    Raises:
+        DataError: Names them, with the reasons of their clips.
+    """
+    check_lost(read_counts(corpus.counts), corpus.quarantine, allow_lost_classes=allow)
+
+
+def quarantine_summary(corpus: Corpus) -> str:
+    """Say in one line how many clips are in quarantine, why, and where to look; "" when there are none."""
+    if not corpus.num_quarantined:
+        return ""
+    counts = pd.read_parquet(corpus.quarantine)["reason"].value_counts()
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    clips = "clip is" if corpus.num_quarantined == 1 else "clips are"
+    return f"{corpus.num_quarantined} {clips} in quarantine ({reasons}); see {corpus.quarantine}"
+
+
+def _digest(clips: pa.Table) -> str:
+    columns = ["clip_id", "label", "group", "split", "audio_hash"]
+    columns += ["source"] if clips["source"].null_count < len(clips) else []
+    lines = (json.dumps(row) for row in zip(*(clips[name].to_pylist() for name in columns), strict=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def quarantined(corpus: Corpus, most: int) -> list[dict[str, str]]:
+    """Return the first rows of the quarantine table: clip_id, label, reason and detail."""
+    rows = pd.read_parquet(corpus.quarantine, columns=["clip_id", "label", "reason", "detail"]).head(most)
+    return rows.fillna("").to_dict(orient="records")
