@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import disturbed_fills
 import pandas as pd
 import pytest
 

@@ -11,7 +11,7 @@ import pytest
 
 from audiocls.waveforms.corpus import collect_corpus
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+README = (Path(__file__).resolve().parents[3] / "README.md").read_text()
 (SNIPPET,) = [block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "duckdb" in block]
 BY_OTHERS, BY_PANDAS = SNIPPET.split("\n\n")[1:]
 
