@@ -80,9 +80,9 @@ def _held_out_line(head: Path) -> list[str]:
     if not said.get("applied"):
         return []
     return [
-        f"The decision was fitted on the validation clips, whose scores above are therefore too good. On held-out "
-        f"folds of them, macro-F1 is {said['held_out_f1_macro_changed']:.4f}, and {said['held_out_f1_macro_plain']:.4f} "
-        "without it.",
+        "The decision was fitted on the validation clips, whose scores above are therefore too good. On held-out "
+        f"folds of them, macro-F1 is {said['held_out_f1_macro_changed']:.4f}; without it, "
+        f"{said['held_out_f1_macro_plain']:.4f}.",
         "",
     ]
 

@@ -137,7 +137,7 @@ def test_validation_scores_of_a_fitted_decision_come_with_those_of_held_out_fold
     (tmp_path / "balance").mkdir()
     (tmp_path / "balance" / "head.json").write_text(json.dumps(said))
     text = summary()
-    expected = "On held-out folds of them, macro-F1 is 0.7568, and 0.7123 without it."
+    expected = "On held-out folds of them, macro-F1 is 0.7568; without it, 0.7123."
     assert (expected in text) == applied
     assert ("fitted on the validation clips" in text) == applied
 
