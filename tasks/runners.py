@@ -15,6 +15,7 @@ from prefect.tasks import Task
 
 from audiocls.params import AudioParams, RunnerParams
 from audiocls.progress import progress_bar
+from tasks.orphans import end_with_the_parent
 
 
 class Shard(Protocol):
@@ -59,7 +60,7 @@ def make_runner(params: RunnerParams) -> Any:  # Any, as Prefect's own types of 
         case "thread":
             return ThreadPoolTaskRunner(max_workers=workers)
         case "process":
-            return ProcessPoolTaskRunner(max_workers=workers)
+            return ProcessPoolTaskRunner(max_workers=workers, initializer=end_with_the_parent)
         case "dask":
             return _dask_runner(params.address, workers)
         case "ray":

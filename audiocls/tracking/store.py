@@ -57,8 +57,9 @@ def probe(uri: str) -> None:
 def create_database(file: Path, migrate: Callable[[str], None]) -> None:
     """Create an SQLite store if it is not there; one process does, and others wait for it.
 
-    MLflow's migrations are not transactions: two processes that run them on one file break each other, and a killed one
-    leaves a file that no later run can open. So they run under a lock, on a hidden file that is renamed at the end.
+    MLflow's migrations are not transactions: two processes that run them on one file break each other, and one that is
+    killed leaves a database that MLflow may not open. They therefore run under a lock, on a hidden file that is renamed
+    at the end.
 
     Args:
         file: Of the database. Its folder also gets `<name>.lock`.

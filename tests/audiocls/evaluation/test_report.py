@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -128,3 +129,18 @@ def test_a_class_without_test_clips_has_no_score(summary):
 def test_the_run_is_linked_on_a_server_and_explained_on_a_file(summary):
     assert "[abc](http://127.0.0.1:5000/#/experiments/1/runs/abc)" in summary("http://127.0.0.1:5000")
     assert "mlflow server --backend-store-uri sqlite:///somewhere/mlflow.db" in summary()
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_validation_scores_of_a_fitted_decision_come_with_those_of_held_out_folds(applied, summary, tmp_path):
+    said = {"applied": applied, "held_out_f1_macro_plain": 0.71234, "held_out_f1_macro_changed": 0.75678}
+    (tmp_path / "balance").mkdir()
+    (tmp_path / "balance" / "head.json").write_text(json.dumps(said))
+    text = summary()
+    expected = "On held-out folds of them, macro-F1 is 0.7568; without it, 0.7123."
+    assert (expected in text) == applied
+    assert ("fitted on the validation clips" in text) == applied
+
+
+def test_without_a_fitted_decision_there_are_no_held_out_folds(summary):
+    assert "held-out" not in summary()
