@@ -19,9 +19,9 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from audiocls.batches.loading import choose_loading
-from audiocls.evaluation import scoring as evaluation
+from audiocls.evaluation import scoring
 from audiocls.params_file.reading import load_params
-from audiocls.training import fitting as training
+from audiocls.training import arguments
 from flows.command_line import run_flow
 from flows.train import train_flow
 
@@ -251,7 +251,7 @@ def test_the_same_params_give_the_same_metrics_and_so_do_workers_as_a_gpu_has(fi
     params_file.write_text(yaml.safe_dump(params.model_dump(mode="json")))
     for_gpu = replace(choose_loading("cuda", cores=3), pinned=False)  # pinning takes a GPU
     assert for_gpu.workers == 2
-    for module in (training, evaluation):
+    for module in (arguments, scoring):
         monkeypatch.setattr(module, "choose_loading", lambda device: for_gpu)
     assert train_flow(str(params_file)).metrics == result.metrics
 

@@ -10,6 +10,7 @@ import soundfile
 from audiocls.audit.report import audit_markdown, write_audit
 from audiocls.errors import DataError
 from audiocls.near_duplicates.pairs import find_near_duplicates
+from audiocls.splits.units import wide_unit_findings
 from audiocls.waveforms.corpus import collect_corpus
 
 RATE_HZ = 16_000
@@ -50,7 +51,7 @@ def audited(tmp_path, list_table, fill_store):
         manifest = list_table(tmp_path, rows, columns=("path", "label", "group"))
         corpus = collect_corpus(manifest, fill_store(manifest, tmp_path), tmp_path)
         near = find_near_duplicates(corpus.clips, corpus.store)
-        report = write_audit(corpus, near, tmp_path / "audit")
+        report = write_audit(corpus, near, tmp_path / "audit", wide_unit_findings(corpus.clips, near))
         return report, json.loads(report.json.read_text())
 
     return audit

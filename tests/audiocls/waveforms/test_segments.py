@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from audiocls.decoding import recording as decoding
+from audiocls import decoding
 from audiocls.decoding.recording import FULL_SCALE, decode
 from audiocls.errors import LeakageError
 from audiocls.params.data import TableData

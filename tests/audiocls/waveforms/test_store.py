@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from audiocls.decoding import recording as decoding
+from audiocls import decoding
 from audiocls.decoding.clip_files import MAX_BYTES_PER_SECOND, look_at_files, most_bytes
 from audiocls.errors import FullDiskError, StoreError
 from audiocls.params.run import AudioParams
