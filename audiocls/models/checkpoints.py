@@ -30,6 +30,7 @@ from typing import Any, Final, TypeVar
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
+from torch import nn
 from transformers import (
     CONFIG_MAPPING,
     AutoFeatureExtractor,
@@ -135,12 +136,27 @@ def load_weights(params: ModelParams, config: PreTrainedConfig) -> PreTrainedMod
 
     model, report = _reading(source, load)
     _check_encoder(model, report, source)
+    _initialize_missing(model, report)
     broken = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
     if broken:
         raise ParamsError(
             f"model.pretrained = {source}: {name_some(broken, 3)} have non-finite weights; use another checkpoint"
         )
     return model
+
+
+def _initialize_missing(model: PreTrainedModel, report: dict[str, Any]) -> None:
+    """Initialize what the checkpoint does not have and transformers 5.23 leaves uninitialized.
+
+    That is the weights of a sum of layers, in most families, and SEW-D's vector for masked frames. Remove once
+    transformers initializes them.
+    """
+    drawn = {*report["missing_keys"], *(key if isinstance(key, str) else key[0] for key in report["mismatched_keys"])}
+    for name in drawn:
+        if name == "layer_weights":
+            nn.init.constant_(model.layer_weights, 1 / len(model.layer_weights))
+        elif name.endswith(_LEARNT_IN_MASKING) and model.config.model_type == "sew-d":
+            nn.init.uniform_(model.get_parameter(name))
 
 
 def check_weights(source: str) -> None:

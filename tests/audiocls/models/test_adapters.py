@@ -194,6 +194,7 @@ def test_all_layers_of_a_weighted_sum_are_trained_in_every_step(family, tmp_path
     assert bool(drops) == (family != "sew-d")
     save_model(*build(family, drops), tmp_path)
     loaded = build_model(ModelParams(family=family, pretrained=str(tmp_path), config=summed), AUDIO, "abc")
+    assert loaded[0].layer_weights.tolist() == pytest.approx([1 / 3] * 3)
     for model, extractor in (build(family, summed), loaded):
         batch = model_inputs(WAVEFORMS, extractor, SAMPLES)
         for _ in range(5):
@@ -271,3 +272,18 @@ def test_a_config_that_does_not_fit_the_checkpoint_is_refused(tmp_path):
 def test_the_shortest_clips_give_finite_logits(family, samples):
     model, extractor = build(family)
     assert torch.isfinite(logits(model, extractor, [WAVEFORMS[0][:samples]])).all()
+
+
+def masked_vector(model) -> torch.Tensor | None:
+    return next((weight for name, weight in model.named_parameters() if name.endswith("masked_spec_embed")), None)
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if masked_vector(build(name, {})[0]) is not None])
+def test_a_checkpoint_without_a_vector_for_masked_frames_gets_a_drawn_one(family, tmp_path):
+    save_model(*build(family, {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}), tmp_path)
+    loaded, _ = build_model(
+        ModelParams(family=family, pretrained=str(tmp_path), config={"mask_time_prob": 0.1}), AUDIO, "abc"
+    )
+    vector = masked_vector(loaded).detach()
+    assert 0 <= vector.min() < 0.4
+    assert 0.6 < vector.max() <= 1
