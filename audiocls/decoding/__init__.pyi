@@ -8,3 +8,9 @@ from .recording import (
     hash_audio as hash_audio,
     measure_levels as measure_levels,
 )
+from .stream import (
+    check_rate as check_rate,
+    stream_bytes as stream_bytes,
+    stream_file as stream_file,
+    to_mono as to_mono,
+)
