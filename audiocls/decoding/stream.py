@@ -46,10 +46,11 @@ _TAIL_BYTES: Final = 1 << 16
 
 
 class MonoStream:
-    """Mixes, checks and resamples blocks as `decode` does a whole recording; the samples are the same to the bit.
+    """Mixes, checks and resamples blocks as `decode` does a whole recording; the samples are the same.
 
     The blocks are rounded to 16 bits as the waveform store does. Samples beyond full scale keep their size, which the
-    store reaches by a scale of the whole recording; they can differ from the store's by one rounding step.
+    store reaches by a scale of the whole recording; they, and those of MP3, can differ from the store's by one rounding
+    step.
     """
 
     def __init__(self, rate_hz: int, params: AudioParams) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.decoding import (
+    MAX_CHANNELS,
     UnusableClipError,
     check_rate,
     look_at_files,
@@ -42,8 +43,10 @@ def name_of(source: Source) -> str:
             return masked(str(source))
         case bytes():
             return f"<{len(source)} bytes>"
+        case (samples, rate_hz):
+            return f"<samples of shape {np.shape(samples)} at {rate_hz} Hz>"
         case _:
-            return f"<samples of shape {np.shape(source[0])} at {source[1]} Hz>"
+            raise _no_source(source)
 
 
 def stream(source: Source, audio: AudioParams) -> Iterator[NDArray[np.float32]]:
@@ -61,7 +64,12 @@ def stream(source: Source, audio: AudioParams) -> Iterator[NDArray[np.float32]]:
         case (samples, rate_hz):
             yield from to_mono(_blocks(np.asarray(samples), rate_hz), audio)
         case _:
-            raise TypeError(f"{type(source).__name__} cannot be classified: give a path, bytes, or (samples, rate_hz)")
+            raise _no_source(source)
+
+
+def _no_source(given: object) -> TypeError:
+    kind = type(given).__name__
+    return TypeError(f"{kind} cannot be classified: give a path, bytes, (samples, rate_hz), or a list of these")
 
 
 def _stream_path(path: str, audio: AudioParams) -> Iterator[NDArray[np.float32]]:
@@ -88,7 +96,7 @@ def _blocks(samples: NDArray[Any], rate_hz: Any) -> Iterator[tuple[int, NDArray[
     check_rate(int(rate_hz))
     if samples.ndim == 1:
         samples = samples[:, None]
-    if samples.ndim != 2 or samples.shape[1] == 0 or samples.shape[1] > max(64, 0):
+    if samples.ndim != 2 or samples.shape[1] == 0 or samples.shape[1] > MAX_CHANNELS:
         raise UnusableClipError(
             "unreadable", f"samples of shape {samples.shape}; they must be (frames,) or (frames, channels)"
         )
@@ -125,4 +133,4 @@ def as_sources(given: Any) -> tuple[list[Source], bool]:
         return list(given), False
     if isinstance(given, Iterator):
         return list(given), False
-    raise TypeError(f"{type(given).__name__} cannot be classified: give a path, bytes, (samples, rate_hz), or a list")
+    raise _no_source(given)
