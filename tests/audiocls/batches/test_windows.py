@@ -6,7 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from audiocls.batches.windows import CLIP, average_windows, count_windows, cut_into_windows
+from audiocls.batches.window_table import CLIP, count_windows, cut_into_windows
+from audiocls.batches.windows import average_windows
 from audiocls.evaluation.scoring import evaluate, predict
 from audiocls.models.families import build_model, save_model
 from audiocls.params.model import ModelParams
