@@ -3,10 +3,10 @@
 
     python benchmarks/install_sizes.py [--folder FOLDER]
 
-Builds the wheel, and installs it by pip under constraints.txt into a new virtual environment for each size: `audiocls`,
-which loads a model and classifies recordings, and `audiocls[pipeline]`, which trains one. Megabytes are those of the
-files that the installation added, without bytecode; seconds are wall-clock time, and depend on the network and on pip's
-cache. The second size finds in the cache what the first one fetched. Prints a JSON line.
+Builds the wheel, and installs it by pip under constraints.txt into a new virtual environment for each size: small is
+`audiocls`, which loads a model and classifies recordings, and pipeline is `audiocls[pipeline]`, which trains one.
+Megabytes are those of the files that the installation added, without bytecode. Seconds are wall-clock time, and depend
+on the network and on pip's cache, where the second size finds what the first one fetched. Prints a JSON line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 HOME = Path(__file__).resolve().parents[1]
-SIZES = {"audiocls": "", "audiocls[pipeline]": "[pipeline]"}
+SIZES = {"small": "", "pipeline": "[pipeline]"}
 
 
 def build_wheel(folder: Path) -> Path:
