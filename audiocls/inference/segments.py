@@ -53,9 +53,7 @@ class SegmentParams:
         known = {each.name for each in fields(cls)}
         unknown = settings.keys() - known
         if unknown:
-            raise ParamsError(
-                f"segmentation: {', '.join(sorted(unknown))} unknown; known are {', '.join(sorted(known))}"
-            )
+            raise ParamsError(f"segmentation: {name_some(sorted(unknown))}: unknown; use {name_some(sorted(known))}")
         return cls(**settings)
 
     def as_settings(self) -> dict[str, float]:
