@@ -25,5 +25,6 @@ from .windows import (
     WindowAverager as WindowAverager,
     Windows as Windows,
     average_windows as average_windows,
+    hop_samples as hop_samples,
     place_windows as place_windows,
 )

@@ -27,8 +27,8 @@ class Windows(NamedTuple):
 def place_windows(num_samples: NDArray[np.int64], audio: AudioParams) -> Windows:
     """Return where the windows of each clip lie; a clip no longer than the model's input is its one window.
 
-    The windows of a longer clip are each as long as the input, spread evenly from its first sample to its last, and
-    overlap by `audio.window_overlap` or a little more.
+    The windows of a longer clip are each as long as the input and overlap by `audio.window_overlap`; the last one ends
+    where the clip does. A stream whose end is not known yet is cut in the same way.
 
     Args:
         num_samples: Lengths of the clips, shape (num_clips,).
@@ -38,7 +38,7 @@ def place_windows(num_samples: NDArray[np.int64], audio: AudioParams) -> Windows
     clip = np.repeat(np.arange(len(num_samples)), counts)
     index = np.arange(len(clip)) - np.repeat(np.cumsum(counts) - counts, counts)
     surplus = np.where(counts[clip] > 1, num_samples[clip] - input_samples(audio), 0)
-    start = surplus * index // np.maximum(counts[clip] - 1, 1)
+    start = np.minimum(index * hop_samples(audio), surplus)
     return Windows(clip, start, num_samples[clip] - surplus)
 
 
@@ -47,9 +47,13 @@ def windows_per_clip(num_samples: NDArray[np.int64], audio: AudioParams) -> NDAr
     if audio.truncate == "fusion":
         return np.ones(len(num_samples), np.int64)
     samples = input_samples(audio)
-    hop = max(1, round(samples * (1 - audio.window_overlap)))
     surplus = np.maximum(num_samples - samples, 0)
-    return 1 + -(-surplus // hop)
+    return 1 + -(-surplus // hop_samples(audio))
+
+
+def hop_samples(audio: AudioParams) -> int:
+    """Return the distance between the starts of two windows in samples."""
+    return max(1, round(input_samples(audio) * (1 - audio.window_overlap)))
 
 
 def average_windows(logits: NDArray[Any], clip: NDArray[np.int64]) -> NDArray[np.float32]:
