@@ -67,8 +67,8 @@ class Stream:
     def latency_seconds(self) -> float:
         """The longest time from a sample to the first decision that covers it, apart from what the model takes.
 
-        It is a window at the start of the stream and a hop from then on; the resampler adds up to 0.1 s at low
-        rates.
+        It is a window at the start of the stream and a hop from then on; the resampler adds 0.04 s to
+        samples at 44.1 kHz and 0.12 s to samples at 8 kHz.
         """
         return input_samples(self._settings.audio) / self._settings.audio.sample_rate_hz
 

@@ -13,7 +13,7 @@ from audiocls.models.inference_settings import InferenceSettings
 from audiocls.params.run import AudioParams
 
 AUDIO = AudioParams(max_seconds=0.4)
-RESAMPLER_SECONDS = 0.1  # what it holds back at most
+RESAMPLER_SECONDS = 0.12  # what it holds back at most
 
 
 class Loudness:
