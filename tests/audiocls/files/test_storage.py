@@ -182,7 +182,7 @@ def test_a_clip_elsewhere_that_changes_between_the_look_and_the_reading_is_not_t
     plan = plan_store(list_table(tmp_path, [(f"{in_memory}/a.wav", "x")]), AudioParams(), tmp_path)
     files_there.pipe_file(f"{root}/a.wav", files[1].read_bytes())
     write_shard(plan.shards[0], AudioParams())
-    assert look_up(plan)["detail"].tolist() == ["it changed while the store was filled; the next run reads it"]
+    assert look_up(plan)["detail"].tolist() == ["the file changed while the store was filled; the next run reads it"]
 
 
 def test_clips_at_file_uris_are_those_at_their_paths(files, list_table, fill_store, tmp_path):

@@ -151,7 +151,7 @@ def test_seconds_are_those_of_the_recording_whatever_its_rate(collect, tmp_path,
 @pytest.mark.parametrize(
     ("start", "end", "reason", "detail"),
     [
-        ("soon", "2", "bad_segment", "no number"),
+        ("soon", "2", "bad_segment", "not a number"),
         ("-1", "2", "bad_segment", "negative"),
         ("2", "1", "bad_segment", "not after the start"),
         ("4", "5", "outside_file", "starts at 4 s, and the recording is 4.000 s long"),
