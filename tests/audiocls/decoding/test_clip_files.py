@@ -69,7 +69,7 @@ def test_a_web_server_that_breaks_down_before_the_reading_is_no_fault_of_the_cli
     address, answers = web
     found = look_at(f"{address}/a.wav")
     answers["/a.wav"] = 500
-    with pytest.raises(StoreError, match="does not answer"):
+    with pytest.raises(StoreError, match="does not respond"):
         read_file(found)
     answers["/a.wav"] = 404
     assert read_file(found) == (b"", "no such object")
@@ -92,4 +92,4 @@ def test_a_name_that_would_be_a_chain_of_uris_is_told_and_not_another_file():
     finally:
         files.rm("/chained", recursive=True)
     assert found.reason == "unreadable"
-    assert "'::' stands between the links of a chain" in found.detail
+    assert "'::' separates the links of a chain" in found.detail

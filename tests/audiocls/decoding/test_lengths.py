@@ -118,10 +118,8 @@ def test_an_mp3_that_declares_more_frames_than_there_are_is_truncated(write_mp3)
     assert seconds_of(with_frames(content, declared + 1)) >= SECONDS  # some count the header's own frame
     reason, detail = reason_and_detail(with_frames(content, 2 * declared))
     assert reason == "truncated"
-    assert (
-        detail
-        == f"the header declares {2 * declared * 1_152 / 44_100:.3f} s, but the file has {declared * 1_152 / 44_100:.3f} s"
-    )
+    seconds = declared * 1_152 / 44_100
+    assert detail == f"the header declares {2 * seconds:.3f} s, but the file has {seconds:.3f} s"
 
 
 def test_an_mp3_that_ends_within_a_frame_is_truncated_with_a_header_and_without_one(write_mp3):

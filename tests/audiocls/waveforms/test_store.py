@@ -441,7 +441,7 @@ def test_a_damaged_shard_is_named_and_comes_back_when_it_is_deleted(fill, plan, 
     filled = fill(files)
     (shard,) = (filled.store / "shards").glob("*.parquet")
     shard.write_bytes(shard.read_bytes()[:-40])
-    with pytest.raises(StoreError, match=rf"{shard}: cannot be read .*Delete it; the next run writes it anew"):
+    with pytest.raises(StoreError, match=rf"{shard}: cannot be read .*Delete it; the next run writes it again"):
         plan(files)
     shard.unlink()
     assert set(by_name(filled)["detail"]) == {"the store has not been filled with it"}
