@@ -4,8 +4,8 @@
 
 An anchor is a peak of the smoothed energy, which stays in place when a clip is re-encoded, trimmed or padded. Its
 vector describes the log-mel spectrogram around it, independently of gain. Landmark hashes (Wang 2003) and
-sub-fingerprints (Haitsma and Kalker 2002) need seconds of sound to be reliable. Clips of 0.3 s are too short for that, so
-anchors only propose candidates: `audiocls.near_duplicates.pairs` compares the signals themselves.
+sub-fingerprints (Haitsma and Kalker 2002) need seconds of sound to be reliable. Clips of 0.3 s are too short for that,
+so anchors only propose candidates: `audiocls.near_duplicates.pairs` compares the signals themselves.
 """
 
 from __future__ import annotations

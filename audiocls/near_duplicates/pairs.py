@@ -109,7 +109,7 @@ def _tabulate(copies: list[_Copy], hashes: NDArray[np.object_]) -> pd.DataFrame:
 
 
 def _alike(proposals: Proposals, waveforms: MappedWaveforms, sample_rate_hz: int) -> Iterator[tuple[int, int, float]]:
-    """Yield pairs whose waveforms are similar around the anchors, and the second at which `b` starts in `a`."""
+    """Yield pairs whose waveforms are similar around the anchors, with the seconds at which `b` starts in `a`."""
     for start in range(0, len(proposals.a), _GLANCES):
         a, b, seconds_a, seconds_b = Proposals._make(column[start : start + _GLANCES] for column in proposals)
         first = _pieces(waveforms, a, seconds_a, sample_rate_hz)

@@ -118,7 +118,7 @@ def _build(params: HubData, cache: Path) -> tuple[Any, LocalFolder | None]:
     if not isinstance(builder, AudioFolder):
         return load_dataset(**where), folder
     # datasets 5.2 cannot list a folder of recordings without torchcodec, because its Audio feature opens each file.
-    # The separate cache keeps this dataset from users with torchcodec. Remove once Audio stores a path as it is.
+    # A separate cache keeps programs with torchcodec from loading this dataset. Remove once Audio stores paths unread.
     builder = load_dataset_builder(**where, cache_dir=str(cache))
     builder.BASE_FEATURE = _path_feature()
     builder.download_and_prepare()
