@@ -71,7 +71,7 @@ def test_a_split_is_given_by_all_sources_or_by_none(root, touch, write_csv, list
     split = write_csv(root, "path,label,split\na.wav,cat,train\nb.wav,cat,test\n")
     table = {"source": "table", "path": str(split), "split_column": "split"}
     folder = {"source": "folder", "path": str(root), "include": ["cat/*"]}
-    with pytest.raises(DataError, match=r"data\.sources: b give a split and a, c none\. Give every source"):
+    with pytest.raises(DataError, match=r"data\.sources: b give a split and a, c do not\. Set split_column"):
         list_rows(pool({"a": folder, "b": table, "c": folder}))
     rows = list_rows(pool({"a": table, "b": table}))
     assert [row["split"] for row in rows] == ["train", "test", "train", "test"]
