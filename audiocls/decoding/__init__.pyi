@@ -13,6 +13,7 @@ from .recording import (
     measure_levels as measure_levels,
 )
 from .stream import (
+    MonoStream as MonoStream,
     check_rate as check_rate,
     stream_bytes as stream_bytes,
     stream_file as stream_file,

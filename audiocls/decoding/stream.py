@@ -64,7 +64,9 @@ class MonoStream:
         self.frames = 0  # taken so far
         self.samples = 0  # given so far
         self.peak = 0.0  # of the mono mix so far, full scale is 1.0
+        self.rest: Block = np.zeros(0, np.float32)  # what `finish` returned, or would have but for its error
         self._params = params
+        self._channels = 0
         same = rate_hz == params.sample_rate_hz
         self._resampler = None if same else soxr.ResampleStream(rate_hz, params.sample_rate_hz, 1, "float32", "HQ")
 
@@ -76,12 +78,16 @@ class MonoStream:
         """
         if not len(channels):
             return np.zeros(0, np.float32)
+        if self.frames and channels.shape[1] != self._channels:
+            change = describe_change((self.rate_hz, self._channels), (self.rate_hz, channels.shape[1]))
+            raise UnusableClipError("unreadable", change)
         loudest = max(float(channels.max()), -float(channels.min()))
         if not loudest < MAX_MAGNITUDE:
             at = self.frames + int(np.argmax(~(np.abs(channels) < MAX_MAGNITUDE).all(axis=1)))
             raise UnusableClipError(
                 "non_finite", f"samples at {at / self.rate_hz:.3f} s are NaN, infinite or far beyond full scale"
             )
+        self._channels = channels.shape[1]
         self.frames += len(channels)
         mono = _mix(channels)
         self.peak = max(self.peak, float(mono.max()), -float(mono.min()))
@@ -93,7 +99,7 @@ class MonoStream:
         Raises:
             UnusableClipError: The whole was `empty`, `too_short` or `silent`.
         """
-        rest = self._resampled(np.zeros(0, np.float32), last=True)
+        self.rest = rest = self._resampled(np.zeros(0, np.float32), last=True)
         seconds, params = self.frames / self.rate_hz, self._params
         if not self.frames:
             raise UnusableClipError("empty", "there are no samples")

@@ -11,13 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from audiocls.batches import hop_samples
 from audiocls.decoding import UnusableClipError
 from audiocls.errors import ParamsError
 from audiocls.inference.feeding import Fed, feed
 from audiocls.inference.loading import find_model
 from audiocls.inference.pooling import Pooler, probabilities_of
 from audiocls.inference.runtime import Runtime, TorchRuntime
+from audiocls.inference.segments import Segment, SegmentParams, WindowScores, find_segments
 from audiocls.inference.sources import Source, as_sources
+from audiocls.inference.streaming import Stream
 from audiocls.models import ADAPTERS, InferenceSettings, load_model, read_settings, use_matrix_products
 
 UNKNOWN: Final = "unknown"
@@ -120,6 +123,64 @@ class Classifier:
             pooler = poolers.pop(done.index, None)
             yield self._answer(done, pooler, threshold)
 
+    def windows(self, source: Source, *, hop_seconds: float | None = None) -> WindowScores:
+        """Return the probabilities of all windows of one recording.
+
+        Args:
+            source: A path or URI, the bytes of a file, or (samples, rate in Hz).
+            hop_seconds: Between the starts of two windows, at most a window; None: as the model was evaluated.
+
+        Raises:
+            UnusableClipError: The recording cannot be used.
+        """
+        starts: list[int] = []
+        lengths: list[int] = []
+        rows: list[NDArray[np.float64]] = []
+
+        def take(item: Fed, logits: NDArray[np.float32]) -> None:
+            assert item.window is not None  # only windows are scored
+            starts.append(item.first_sample)
+            lengths.append(len(item.window))
+            rows.append(probabilities_of(logits[None], self.settings.temperature)[0])
+
+        (done,) = self._run([source], self.runtime.logits, take, hop_seconds)
+        if done.reason is not None:
+            raise UnusableClipError(done.reason, f"{done.name}: {done.detail}")
+        return WindowScores(np.array(starts), np.array(lengths), np.stack(rows), done.num_samples)
+
+    def segments(
+        self,
+        source: Source,
+        *,
+        hop_seconds: float | None = None,
+        params: SegmentParams | None = None,
+        ignore: Iterable[str] = (),
+    ) -> list[Segment]:
+        """Return which sound is where in a recording, by start.
+
+        Args:
+            source: A path or URI, the bytes of a file, or (samples, rate in Hz).
+            hop_seconds: The resolution; None: the distance of the windows that the model was evaluated with.
+            params: Thresholds and durations; None: those that come with the model, or the defaults.
+            ignore: Labels that are not reported, such as that of background noise.
+
+        Raises:
+            UnusableClipError: The recording cannot be used.
+        """
+        audio = self.settings.audio
+        scores = self.windows(source, hop_seconds=hop_seconds)
+        hop = hop_samples(audio) if hop_seconds is None else round(hop_seconds * audio.sample_rate_hz)
+        chosen = params or SegmentParams.of(self.settings.segmentation)
+        return find_segments(scores, self.labels, chosen, hop, audio.sample_rate_hz, ignore)
+
+    def stream(self, rate_hz: int, *, hop_seconds: float | None = None) -> Stream:
+        """Begin to listen to samples at a rate; see `Stream`."""
+
+        def score(windows: list[NDArray[np.float32]]) -> NDArray[np.float64]:
+            return probabilities_of(self.runtime.logits(windows), self.settings.temperature)
+
+        return Stream(score, self.settings, rate_hz, hop_seconds)
+
     def embed(self, given: Any) -> NDArray[np.float32]:
         """Return the mean over its windows of what the model's head takes, for one recording or each of a list.
 
@@ -150,6 +211,7 @@ class Classifier:
         sources: Iterable[Source],
         score: Callable[[Sequence[NDArray[np.float32]]], NDArray[np.float32]],
         take: Callable[[Fed, NDArray[np.float32]], None],
+        hop_seconds: float | None = None,
     ) -> Iterator[Fed]:
         """Score the windows of all sources in batches; yield the end of each source when all of it is scored."""
         waiting: list[Fed] = []
@@ -167,7 +229,7 @@ class Classifier:
             waiting.clear()
             windows = 0
 
-        for item in feed(sources, self.settings.audio):
+        for item in feed(sources, self.settings.audio, hop_seconds):
             waiting.append(item)
             windows += item.window is not None
             if windows == BATCH_WINDOWS:

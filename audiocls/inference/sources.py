@@ -94,14 +94,24 @@ def _blocks(samples: NDArray[Any], rate_hz: Any) -> Iterator[tuple[int, NDArray[
     if isinstance(rate_hz, bool) or not isinstance(rate_hz, int | np.integer):
         raise UnusableClipError("unreadable", f"the rate is {rate_hz!r}; it must be a whole number of Hz")
     check_rate(int(rate_hz))
+    samples = as_frames(samples, scaled=False)
+    for first in range(0, len(samples), ARRAY_BLOCK_FRAMES):
+        yield int(rate_hz), full_scale(samples[first : first + ARRAY_BLOCK_FRAMES])
+
+
+def as_frames(samples: NDArray[Any], *, scaled: bool = True) -> NDArray[Any]:
+    """Return samples as (frames, channels), of full scale 1.0 if asked.
+
+    Raises:
+        UnusableClipError: They have another shape, or are not numbers of a recording.
+    """
     if samples.ndim == 1:
         samples = samples[:, None]
     if samples.ndim != 2 or samples.shape[1] == 0 or samples.shape[1] > MAX_CHANNELS:
         raise UnusableClipError(
             "unreadable", f"samples of shape {samples.shape}; they must be (frames,) or (frames, channels)"
         )
-    for first in range(0, len(samples), ARRAY_BLOCK_FRAMES):
-        yield int(rate_hz), full_scale(samples[first : first + ARRAY_BLOCK_FRAMES])
+    return full_scale(samples) if scaled else samples
 
 
 def full_scale(samples: NDArray[Any]) -> NDArray[np.float32]:
