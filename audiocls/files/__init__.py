@@ -1,6 +1,7 @@
 """Files and storage: atomic writes, local paths and URIs, full disks, masked secrets.
 
-`storage` and `tables` read and write local and remote files, `places` parses URIs, `atomic` writes local files atomically.
+`storage` and `tables` read and write local and remote files, `places` parses URIs, `atomic` writes local files
+atomically.
 """
 
 import lazy_loader
