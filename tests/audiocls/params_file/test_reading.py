@@ -452,14 +452,14 @@ def test_no_default_is_out_of_its_own_bounds():
     [
         (
             "pattern: '(?P<label>['",
-            "data.pattern = '(?P<label>[': is no regular expression: unterminated character set",
+            "data.pattern = '(?P<label>[': is not a regular expression: unterminated character set",
         ),
         ("pattern: '(.*)/.*'", "data.pattern = '(.*)/.*': must have a group (?P<label>...)"),
         (
             "pattern: '(?P<label>.)(?P<speaker>.)'",
-            "data.pattern = '(?P<label>.)(?P<speaker>.)': may name the groups label and group, and not speaker",
+            "data.pattern = '(?P<label>.)(?P<speaker>.)': can only have the groups label and group, not speaker",
         ),
-        ("include: ['a**b']", "data.include = ['a**b']: 'a**b' is no glob: "),
+        ("include: ['a**b']", "data.include = ['a**b']: 'a**b' is not a glob: "),
         ("exclude: '*.wav'", "data.exclude = '*.wav': "),
     ],
 )
