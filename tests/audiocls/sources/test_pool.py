@@ -105,7 +105,8 @@ def test_a_name_cannot_be_mistaken_for_a_part_of_a_path(two, name):
         ),
         (
             "{source: pool, sources: {a: {source: sample, allow_lost_classes: true}}}",
-            "data.sources.a.allow_lost_classes = true: applies to all sources together; set data.allow_lost_classes instead",
+            "data.sources.a.allow_lost_classes = true: applies to all sources together; "
+            "set data.allow_lost_classes instead",
         ),
         (
             "{source: pool, sources: {a: {source: folder, path: x, group_by: folder, "
