@@ -96,7 +96,7 @@ def balance_embeddings(
     if resampling in ("oversample", "undersample"):
         rows = np.sort(draw(labels, wanted, np.random.default_rng([seed, 0])))
         return Blends(_identity(rows, len(labels)), labels[rows])
-    return _clean(embeddings, _blend(embeddings, labels, resampling, wanted, params, seed), resampling)
+    return _clean(embeddings, _add_synthetic(embeddings, labels, resampling, wanted, params, seed), resampling)
 
 
 def _identity(rows: NDArray[np.int64], num_clips: int) -> Any:
@@ -104,7 +104,7 @@ def _identity(rows: NDArray[np.int64], num_clips: int) -> Any:
     return sparse.csr_matrix((np.ones(len(rows)), rows, np.arange(len(rows) + 1)), shape=(len(rows), num_clips))
 
 
-def _blend(
+def _add_synthetic(
     embeddings: NDArray[np.float32],
     labels: NDArray[np.str_],
     resampling: str,
@@ -112,7 +112,7 @@ def _blend(
     params: BlendParams,
     seed: int,
 ) -> Blends:
-    rows, neighbours = _with_enough(labels, wanted, params, seed)
+    rows, neighbours = _with_enough_clips(labels, wanted, params, seed)
     base, base_labels = _identity(rows, len(labels)), labels[rows]
     parts, names, as_smote = [base], [base_labels], []
     for name, count in class_counts(base_labels).items():
@@ -136,7 +136,7 @@ def _blend(
     return Blends(shares, np.concatenate(names), tuple(as_smote))
 
 
-def _with_enough(
+def _with_enough_clips(
     labels: NDArray[np.str_], wanted: dict[str, int], params: BlendParams, seed: int
 ) -> tuple[NDArray[np.int64], dict[str, int]]:
     """Return the clips, with copies in classes that have too few, and the number of neighbors for each class.

@@ -205,7 +205,7 @@ def _check_place(source: str) -> None:
     if (path / "adapter_config.json").is_file():
         raise _cannot_load(source, "it is an adapter for another model; merge it into that model and save the result")
     if not (path / "config.json").is_file():
-        raise _cannot_load(source, "the folder has no config.json, which says what the model is")
+        raise _cannot_load(source, "the folder has no config.json, which defines the model")
 
 
 def _read_config(params: ModelParams, fields: dict[str, Any]) -> PreTrainedConfig:

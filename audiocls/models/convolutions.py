@@ -86,7 +86,7 @@ def _is_wide_and_grouped(module: nn.Conv1d) -> bool:
 
 
 def _strided(signal: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int) -> Tensor:
-    if _is_for_torch(signal, weight):
+    if _needs_torch(signal, weight):
         return F.conv1d(signal, weight, bias, stride)
     if signal.is_leaf:
         # transformers requires a gradient of the waveforms for checkpointing, but it is never used.
@@ -97,7 +97,7 @@ def _strided(signal: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int
 
 
 def _grouped(signal: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int, groups: int) -> Tensor:
-    if _is_for_torch(signal, weight):
+    if _needs_torch(signal, weight):
         return F.conv1d(signal, weight, bias, padding=padding, groups=groups)
     out: Tensor = _Grouped.apply(  # type: ignore[no-untyped-call]  # torch has none here
         signal.transpose(1, 2), weight, padding, groups
@@ -105,7 +105,7 @@ def _grouped(signal: Tensor, weight: Tensor, bias: Tensor | None, *, padding: in
     return (out if bias is None else out + bias).transpose(1, 2)
 
 
-def _is_for_torch(signal: Tensor, weight: Tensor) -> bool:
+def _needs_torch(signal: Tensor, weight: Tensor) -> bool:
     types_differ = signal.dtype != torch.float32 or weight.dtype != torch.float32
     return types_differ or signal.ndim != 3 or signal.device.type != "cpu" or torch.is_autocast_enabled("cpu")
 

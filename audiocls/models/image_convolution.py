@@ -22,8 +22,8 @@ class ImageConv2d(nn.Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (batch, 1, height, width) to (batch, out_channels, out_height, out_width)."""
-        is_for_torch = images.dtype != torch.float32 or images.device.type != "cpu" or torch.is_autocast_enabled("cpu")
-        if is_for_torch or not images.requires_grad:
+        needs_torch = images.dtype != torch.float32 or images.device.type != "cpu" or torch.is_autocast_enabled("cpu")
+        if needs_torch or not images.requires_grad:
             return super().forward(images)
         out: Tensor = _ImageConvolution.apply(  # type: ignore[no-untyped-call]  # torch has none here
             images, self.weight, self.stride[0]

@@ -76,7 +76,7 @@ class LogmelResnetConfig(PreTrainedConfig):  # type: ignore[misc]  # transformer
         return 2 * self.channels[-1]
 
 
-_LEAST = {
+_MINIMUMS = {
     "sampling_rate": 1_000,
     "num_mel_bins": 1,
     "stem_channels": 1,
@@ -84,7 +84,7 @@ _LEAST = {
     "mask_time_length": 1,
     "mask_feature_length": 1,
 }
-_SHARES = ("dropout", "mask_time_prob", "mask_feature_prob")
+_FRACTIONS = ("dropout", "mask_time_prob", "mask_feature_prob")
 _FLAGS = ("input_affine",)
 _POSITIVE = ("window_ms", "hop_ms", "initializer_range")
 
@@ -97,10 +97,10 @@ def _find_mistakes(config: LogmelResnetConfig) -> list[str]:
 def _find_single_mistakes(config: LogmelResnetConfig) -> dict[str, str]:
     """Return the requirement of each field that is invalid by itself."""
     needs = {}
-    for name, least in _LEAST.items():
+    for name, least in _MINIMUMS.items():
         if not _whole(getattr(config, name)) >= least:
             needs[name] = f"a whole number, {least} or more"
-    for name in _SHARES:
+    for name in _FRACTIONS:
         if not 0 <= _number(getattr(config, name)) < 1:
             needs[name] = "a number from 0 to below 1"
     for name in _POSITIVE:

@@ -71,7 +71,7 @@ class Clap(Adapter):
         return int(extractor.nb_max_samples)
 
     def check_lengths(self, config: PreTrainedConfig, extractor: Any, audio: AudioParams) -> None:
-        """Check that the model takes inputs of this length, and that it fuses clips as `audio.truncate` says.
+        """Check that the model takes inputs of this length, and that it fuses clips as `audio.truncate` requires.
 
         Raises:
             ParamsError: `audio.max_seconds` is longer than the window, the window has too many frames for the image, or
