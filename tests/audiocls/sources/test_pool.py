@@ -101,16 +101,17 @@ def test_a_name_cannot_be_mistaken_for_a_part_of_a_path(two, name):
         ),
         (
             "{source: pool, sources: {a: {source: sample, max_bad_fraction: 0.5}}}",
-            "data.sources.a.max_bad_fraction = 0.5: is said once, of all sources together: data.max_bad_fraction",
+            "data.sources.a.max_bad_fraction = 0.5: applies to all sources together; set data.max_bad_fraction instead",
         ),
         (
             "{source: pool, sources: {a: {source: sample, allow_lost_classes: true}}}",
-            "data.sources.a.allow_lost_classes = true: is said once, of all sources together: data.allow_lost_classes",
+            "data.sources.a.allow_lost_classes = true: applies to all sources together; "
+            "set data.allow_lost_classes instead",
         ),
         (
             "{source: pool, sources: {a: {source: folder, path: x, group_by: folder, "
             "pattern: '(?P<label>.)(?P<group>.)'}}}",
-            "data.sources.a.group_by = 'folder': data.sources.a.pattern has a group (?P<group>...) already",
+            "data.sources.a.group_by = 'folder': data.sources.a.pattern already has a group (?P<group>...)",
         ),
     ],
 )
