@@ -19,6 +19,7 @@ safetensors.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import logging
@@ -111,6 +112,8 @@ def read_checkpoint(params: ModelParams, audio: AudioParams, fields: dict[str, A
                 f"model.pretrained = {source}: its feature extractor has {name} = {found}, but the model's {field} "
                 f"requires {needed}; add the preprocessor_config.json that belongs to the model"
             )
+    if adapter.length_field not in params.config:
+        adapter.shorten(config, extractor, audio)
     adapter.tune_extractor(extractor, audio)
     return config, extractor
 
@@ -121,12 +124,15 @@ def load_weights(params: ModelParams, config: PreTrainedConfig) -> PreTrainedMod
     Raises:
         ParamsError: The weights cannot be read, are not finite, or do not cover the encoder.
     """
-    source = str(params.pretrained)
+    source, adapter = str(params.pretrained), ADAPTERS[params.family]
+    whole = copy.deepcopy(config)
+    if adapter.length_field is not None:  # the length of the checkpoint, whose embeddings are fitted below
+        setattr(whole, adapter.length_field, _stored_length(params, adapter.length_field))
 
     def load() -> Any:
         return AutoModelForAudioClassification.from_pretrained(
             source,
-            config=config,
+            config=whole,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
             use_safetensors=True,
@@ -142,7 +148,17 @@ def load_weights(params: ModelParams, config: PreTrainedConfig) -> PreTrainedMod
         raise ParamsError(
             f"model.pretrained = {source}: {name_some(broken, 3)} have non-finite weights; use another checkpoint"
         )
+    if adapter.length_field is not None and whole.to_dict() != config.to_dict():
+        adapter.resize_positions(model, config)
+        setattr(model.config, adapter.length_field, getattr(config, adapter.length_field))
     return model
+
+
+def _stored_length(params: ModelParams, field: str) -> int:
+    """Return the number of positions that the checkpoint has weights for, unless the params say another."""
+    stored, _ = PreTrainedConfig.get_config_dict(str(params.pretrained))
+    default = getattr(config_class_of(params.family)(), field)
+    return int(params.config.get(field, stored.get(field, default)))
 
 
 def _initialize_missing(model: PreTrainedModel, report: dict[str, Any]) -> None:

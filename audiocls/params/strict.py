@@ -17,9 +17,9 @@ class Params(BaseModel):
 
 def check_path_text(value: object) -> object:
     """Reject text that is not a path: empty text would silently mean the current folder."""
-    if isinstance(value, str) and not value.strip():
+    if isinstance(value, str | Path) and not str(value).strip():
         raise PydanticCustomError("path_empty", "must not be empty; leave the key out for its default")
-    if isinstance(value, str) and "\0" in value:
+    if isinstance(value, str | Path) and "\0" in str(value):
         raise PydanticCustomError("path_zero_byte", "must not contain a zero byte")
     return value
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from transformers import FeatureExtractionMixin, PreTrainedConfig
+from transformers import FeatureExtractionMixin, PreTrainedConfig, PreTrainedModel
 
 from audiocls.errors import ParamsError
 from audiocls.params import AudioParams
@@ -50,6 +50,29 @@ class Adapter:
         extractor.return_attention_mask = False
         if hasattr(extractor, "dither"):
             extractor.dither = 0.0  # random noise for each clip, in evaluation too
+
+    length_field: ClassVar[str | None] = None
+    """The config's field with the number of positions, in families whose encoder has one for each frame."""
+
+    def shorten(self, config: PreTrainedConfig, extractor: Any, audio: AudioParams) -> None:
+        """Shorten a checkpoint's input to `audio.max_seconds`, in place, in config and extractor.
+
+        Families that pad every clip to the length of their position embeddings would compute the padding as well.
+        """
+        if self.length_field is None:
+            return
+        needed = int(self.fields(audio)[self.length_field])
+        if needed < getattr(config, self.length_field):
+            setattr(config, self.length_field, needed)
+            self.shorten_extractor(extractor, config, audio)
+
+    def shorten_extractor(self, extractor: Any, config: PreTrainedConfig, audio: AudioParams) -> None:
+        """Have the extractor make inputs of the config's length, in place."""
+        raise NotImplementedError
+
+    def resize_positions(self, model: PreTrainedModel, config: PreTrainedConfig) -> None:
+        """Fit a loaded model's position embeddings to the length in `config`, in place."""
+        raise NotImplementedError
 
     def sizes(self, config: PreTrainedConfig, extractor: Any) -> Iterator[tuple[str, int, str, int]]:
         """Yield the sizes that must agree: field and value of the extractor, field and value of the config."""

@@ -10,9 +10,13 @@ import math
 from collections.abc import Iterator
 from typing import Any, Final
 
+import torch
+from torch import nn
+from torch.nn import functional as F
 from transformers import (
     ASTFeatureExtractor,
     PreTrainedConfig,
+    PreTrainedModel,
     SeamlessM4TFeatureExtractor,
     WhisperFeatureExtractor,
 )
@@ -25,6 +29,7 @@ from audiocls.params import AudioParams
 WINDOW_SAMPLES: Final = 400
 HOP_SAMPLES: Final = 160
 _WHISPER_STRIDE: Final = 2
+_AST_PREFIX: Final = 2  # the class and the distillation token
 
 
 def frames_of(samples: int) -> int:
@@ -36,6 +41,7 @@ class AST(Adapter):
     """The audio spectrogram transformer: a fixed number of frames, with shorter clips padded with zeros."""
 
     extractor_class = ASTFeatureExtractor
+    length_field = "max_length"
     lora_targets = ("q_proj", "v_proj")
 
     def fields(self, audio: AudioParams) -> dict[str, Any]:
@@ -48,6 +54,21 @@ class AST(Adapter):
         return ASTFeatureExtractor(
             sampling_rate=audio.sample_rate_hz, num_mel_bins=config.num_mel_bins, max_length=config.max_length
         )
+
+    def shorten_extractor(self, extractor: Any, config: PreTrainedConfig, audio: AudioParams) -> None:
+        """Have the extractor make as many frames as the config says."""
+        extractor.max_length = config.max_length
+
+    def resize_positions(self, model: PreTrainedModel, config: PreTrainedConfig) -> None:
+        """Interpolate the position embeddings over time, as AST's authors do between clips of different lengths."""
+        embeddings = model.audio_spectrogram_transformer.embeddings
+        bands, columns = embeddings.get_shape(config)
+        whole = embeddings.position_embeddings
+        prefix, grid = whole[:, :_AST_PREFIX], whole[:, _AST_PREFIX:]
+        grid = grid.transpose(1, 2).reshape(1, grid.shape[2], bands, -1)
+        fitted = F.interpolate(grid, size=(bands, columns), mode="bilinear", align_corners=False)
+        fitted = torch.cat([prefix, fitted.flatten(2).transpose(1, 2)], dim=1)
+        embeddings.position_embeddings = nn.Parameter(fitted.detach().clone())
 
     def sizes(self, config: PreTrainedConfig, extractor: Any) -> Iterator[tuple[str, int, str, int]]:
         """Yield the mel bins and the frames."""
@@ -77,6 +98,7 @@ class Whisper(Adapter):
     """Whisper's encoder: one window of whole seconds, shorter clips padded with silence, no mask."""
 
     extractor_class = WhisperFeatureExtractor
+    length_field = "max_source_positions"
     lora_targets = ("q_proj", "v_proj")
     # The classifier has no decoder, and SpecAugment is only in the model with the decoder.
     ignored_fields = (
@@ -115,6 +137,19 @@ class Whisper(Adapter):
         return WhisperFeatureExtractor(
             feature_size=config.num_mel_bins, sampling_rate=audio.sample_rate_hz, chunk_length=seconds
         )
+
+    def shorten_extractor(self, extractor: Any, config: PreTrainedConfig, audio: AudioParams) -> None:
+        """Have the extractor fill clips to the window of the config."""
+        extractor.n_samples = config.max_source_positions * _WHISPER_STRIDE * HOP_SAMPLES
+        extractor.nb_max_frames = config.max_source_positions * _WHISPER_STRIDE
+        extractor.chunk_length = extractor.n_samples // extractor.sampling_rate
+
+    def resize_positions(self, model: PreTrainedModel, config: PreTrainedConfig) -> None:
+        """Keep the first position embeddings: they are sinusoids, the same whatever comes after them."""
+        encoder, positions = model.encoder, config.max_source_positions
+        first = encoder.embed_positions.weight[:positions].detach().clone()
+        encoder.embed_positions = nn.Embedding(positions, first.shape[1], _weight=first, _freeze=True)
+        encoder.max_source_positions = positions
 
     def sizes(self, config: PreTrainedConfig, extractor: Any) -> Iterator[tuple[str, int, str, int]]:
         """Yield the number of mel bins and of frames of the window."""

@@ -367,7 +367,9 @@ def test_any_text_at_all_is_params_or_a_params_error(file, text, override):
 # There and back
 
 
-words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
+words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12).filter(
+    str.strip
+)
 positive = st.floats(min_value=0, exclude_min=True, allow_nan=False, allow_infinity=False)
 data = st.one_of(
     st.builds(FolderData, source=st.just("folder"), path=words.map(Path), group_by=st.sampled_from(["file", "folder"])),
