@@ -77,7 +77,7 @@ def artifact(finished, path: str) -> Path:
 
 
 def test_a_lost_class_that_is_allowed_is_named_in_the_summary_the_description_and_a_tag(finished, run):
-    lost = "1 of 4 classes has no usable clip: void (no clip is listed); the model does not know it"
+    lost = "1 of 4 classes has no usable clip: void (no clip is listed); the model cannot predict it"
     assert lost in finished[0].summary
     assert lost in run.data.tags["mlflow.note.content"]
     assert run.data.tags["data.lost_classes"] == "void"
