@@ -220,4 +220,4 @@ def test_copies_that_chain_many_groups_together_are_named_with_the_way_out(audit
     assert found.severity == "warning"
     assert found.title == "Copies link 3 groups with 9 clips, more than a tenth of the corpus"
     assert "3 clips link them" in found.text
-    assert "leaves such copies out where they straddle" in found.text
+    assert "drops copies that would be in two splits" in found.text
