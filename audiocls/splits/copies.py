@@ -116,7 +116,7 @@ def leave_out(
     successor.
 
     Args:
-        table: Clips with `clip_id`, `split`, and what `SharedSound` takes.
+        table: Clips with `clip_id`, `split`, and the columns of `SharedSound`.
         near: Pairs of near-duplicates that count as one recording.
         known: By split, a function that returns which clips share sound with it in an earlier run: 0 or more, else -1.
 

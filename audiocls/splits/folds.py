@@ -27,7 +27,7 @@ def split_folds(
     Args:
         table: Clips with `group`, `label`, `audio_hash` and an empty `split`.
         folds: Number of folds, two or more.
-        validation: Fraction of the clips outside the test fold, in (0, 1).
+        validation: Fraction of the clips outside the test fold to use for validation, in (0, 1).
         seed: Random seed of the folds and the validation clips.
         remembered: The splits of each group assigned earlier, such as "train test validation" for three folds. These
             groups stay where they are, and new ones are added. If a new copy links groups of several folds, each group

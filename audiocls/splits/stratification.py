@@ -55,17 +55,17 @@ def split_groups(
     codes, names, counts = _count(groups, labels)
     hashes = _hashes(names, str(seed))
     split = np.where(hashes < test, TEST, np.where(hashes < test + validation, VALIDATION, TRAIN))
-    shares = np.array([1 - test - validation, validation, test])
+    fractions = np.array([1 - test - validation, validation, test])
     distance = np.minimum(np.abs(hashes - test), np.abs(hashes - test - validation))
     order = _fix(split, names, {name: SPLITS.index(where) for name, where in (fixed or {}).items()}, distance)
     # A group larger than a held-out split of its class starts in training: no single move would bring it there later.
     total = counts.total()
     large = np.zeros(len(names), bool)
-    large[counts.group[counts.clips / total[counts.column] > shares[1:].max()]] = True
+    large[counts.group[counts.clips / total[counts.column] > fractions[1:].max()]] = True
     split[order[large[order]]] = TRAIN
     # A class without training clips costs more than any distance.
     absent = np.array([3.0 * len(total), _UNSCORED, _UNSCORED])
-    _stratify(split, counts, shares, absent, order)
+    _stratify(split, counts, fractions, absent, order)
     return pd.Series(np.array(SPLITS)[split[codes]], index=groups.index)
 
 
@@ -150,7 +150,7 @@ def _fix(
 def _stratify(
     split: NDArray[np.int64],
     counts: _Counts,
-    shares: NDArray[np.float64],
+    fractions: NDArray[np.float64],
     absent: NDArray[np.float64],
     order: NDArray[np.int64],
 ) -> None:
@@ -159,14 +159,14 @@ def _stratify(
     Args:
         split: Split of each group, shape (num_groups,).
         counts: Clips by group and class.
-        shares: Target fraction of each split, shape (num_splits,).
+        fractions: Target fraction of each split, shape (num_splits,).
         absent: Cost of a class that is missing from a split, shape (num_splits,); distances are at most 1.
         order: Groups in the order in which they are tried; other groups stay where they are.
     """
     tried = counts.of(order)
     starts = np.searchsorted(tried.group, np.arange(len(order) + 1))
-    cost = _Cost(counts.total(), shares, absent)
-    have = counts.by_split(split, len(shares))
+    cost = _Cost(counts.total(), fractions, absent)
+    have = counts.by_split(split, len(fractions))
     where = split[order]
     for least_gain in _LEAST_GAINS:
         moves = 0
@@ -212,12 +212,12 @@ def _moves(
 class _Cost:
     """Squared distance of the splits to their target fractions of each class, plus the cost of missing classes."""
 
-    def __init__(self, total: NDArray[np.float64], shares: NDArray[np.float64], absent: NDArray[np.float64]) -> None:
-        self._want = shares[:, None] * total
+    def __init__(self, total: NDArray[np.float64], fractions: NDArray[np.float64], absent: NDArray[np.float64]) -> None:
+        self._want = fractions[:, None] * total
         # Relative to the class size; the distance of all clips together counts a ninth.
         self._scale = np.append(total[:-1], 3 * total[-1])
         self._absent = absent[:, None]
-        self._closed = shares == 0
+        self._closed = fractions == 0
 
     def of_entries(
         self,

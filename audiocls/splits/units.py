@@ -80,7 +80,7 @@ def make_units(
 
 
 def _link_mostly_shared(groups: pd.Series, sounds: pd.Series) -> pd.Series:
-    """Link only groups of which the smaller shares at least _MOSTLY_SHARED of its clips with the other."""
+    """Link two groups only if the smaller shares at least _MOSTLY_SHARED of its clips with the other."""
     codes, names = pd.factorize(groups, sort=True)
     held = pd.DataFrame({"group": codes, "sound": pd.factorize(sounds)[0], "clips": 1})
     held = held.groupby(["group", "sound"], as_index=False)["clips"].sum()
