@@ -1,7 +1,7 @@
-"""The audit of a corpus: what it is made of, what is wrong with it, and whether a test score on it will mean much.
+"""The audit of a corpus: its statistics, its problems, and how much a test score on it means.
 
-<folder>/audit.html     to read: the verdict first, then what it rests on; one file, no links to elsewhere
-<folder>/audit.json     the same for programs
+<folder>/audit.html     for readers: the verdict first, then the evidence; one self-contained file
+<folder>/audit.json     the same content for programs
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from audiocls.waveforms import Corpus, Counts, check_quarantine, read_counts
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """The pages that were written, and what they say."""
+    """The files that were written, with the verdict and the findings."""
 
     html: Path
     json: Path
@@ -43,24 +43,24 @@ class AuditReport:
 
     @property
     def warns(self) -> bool:
-        """Whether there is more than notes to read."""
+        """Whether any finding is more than a note."""
         return any(finding.severity != "note" for finding in self.findings)
 
     @property
     def line(self) -> str:
-        """The verdict, what it rests on, and where to read on, in one line for a log."""
-        grave = "; ".join(finding.title for finding in self.findings if finding.severity != "note")
-        return " ".join(f"{self.verdict} {f'{grave}. ' if grave else ''}See {self.html}".split())
+        """One line for a log: the verdict, the findings behind it and the path of the page."""
+        severe = "; ".join(finding.title for finding in self.findings if finding.severity != "note")
+        return " ".join(f"{self.verdict} {f'{severe}. ' if severe else ''}See {self.html}".split())
 
 
 def write_audit(corpus: Corpus, near_duplicates: Path, folder: Path, further: Iterable[Finding] = ()) -> AuditReport:
-    """Examine a corpus and write the pages about it.
+    """Audit a corpus and write the report.
 
     Args:
-        corpus: What is examined.
-        near_duplicates: Pairs of recordings that were found in it.
-        folder: The pages go here.
-        further: Findings of later rooms, such as what copies mean for the splits.
+        corpus: The corpus to audit.
+        near_duplicates: Table of the near-duplicate pairs that were found in it.
+        folder: Where the report is written.
+        further: Findings of later stages, such as what copies mean for the splits.
 
     Raises:
         DataError: There is no usable clip.
@@ -119,7 +119,7 @@ def _as_json(
 
 
 def audit_markdown(report: AuditReport) -> str:
-    """Say in Markdown what was found."""
+    """Format the verdict and the findings as Markdown."""
     lines = [f"**{escaped(report.verdict)}**", ""]
     lines += [f"- **{f.severity}: {escaped(f.title)}.** {escaped(f.text)}" for f in report.findings]
-    return "\n".join([*lines, "", f"The whole page: `{report.html}`"])
+    return "\n".join([*lines, "", f"Full page: `{report.html}`"])

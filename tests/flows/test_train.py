@@ -77,7 +77,7 @@ def artifact(finished, path: str) -> Path:
 
 
 def test_a_lost_class_that_is_allowed_is_named_in_the_summary_the_description_and_a_tag(finished, run):
-    lost = "1 of 4 classes has no usable clip: void (no clip is listed); the model does not know it"
+    lost = "1 of 4 classes has no usable clip: void (no clip is listed); the model cannot predict it"
     assert lost in finished[0].summary
     assert lost in run.data.tags["mlflow.note.content"]
     assert run.data.tags["data.lost_classes"] == "void"
@@ -327,7 +327,7 @@ def write_given_split(folder: Path, tones: Path, groups: dict[int, str], copy_of
 def test_a_given_split_with_a_straddling_group_or_copy_stops_the_run_and_names_it(tones, tmp_path, capsys):
     for groups, copy_of, named in (
         ({0: "ann", 1: "ann"}, {}, r"'ann' \(1 in train, 1 in validation\)"),
-        ({}, {5: 3}, r"1 recordings stand in more than one split .*\.wav \(test\) = .*\.wav \(train\)"),
+        ({}, {5: 3}, r"1 recordings are in more than one split .*\.wav \(test\) = .*\.wav \(train\)"),
     ):
         params_file = write_given_split(tmp_path, tones, groups, copy_of)
         assert run_flow(train_flow, asdict, [str(params_file)]) == 2

@@ -121,12 +121,12 @@ def test_what_is_to_be_left_out_is_neither_looked_at_nor_heard(check, corpus):
 
 
 def test_leaving_out_a_file_that_is_not_there_is_an_error(check):
-    with pytest.raises(DataError, match=r"leave_out names files that are not there: copi\.wav\."):
+    with pytest.raises(DataError, match=r"leave_out names files that do not exist: copi\.wav\."):
         check(STREET, leave_out=["copi.wav"])
 
 
 def test_a_folder_of_nothing_but_held_out_recordings_is_an_error(check, corpus):
-    with pytest.raises(DataError, match="no recordings to augment with beside the 1 that are left out"):
+    with pytest.raises(DataError, match="no recordings to augment with besides the 1 that are left out"):
         check({"copy.wav": copy_of(corpus, 2)}, duplicates="drop")
 
 

@@ -152,7 +152,7 @@ def test_the_source_is_kept_and_where_it_tells_the_class_the_audit_says_so(corpu
     near = find_near_duplicates(corpus.clips, corpus.store)
     report = write_audit(corpus, near, tmp_path / "audit")
     assert set(pd.read_parquet(corpus.clips)["source"]) == {"a", "b"}
-    (found,) = [finding for finding in report.findings if finding.title == "The source alone tells the class"]
+    (found,) = [finding for finding in report.findings if finding.title == "The source alone predicts the class"]
     assert (found.severity, found.spoils_score) == ("problem", True)
     facts = json.loads(report.json.read_text())
     assert [(row["source"], row["clips"], row["classes"]) for row in facts["corpus"]["sources"]] == [

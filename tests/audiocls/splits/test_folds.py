@@ -42,7 +42,7 @@ def enough(clips, folds):
 def test_every_clip_is_tested_in_one_fold_and_no_linked_group_straddles(rows, folds, seed):
     clips = clips_of(rows)
     if not enough(clips, folds):
-        with pytest.raises(DataError, match=f"split.folds = {folds}, and the .* there must be a group for each fold"):
+        with pytest.raises(DataError, match=f"split.folds = {folds}, but the .* each fold needs a group"):
             folds_of(clips, folds, seed)
         return
     made = folds_of(clips, folds, seed)
@@ -136,7 +136,7 @@ def test_a_new_copy_moves_no_group_and_is_left_out_where_it_would_straddle(tmp_p
 def test_a_given_split_is_refused():
     clips = speakers(["ann", "bob", "cid"])
     clips.loc[0, "split"] = "test"
-    with pytest.raises(DataError, match=r"split.folds = 2, and the source gives the split of 1 clips"):
+    with pytest.raises(DataError, match=r"split.folds = 2, but the source gives the split of 1 clips"):
         folds_of(clips, 2)
 
 

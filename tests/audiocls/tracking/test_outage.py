@@ -106,7 +106,7 @@ def test_a_server_killed_during_fit_ends_the_run_and_the_same_command_resumes_it
             fit(splits, balanced, store, params, run.folder, log)
         return run.run_id
 
-    with pytest.raises(TrackingError, match=rf"^tracking\.uri = {server.uri}: MLflow fails: ") as raised:
+    with pytest.raises(TrackingError, match=rf"^tracking\.uri = {server.uri}: MLflow failed: ") as raised:
         train(kill_at_step=STEPS_PER_EPOCH + 1)
     assert "\n" not in str(raised.value)
     assert "could not be marked as FAILED" in caplog.text

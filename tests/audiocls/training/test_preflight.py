@@ -37,7 +37,9 @@ def test_every_mistake_is_told_at_once(tmp_path):
     first, second, third = mistakes(model=model, augmentation=augmentation)
     assert "model.pretrained" in first
     assert second.startswith(f"augmentation.0.folder: {tmp_path / 'empty'}: there are no recordings")
-    assert third.startswith(f"augmentation.1.folder: {tmp_path / 'text' / 'readme.txt'}: cannot be augmented with")
+    assert third.startswith(
+        f"augmentation.1.folder: {tmp_path / 'text' / 'readme.txt'}: cannot be used for augmentation"
+    )
 
 
 @pytest.mark.parametrize(
