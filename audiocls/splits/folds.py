@@ -17,7 +17,6 @@ def split_folds(
     validation: float,
     seed: int,
     remembered: dict[str, str] | None = None,
-    near: pd.DataFrame | None = None,
     units: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Split clips once for each fold, all folds at once.
@@ -32,7 +31,6 @@ def split_folds(
         remembered: The splits of each group met before, "train test validation" for three folds; these groups stay
             where they are, and the new ones are added. Where a new copy links groups of several folds, each stays in
             its own, so that the copy is in several: `copies.leave_out` says which clips of it to leave out of a fold.
-        near: Pairs of near-duplicates that count as one recording.
         units: What must stay in one fold, by clip; None: `leakage.linked_groups` says it.
 
     Returns:
@@ -42,7 +40,7 @@ def split_folds(
         DataError: The source gives a split, or there are fewer groups than folds.
     """
     remembered = {} if remembered is None else remembered
-    units = linked_groups(table, near) if units is None else units
+    units = linked_groups(table) if units is None else units
     _check(table, units, folds)
     units, entries = hold(units, recall(table, remembered))
     words = {unit: entry.split(BETWEEN) for unit, entry in entries.items()}
