@@ -33,14 +33,14 @@ help: ## List the targets
 $(VENV)/.train: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) ..."
-	@$(PIP_INSTALL) --editable '.[sample]'
+	@$(PIP_INSTALL) --editable '.[pipeline,sample]'
 	@touch $@
 
 # Both at once, as what developing needs holds what training needs: pip looks at every package only once.
 $(VENV)/.dev: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) ..."
-	@$(PIP_INSTALL) --editable '.[sample,formats,s3,dev]'
+	@$(PIP_INSTALL) --editable '.[pipeline,sample,formats,s3,dev]'
 	@touch $(VENV)/.train $@
 
 train: $(VENV)/.train ## Train on PARAMS (params/quickstart.yaml), with overrides in ARGS
@@ -59,7 +59,7 @@ test: $(VENV)/.dev ## Run the tests
 
 # Apart from `make test`, as Ray is large and either cluster takes a minute to start and stop on a busy machine.
 $(VENV)/.clusters: $(VENV)/.dev
-	@$(PIP_INSTALL) --editable '.[dask,ray]'
+	@$(PIP_INSTALL) --editable '.[pipeline,dask,ray]'
 	@touch $@
 
 test-clusters: $(VENV)/.clusters ## Install Dask and Ray, and run the tests of every runner

@@ -1,18 +1,18 @@
-"""Every error that audiocls raises on purpose.
+"""Every error that audiocls raises deliberately.
 
     AudioclsError
-    ├── UserMistake              what was given is wrong; the command line ends with status 2
+    ├── UserMistake              the input is wrong; the command line exits with status 2
     │   ├── ParamsError          the params file or an override
     │   ├── DataError            the recordings, the labels, the groups or the given split
-    │   │   ├── LeakageError     a group stands in more than one split
+    │   │   ├── LeakageError     a group is in more than one split
     │   │   └── BalanceError     the class counts do not allow the method
-    │   └── MissingExtraError    an optional package is needed and not installed
+    │   └── MissingExtraError    an optional package is needed but not installed
     ├── StoreError               a store on disk is damaged or cannot be written
     │   └── FullDiskError        there is no space left
-    ├── TrainingError            the weights cannot be fitted as asked
-    └── TrackingError            the MLflow store or server does not answer
+    ├── TrainingError            the weights cannot be trained as requested
+    └── TrackingError            the MLflow store or server does not respond
 
-A message names the thing, what it is, what is needed and what to do, and counts what else is wrong.
+A message names the object, its value, what is needed and what to do, and counts further mistakes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from collections.abc import Iterable
 
 
 class AudioclsError(Exception):
-    """Root of all errors of this library."""
+    """Base class of all errors of this library."""
 
 
 class UserMistake(AudioclsError):
-    """What was given is wrong, and trying again will not help."""
+    """The input is wrong, and retrying will not help."""
 
 
 class ParamsError(UserMistake):
@@ -33,11 +33,11 @@ class ParamsError(UserMistake):
 
 
 class DataError(UserMistake):
-    """The recordings, labels, groups or given splits do not allow what was asked."""
+    """The recordings, labels, groups or given splits do not allow what was requested."""
 
 
 class LeakageError(DataError):
-    """What must stay in one split stands in several."""
+    """A group that must stay in one split is in several."""
 
 
 class BalanceError(DataError):
@@ -45,7 +45,7 @@ class BalanceError(DataError):
 
 
 class MissingExtraError(UserMistake):
-    """An optional package is needed and not installed."""
+    """An optional package is needed but not installed."""
 
 
 class StoreError(AudioclsError):
@@ -53,11 +53,11 @@ class StoreError(AudioclsError):
 
 
 class FullDiskError(StoreError):
-    """There is no space left where something is written."""
+    """The disk that is written to is full."""
 
 
 class TrainingError(AudioclsError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class TrackingError(AudioclsError):
@@ -67,7 +67,7 @@ class TrackingError(AudioclsError):
 def name_some(names: Iterable[object], most: int = 10) -> str:
     """Join the first `most` names with commas and count the rest: "a, b, c and 4 more".
 
-    What cannot be seen in a name is escaped.
+    Invisible characters in a name are escaped.
     """
     listed = [visible(str(name)) for name in names]
     shown = ", ".join(listed[:most])
@@ -75,7 +75,7 @@ def name_some(names: Iterable[object], most: int = 10) -> str:
 
 
 def visible(text: str) -> str:
-    r"""Write what cannot be seen as an escape: a zero-width space as \u200b, a line feed as \n."""
+    r"""Escape invisible characters: a zero-width space becomes \u200b, a line feed \n."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,4 +1,4 @@
-"""Pictures of a run, drawn without a display."""
+"""Plots of a run, drawn without a display."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-# Past this many classes the counts in the cells would be too small to read.
+# With more classes, the counts in the cells would be too small to read.
 _MOST_ANNOTATED = 30
 _LONGEST_NAME = 24
 _MOST_COLOURS = 10
@@ -22,13 +22,13 @@ _GAINS = {
     "f1_rarest_third": "F1, rarest third",
     "f1_most_frequent_third": "F1, most frequent third",
     "balanced_accuracy": "balanced accuracy",
-    "calibration_error": "calibration error (less is better)",
+    "calibration_error": "calibration error (lower is better)",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One spectrogram to be drawn."""
+    """A spectrogram to draw."""
 
     levels_db: NDArray[np.float32]  # (mel_bins, frames)
     seconds: float
@@ -36,21 +36,21 @@ class Panel:
 
 
 def draw_confusion(counts: pd.DataFrame, title: str, target: Path) -> Path:
-    """Draw a confusion matrix as PNG: counts as text, colour by the share of the true class.
+    """Draw a confusion matrix as PNG: counts as text, fractions of the true class as color.
 
     Args:
         counts: Clips by true class (rows) and predicted class (columns), shape (num_classes, num_classes).
-        title: Stands above the picture.
-        target: Where to write.
+        title: Title of the plot.
+        target: Path of the PNG file.
     """
     number = len(counts)
     side = float(np.clip(2.5 + 0.42 * number, 5, 24))
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot()
     values = counts.to_numpy()
-    shares = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
+    fractions = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, shrink=0.7, label="fraction of the true class")
     names = [shortened(str(name)) for name in counts.index]
     axes.set_xticks(range(number), names, rotation=90, parse_math=False)
     axes.set_yticks(range(number), names, parse_math=False)
@@ -58,13 +58,13 @@ def draw_confusion(counts: pd.DataFrame, title: str, target: Path) -> Path:
     axes.set_title(title, parse_math=False)
     if number <= _MOST_ANNOTATED:
         for (row, column), count in np.ndenumerate(values):
-            colour = "white" if shares[row, column] > 0.5 else "black"
+            colour = "white" if fractions[row, column] > 0.5 else "black"
             axes.text(column, row, str(count) if count else "", ha="center", va="center", color=colour, fontsize=8)
     return _save(figure, target)
 
 
 def draw_class_counts(before: dict[str, int], after: dict[str, int], target: Path) -> Path:
-    """Draw the training clips of each class before and after balancing as PNG, the most frequent class first."""
+    """Draw the training clips per class before and after balancing as PNG, the most frequent class first."""
     names = sorted(before, key=lambda name: (-before[name], name))
     figure = Figure(figsize=(8, float(np.clip(1.5 + 0.3 * len(names), 3, 40))), layout="constrained")
     axes = figure.add_subplot()
@@ -73,13 +73,13 @@ def draw_class_counts(before: dict[str, int], after: dict[str, int], target: Pat
     axes.barh(positions + 0.2, [after.get(name, 0) for name in names], height=0.4, label="after", color="#3182bd")
     axes.set_yticks(positions, [shortened(name) for name in names], parse_math=False)
     axes.invert_yaxis()
-    axes.set(xlabel="training clips seen in an epoch")
+    axes.set(xlabel="training clips per epoch")
     axes.legend()
     return _save(figure, target)
 
 
 def draw_spectrograms(rows: Mapping[str, Sequence[Panel]], target: Path) -> Path:
-    """Draw named rows of spectrograms as PNG, on one scale of time and one of level."""
+    """Draw named rows of spectrograms as PNG, with a common time axis and color scale."""
     columns = max(map(len, rows.values()))
     figure = Figure(figsize=(1.5 + 3 * columns, 1.1 + 1.3 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), columns, sharex=True, squeeze=False)
@@ -102,13 +102,13 @@ def draw_spectrograms(rows: Mapping[str, Sequence[Panel]], target: Path) -> Path
 def draw_embeddings(
     points: NDArray[np.float32], labels: NDArray[np.str_], synthetic: NDArray[np.bool_], target: Path
 ) -> Path:
-    """Draw embeddings in their two directions of most variance as PNG, synthetic ones as crosses.
+    """Draw the first two principal components of embeddings as PNG, synthetic samples as crosses.
 
     Args:
         points: Shape (num_rows, 2).
-        labels: Classes, shape (num_rows,); the first ten by name have a colour of their own, the rest are grey.
+        labels: Classes, shape (num_rows,); the first ten by name have their own color, the rest are gray.
         synthetic: Shape (num_rows,).
-        target: Where to write.
+        target: Path of the PNG file.
     """
     figure = Figure(figsize=(9, 7), layout="constrained")
     axes = figure.add_subplot()
@@ -123,26 +123,26 @@ def draw_embeddings(
                 chosen[:, 0], chosen[:, 1], s=14, marker=marker, color=colour, alpha=0.6, linewidths=0.8, label=text
             )
     axes.set(xlabel="first principal component", ylabel="second principal component")
-    axes.set_title(f"{int((~synthetic).sum())} of clips (dots), {int(synthetic.sum())} synthetic (crosses)")
+    axes.set_title(f"{int((~synthetic).sum())} clips (dots), {int(synthetic.sum())} synthetic samples (crosses)")
     for entry in axes.legend(loc="best", fontsize=8).get_texts():
         entry.set_parse_math(False)
     return _save(figure, target)
 
 
 def draw_gains(scores: pd.DataFrame, title: str, target: Path) -> Path:
-    """Draw what each method gains over `none` as PNG: a panel a metric, a row a method, the best macro-F1 on top.
+    """Draw the gain of each method over `none` as PNG: one panel per metric, one row per method, best macro-F1 on top.
 
     Args:
-        scores: A row a method: `method`, and `_gain`, `_gain_low` and `_gain_high` of each metric.
-        title: Stands above the picture.
-        target: Where to write.
+        scores: One row per method: `method`, and `_gain`, `_gain_low` and `_gain_high` of each metric.
+        title: Title of the plot.
+        target: Path of the PNG file.
     """
     scores = scores[scores["method"] != "none"]
     figure = Figure(figsize=(13, 1.6 + 0.32 * len(scores)), layout="constrained")
     positions = np.arange(len(scores))
     for axes, (metric, name) in zip(figure.subplots(1, len(_GAINS), sharey=True), _GAINS.items(), strict=True):
         gain, low, high = (scores[f"{metric}_gain{part}"].to_numpy(float) for part in ("", "_low", "_high"))
-        # A calibration error is the better the lower it is.
+        # A lower calibration error is better.
         better, worse = (high < 0, low > 0) if metric == "calibration_error" else (low > 0, high < 0)
         for chosen, colour in ((better, "#2ca02c"), (worse, "#d62728"), (~better & ~worse, "#7f7f7f")):
             axes.hlines(positions[chosen], low[chosen], high[chosen], color=colour, linewidth=2)
@@ -157,7 +157,7 @@ def draw_gains(scores: pd.DataFrame, title: str, target: Path) -> Path:
 
 
 def shortened(name: str) -> str:
-    """Cut a name that would leave the picture no room."""
+    """Truncate a name that is too long for a plot."""
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 

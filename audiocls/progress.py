@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, and nothing where there is none."""
+"""A progress bar on a terminal; without a terminal, nothing is shown."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 Advance = Callable[[float], None]
-"""Takes how much further the work has come."""
+"""Takes the amount of work done since the last call."""
 
 
 @contextmanager
 def progress_bar(description: str, total: float) -> Iterator[Advance]:
-    """Show a bar on stderr while the block runs; yield a function that moves it on."""
+    """Show a progress bar on stderr while the block runs; yield a function that advances it."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

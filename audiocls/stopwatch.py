@@ -1,4 +1,4 @@
-"""Seconds by stage, for whoever asks for them."""
+"""Measure the wall-clock seconds of each stage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stopwatch() -> Iterator[dict[str, float]]:
 
 
 def timed(function: Callable[P, R]) -> Callable[P, R]:
-    """Add the time that a call takes to the stopwatch around it, if there is one."""
+    """Add the time of each call to the enclosing stopwatch, if any."""
 
     @functools.wraps(function)
     def measured(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -40,7 +40,7 @@ def timed(function: Callable[P, R]) -> Callable[P, R]:
     return measured
 
 
-# Not in `measured`: Prefect sends a flow to other processes with all that it names, and a ContextVar cannot be sent.
+# Not in `measured`: Prefect pickles a flow with everything that it refers to, and a ContextVar cannot be pickled.
 def _add(name: str, elapsed: float) -> None:
     seconds = _seconds.get()
     if seconds is not None:

@@ -36,12 +36,15 @@ def test_mlflow_is_forbidden_to_every_room_but_tracking():
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_room_says_what_it_is_for_and_exports_what_other_rooms_take(room):
+def test_a_room_says_in_three_sentences_what_it_is_for(room):
     docstring = ast.get_docstring(ast.parse((HOME / "audiocls" / room / "__init__.py").read_text()))
     assert docstring
     assert 1 <= docstring.count(". ") + docstring.count(".\n") + docstring.endswith(".") <= 3
-    script = f"import audiocls.{room} as room; [getattr(room, name) for name in room.__all__]"
-    subprocess.run([sys.executable, "-c", script], cwd=HOME, check=True)
+
+
+def test_a_room_exports_what_it_promises():
+    lines = [f"import audiocls.{room} as room; [getattr(room, name) for name in room.__all__]" for room in ROOMS]
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=HOME, check=True)
 
 
 def test_tests_mirror_the_rooms():

@@ -1,11 +1,12 @@
 from .augmented_picture import draw_augmented as draw_augmented
-from .dataset import ClipDataset as ClipDataset, Collator as Collator, cut_of as cut_of, input_samples as input_samples
+from .dataset import ClipDataset as ClipDataset, Collator as Collator
 from .kept_features import (
     CLIP_KEY as CLIP_KEY,
     MappedFeatures as MappedFeatures,
     features_folder as features_folder,
     stored_features as stored_features,
 )
+from .lengths import cut_of as cut_of, fill as fill, input_samples as input_samples
 from .loading import choose_loading as choose_loading
 from .normalisation import normalise_by_training as normalise_by_training
 from .training_batches import (
@@ -19,10 +20,11 @@ from .training_batches import (
     build_augmenter as build_augmenter,
     stream_seed as stream_seed,
 )
+from .window_table import CLIP as CLIP, count_windows as count_windows, cut_into_windows as cut_into_windows
 from .windows import (
-    CLIP as CLIP,
     WindowAverager as WindowAverager,
+    Windows as Windows,
     average_windows as average_windows,
-    count_windows as count_windows,
-    cut_into_windows as cut_into_windows,
+    hop_samples as hop_samples,
+    place_windows as place_windows,
 )

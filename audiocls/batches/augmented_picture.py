@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 from audiocls.augmentation import Augmenter, Sounds, clip_seeds
-from audiocls.batches.dataset import ClipDataset, longest_samples
+from audiocls.batches.dataset import ClipDataset
+from audiocls.batches.lengths import longest_samples
 from audiocls.params import AnyAugmentation
 from audiocls.plots import Panel, draw_spectrograms
 from audiocls.splits import PreparedData

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from audiocls.batches.kept_features import MappedFeatures
+from audiocls.batches.lengths import cut_of, fill, filled_length, input_samples
 from audiocls.errors import ParamsError
 from audiocls.models import WaveformFeatureExtractor, build_front_end, model_inputs
 from audiocls.params import AudioParams
@@ -123,7 +124,7 @@ class ClipDataset(Dataset[Example]):
             return [self[index] for index in indices]
         rows = np.asarray(indices) % len(self)
         natural = self._natural_lengths()[rows]
-        lengths = np.array([_filled_length(int(length), self._samples, self._pad) for length in natural])
+        lengths = np.array([filled_length(int(length), self._samples, self._pad) for length in natural])
         waveforms = np.zeros((len(indices), lengths.max()), np.float32)
         for clip, index, row, read, length in zip(waveforms, indices, rows, natural, lengths, strict=True):
             self._waveforms.read_into(clip[:read], row, self._start(index))
@@ -134,7 +135,7 @@ class ClipDataset(Dataset[Example]):
 
     def lengths(self) -> list[int]:
         """Return how long each clip is, cut and filled, in samples."""
-        return [_filled_length(int(length), self._samples, self._pad) for length in self._natural_lengths()]
+        return [filled_length(int(length), self._samples, self._pad) for length in self._natural_lengths()]
 
     def _natural_lengths(self) -> NDArray[np.int64]:
         num_samples = self._waveforms.num_samples
@@ -162,41 +163,6 @@ class ClipDataset(Dataset[Example]):
         if copy:
             places = np.random.default_rng([self._seed, self._epoch, copy, row]).random(places.shape, np.float32)
         return places
-
-
-def input_samples(audio: AudioParams) -> int:
-    """Return the length of the model's input in samples."""
-    return round(audio.max_seconds * audio.sample_rate_hz)
-
-
-def longest_samples(audio: AudioParams) -> int:
-    """Return the length of the longest waveform that is given to the extractor, in samples."""
-    return round(audio.max_file_seconds * audio.sample_rate_hz) if audio.truncate == "fusion" else input_samples(audio)
-
-
-def cut_of(audio: AudioParams, *, training: bool) -> Literal["random", "head", "center", "fusion"]:
-    """Return where long clips are cut: in evaluation at the same place every time."""
-    return audio.truncate if training or audio.truncate != "random" else "center"
-
-
-def fill(
-    waveform: NDArray[np.float32], samples: int, pad: Literal["zero", "repeat", "repeat_pad"]
-) -> NDArray[np.float32]:
-    """Repeat a clip shorter than `samples` as the policy says; the zeros come with the batch.
-
-    Args:
-        waveform: Shape (length,), length <= samples.
-        samples: Length to fill.
-        pad: `repeat` fills all of it and cuts the last repeat; `repeat_pad` stops at the last whole one.
-    """
-    whole = _filled_length(len(waveform), samples, pad)
-    return waveform if whole == len(waveform) else np.resize(waveform, whole)
-
-
-def _filled_length(length: int, samples: int, pad: Literal["zero", "repeat", "repeat_pad"]) -> int:
-    if pad == "zero" or length >= samples:
-        return length
-    return samples if pad == "repeat" else samples // length * length
 
 
 class Collator:

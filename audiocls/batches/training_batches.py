@@ -14,7 +14,8 @@ from torch.utils.data import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from audiocls.augmentation import Augmenter, clip_seeds, valid_samples
-from audiocls.batches.dataset import LENGTHS, WAVEFORMS, ClipDataset, Collator, Example, WaveformBatch, longest_samples
+from audiocls.batches.dataset import LENGTHS, WAVEFORMS, ClipDataset, Collator, Example, WaveformBatch
+from audiocls.batches.lengths import longest_samples
 from audiocls.params import RunParams
 
 ORIGIN: Final = "origin"

@@ -6,57 +6,54 @@ vote: in a mean of logits one window that is sure of itself, on a click or on si
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from audiocls.batches.dataset import input_samples
+from audiocls.batches.lengths import input_samples
 from audiocls.params import AudioParams
 
-CLIP: Final = "clip"
-"""The column of a window's clip: its position in the table that was cut."""
+
+class Windows(NamedTuple):
+    """The windows of some clips, in the order of the clips; each array has the shape (num_windows,)."""
+
+    clip: NDArray[np.int64]  # of which clip each window is, ascending from 0 without gaps
+    start: NDArray[np.int64]  # in samples from the clip's first
+    length: NDArray[np.int64]  # in samples
 
 
-def cut_into_windows(clips: pd.DataFrame, audio: AudioParams) -> pd.DataFrame:
-    """Return a row a window, in the order of the clips; a clip no longer than the model's input is its one window.
+def place_windows(num_samples: NDArray[np.int64], audio: AudioParams) -> Windows:
+    """Return where the windows of each clip lie; a clip no longer than the model's input is its one window.
 
-    The windows of a longer clip are each as long as the input, spread evenly from its first sample to its last, and
-    overlap by `audio.window_overlap` or a little more.
+    The windows of a longer clip are each as long as the input and overlap by `audio.window_overlap`; the last one ends
+    where the clip does. A stream whose end is not known yet is cut in the same way.
 
     Args:
-        clips: Rows of the clips table, with `num_samples` and `first_sample`.
+        num_samples: Lengths of the clips, shape (num_clips,).
         audio: Length of the input, and the overlap.
-
-    Returns:
-        The rows of the clips with samples and `audio_hash` of the windows, and the column `clip`.
     """
-    counts = count_windows(clips, audio)
-    clip = np.repeat(np.arange(len(clips)), counts)
+    counts = windows_per_clip(num_samples, audio)
+    clip = np.repeat(np.arange(len(num_samples)), counts)
     index = np.arange(len(clip)) - np.repeat(np.cumsum(counts) - counts, counts)
-    windows = clips.iloc[clip].reset_index(drop=True).assign(**{CLIP: clip})
-    is_cut = counts[clip] > 1
-    surplus = np.where(is_cut, windows["num_samples"] - input_samples(audio), 0)
-    start = surplus * index // np.maximum(counts[clip] - 1, 1)
-    windows["first_sample"] = windows["first_sample"].to_numpy(np.int64) + start
-    windows["num_samples"] = windows["num_samples"].to_numpy(np.int64) - surplus
-    if "audio_hash" in windows:
-        # Of the clip's samples, so that with the window's start it stands for the window's.
-        cut = windows.loc[is_cut, "audio_hash"] + ":" + pd.Series(start, dtype="str")[is_cut]
-        windows.loc[is_cut, "audio_hash"] = cut
-    return windows
+    surplus = np.where(counts[clip] > 1, num_samples[clip] - input_samples(audio), 0)
+    start = np.minimum(index * hop_samples(audio), surplus)
+    return Windows(clip, start, num_samples[clip] - surplus)
 
 
-def count_windows(clips: pd.DataFrame, audio: AudioParams) -> NDArray[np.int64]:
+def windows_per_clip(num_samples: NDArray[np.int64], audio: AudioParams) -> NDArray[np.int64]:
     """Return into how many windows each clip is cut, shape (num_clips,); one where the model fuses all of a clip."""
     if audio.truncate == "fusion":
-        return np.ones(len(clips), np.int64)
+        return np.ones(len(num_samples), np.int64)
     samples = input_samples(audio)
-    hop = max(1, round(samples * (1 - audio.window_overlap)))
-    surplus = np.maximum(clips["num_samples"].to_numpy(np.int64) - samples, 0)
-    return 1 + -(-surplus // hop)
+    surplus = np.maximum(num_samples - samples, 0)
+    return 1 + -(-surplus // hop_samples(audio))
+
+
+def hop_samples(audio: AudioParams) -> int:
+    """Return the distance between the starts of two windows in samples."""
+    return max(1, round(input_samples(audio) * (1 - audio.window_overlap)))
 
 
 def average_windows(logits: NDArray[Any], clip: NDArray[np.int64]) -> NDArray[np.float32]:

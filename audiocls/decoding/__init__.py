@@ -1,6 +1,6 @@
-"""The bytes of one recording as mono samples, or the reason why it cannot be used.
+"""Decode the bytes of one recording to mono samples, or give the reason why it cannot be used.
 
-`recording` is the entry; `flac_frames`, `mpeg_frames` and `ogg_pages` walk the frames of their containers.
+`recording` is the entry point; `flac_frames`, `mpeg_frames` and `ogg_pages` walk the frames of their formats.
 """
 
 import lazy_loader

@@ -1,5 +1,9 @@
 from .clip_files import FileFound as FileFound, look_at_files as look_at_files, read_file as read_file
-from .reading import MissingDecoderError as MissingDecoderError, UnusableClipError as UnusableClipError
+from .reading import (
+    MAX_CHANNELS as MAX_CHANNELS,
+    MissingDecoderError as MissingDecoderError,
+    UnusableClipError as UnusableClipError,
+)
 from .recording import (
     ALGORITHM as ALGORITHM,
     FULL_SCALE as FULL_SCALE,
@@ -7,4 +11,11 @@ from .recording import (
     decode as decode,
     hash_audio as hash_audio,
     measure_levels as measure_levels,
+)
+from .stream import (
+    MonoStream as MonoStream,
+    check_rate as check_rate,
+    stream_bytes as stream_bytes,
+    stream_file as stream_file,
+    to_mono as to_mono,
 )

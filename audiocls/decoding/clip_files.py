@@ -1,6 +1,6 @@
-"""The files that clips are read from: paths of this machine, or any URI that fsspec knows.
+"""The files that clips are read from: local paths, or URIs that fsspec supports.
 
-A file is known again by its size and its time of change, or by its size and its ETag where its place gives one.
+A file counts as unchanged if its size, its modification time and its ETag, if any, are the same.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from audiocls.errors import StoreError, UserMistake
 from audiocls.files import chain_fault, is_uri, local_path, masked, missing_drivers_named
 from audiocls.params import AudioParams
 
-# 8 channels of 64 bits at 192 kHz, or 64 channels of 32 bits at 48 kHz. No format is larger than what it holds.
+# 8 channels of 64 bits at 192 kHz, or 64 channels of 32 bits at 48 kHz. No format needs more than raw samples.
 MAX_BYTES_PER_SECOND: Final = 8 * 8 * 192_000
-# What is no audio: tags, pictures of covers, chunks of editors.
+# For data other than audio: tags, cover images, chunks of audio editors.
 MAX_OTHER_BYTES: Final = 64 * 1024 * 1024
 _MOST_AT_ONCE_BYTES: Final = 1 << 30
 _CONNECTIONS: Final = 16
 _TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "created")
 _WEB: Final = ("http://", "https://")
-_TRY_LATER: Final = (408, 425, 429)  # of HTTP, beside 500 and more
-_CHANGED: Final = "it changed while the store was filled; the next run reads it"
+_TRY_LATER: Final = (408, 425, 429)  # HTTP status codes, besides 500 and above
+_CHANGED: Final = "the file changed while the store was filled; the next run reads it"
 
 
 class FileFound(NamedTuple):
-    """What a look at a file tells without reading it; a `reason` where there is nothing to read."""
+    """The state of a file, found without reading it; it has a `reason` if the file cannot be read."""
 
     path: str
     size_bytes: int
@@ -43,11 +43,11 @@ class FileFound(NamedTuple):
 
 
 def look_at_files(paths: Iterable[str], params: AudioParams) -> list[FileFound]:
-    """Look at every file, and read none.
+    """Check every file without reading it.
 
     Raises:
         MissingExtraError: A URI's driver is not installed.
-        StoreError: A URI's place does not answer.
+        StoreError: The server or storage of a URI does not respond.
     """
     paths = list(paths)
     remote = [path for path in paths if is_uri(path) and local_path(path) is None]
@@ -60,17 +60,17 @@ def look_at_files(paths: Iterable[str], params: AudioParams) -> list[FileFound]:
 
 
 def most_bytes(params: AudioParams) -> int:
-    """Return the size beyond which a file cannot be as short as it must be."""
+    """Return the largest size in bytes of a file that can meet `max_file_seconds`."""
     return MAX_OTHER_BYTES + int(params.max_file_seconds * MAX_BYTES_PER_SECOND)
 
 
 def read_file(found: FileFound) -> tuple[bytes, str | None]:
-    """Return the bytes of a file, and what is wrong where it cannot be read or is not the file that was found."""
+    """Return the bytes of a file, and an error text if it cannot be read or has changed since it was found."""
     local = local_path(found.path) if is_uri(found.path) else found.path
     if local is None:
         return _read_uri(found)
     try:
-        # One byte more than there should be, so that a file that grows and grows is not read to its end.
+        # Read at most one byte more than expected, so that a growing file is not read to its end.
         content, status = _read_local(local, found.size_bytes + 1)
     except OSError as error:
         return b"", str(error.strerror)
@@ -80,10 +80,10 @@ def read_file(found: FileFound) -> tuple[bytes, str | None]:
 
 
 def _read_local(path: str | Path, most: int) -> tuple[bytes, os.stat_result]:
-    if most > _MOST_AT_ONCE_BYTES:  # one call of the system might not read all of it
+    if most > _MOST_AT_ONCE_BYTES:  # one system call might not read all of it
         with Path(path).open("rb") as opened:
             return opened.read(most), os.fstat(opened.fileno())
-    # Short clips are opened and read in two thirds of the time without a file object.
+    # Without a file object, opening and reading a short clip takes two thirds of the time.
     handle = os.open(path, os.O_RDONLY)
     try:
         return os.read(handle, most), os.fstat(handle)
@@ -94,15 +94,15 @@ def _read_local(path: str | Path, most: int) -> tuple[bytes, os.stat_result]:
 def _look_at(path: str) -> FileFound:
     file = (is_uri(path) and local_path(path)) or path
     try:
-        # The plain name and one call, as nearly all there is to a second run is this, for every file.
+        # One call on the plain path, because it takes up nearly all the time of a second run.
         status = os.stat(file)  # noqa: PTH116
     except FileNotFoundError:
         link = Path(file)
-        detail = f"a link to {link.readlink()}, which is not there" if link.is_symlink() else "no such file"
+        detail = f"a link to {link.readlink()}, which does not exist" if link.is_symlink() else "no such file"
         return _missing(path, detail)
     except OSError as error:
         return _missing(path, str(error.strerror))
-    except ValueError as error:  # a path with a zero byte in it
+    except ValueError as error:  # the path contains a zero byte
         return _missing(path, str(error))
     if not stat.S_ISREG(status.st_mode):
         detail = "a directory" if stat.S_ISDIR(status.st_mode) else "neither a file nor a directory"
@@ -128,15 +128,15 @@ def _look_at_uri(uri: str) -> FileFound:
     except Exception as error:
         raise _no_answer(uri, error) from error
     if about["type"] != "file" or about["size"] is None:
-        return FileFound(uri, -1, -1, None, "not_a_file", f"a {about['type']}, of no known size")
+        return FileFound(uri, -1, -1, None, "not_a_file", f"a {about['type']} of unknown size")
     return FileFound(uri, about["size"], _modified_ns(about), _etag(about))
 
 
 def _absence(uri: str, error: FileNotFoundError) -> str:
-    """Say why there is no file.
+    """Return why the file is missing.
 
     Raises:
-        StoreError: A web server did not answer or could not: fsspec's "not found" is of that, too.
+        StoreError: A web server did not respond or failed, which fsspec also reports as "not found".
     """
     cause = error.__cause__
     if cause is None or not any(scheme in uri for scheme in _WEB):
@@ -144,12 +144,12 @@ def _absence(uri: str, error: FileNotFoundError) -> str:
     status = getattr(cause, "status", 0)
     if not 400 <= status < 500 or status in _TRY_LATER:
         raise _no_answer(uri, cause) from error
-    return "no such object" if status in (404, 410) else f"the server refuses it: {masked(str(cause))}"
+    return "no such object" if status in (404, 410) else f"the server refuses access: {masked(str(cause))}"
 
 
 def _no_answer(uri: str, error: BaseException) -> StoreError:
-    said = masked(f"{type(error).__name__}: {error}")
-    return StoreError(f"{masked(uri)}: its place does not answer: {said}. Run again when it does.")
+    message = masked(f"{type(error).__name__}: {error}")
+    return StoreError(f"{masked(uri)}: the storage does not respond: {message}. Run again when it does.")
 
 
 def _missing(path: str, detail: str) -> FileFound:
@@ -160,9 +160,9 @@ def _within(limit: int, found: FileFound, params: AudioParams) -> FileFound:
     if found.size_bytes <= limit:
         return found
     detail = (
-        f"{found.size_bytes / 1e9:,.1f} GB, not read: audio.max_file_seconds = {params.max_file_seconds:g} takes "
-        f"{limit / 1e9:,.1f} GB at most, at {MAX_BYTES_PER_SECOND / 1e6:.1f} MB a second and "
-        f"{MAX_OTHER_BYTES / 1e6:.0f} MB for what is no audio"
+        f"{found.size_bytes / 1e9:,.1f} GB, not read: audio.max_file_seconds = {params.max_file_seconds:g} allows "
+        f"at most {limit / 1e9:,.1f} GB, at {MAX_BYTES_PER_SECOND / 1e6:.1f} MB per second plus "
+        f"{MAX_OTHER_BYTES / 1e6:.0f} MB for data other than audio"
     )
     return found._replace(reason="too_long", detail=detail)
 

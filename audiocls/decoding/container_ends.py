@@ -1,4 +1,4 @@
-"""Whether a file that FFmpeg reads ends where it must: it decodes what there is, or fails at the last of it."""
+"""Find truncated files among those that FFmpeg reads: FFmpeg decodes what is left, or fails only at its end."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Final
 
 from audiocls.decoding.joined import find_blocks, find_boxes
 
-# 3GPP TS 26.101 and 26.201, Table A.1b: bytes of a frame after its first, by its type; 0 where there is none.
+# 3GPP TS 26.101 and 26.201, Table A.1b: bytes of a frame after its first byte, by frame type; 0 for none.
 _AMR_BYTES: Final = (12, 13, 15, 17, 19, 20, 26, 31, 5, 0, 0, 0, 0, 0, 0, 0)
 _AMR_WIDE_BYTES: Final = (17, 23, 32, 36, 40, 46, 50, 58, 60, 5, 0, 0, 0, 0, 0, 0)
 _AMR_WIDE: Final = b"#!AMR-WB\n"
 _AMR: Final = b"#!AMR\n"
 _ADTS_HEADER_BYTES: Final = 7
-# Advanced Systems Format Specification, section 3.2: the object, where in it the size of the file is, and its flags.
+# Advanced Systems Format Specification, section 3.2: the object, and the offsets of the file size and the flags in it.
 _ASF_FILE: Final = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_SIZE_AT: Final = 40
 _ASF_FLAGS_AT: Final = 88
 _ASF_BROADCAST: Final = 1
-# RFC 8794 and 9559: the elements to look into, and the sizes of those whose end is not known.
+# RFC 8794 and 9559: the elements whose children are read; their own size may be unknown.
 _EBML_INSIDE: Final = (b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75")  # Segment, Cluster
 
 
 def find_cut(content: bytes, container: str) -> str | None:
-    """Say within what the file ends; None where it is whole, or where nothing in it tells."""
+    """Describe where the file is cut off; None if it is complete or the format does not show it."""
     ends = _ENDS.get(container)
     for name, end in ends(content) if ends is not None else ():
         if end > len(content):
-            return f"the file ends within {name} of {container}, {end - len(content)} bytes before its end"
+            return f"the file ends within {name} of {container}, {end - len(content)} bytes too early"
     return None
 
 
@@ -38,7 +38,7 @@ def _boxes(content: bytes) -> Iterator[tuple[str, int]]:
 
 
 def _elements(content: bytes) -> Iterator[tuple[str, int]]:
-    """Yield the elements of Matroska, and of its segments and clusters what is in them."""
+    """Yield the elements of a Matroska file, including the children of segments and clusters."""
     at = 0
     while at < len(content):
         id_bytes = 9 - content[at].bit_length()

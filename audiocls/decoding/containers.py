@@ -1,4 +1,4 @@
-"""Recordings that libsndfile does not read, such as m4a, AAC, WMA and WebM, through PyAV: the extra `formats`."""
+"""Read formats that libsndfile does not support, such as m4a, AAC, WMA and WebM, with PyAV (the extra `formats`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 INSTALL: Final = "pip install 'audiocls[formats]'"
 
-# The demuxer is named and not guessed by FFmpeg, some of whose formats are lists of other files to be opened.
+# The demuxer is always named: if FFmpeg guessed it, a file could be a playlist that opens other files.
 _SIGNATURES: Final = (
     (4, b"ftyp", "MP4", "mov"),
     (0, bytes.fromhex("3026b2758e66cf11"), "ASF", "asf"),
@@ -26,7 +26,7 @@ _SIGNATURES: Final = (
 
 
 class Container(NamedTuple):
-    """A kind of file: its name to us and that of FFmpeg's demuxer."""
+    """A container format: its name in audiocls and the name of FFmpeg's demuxer."""
 
     name: str
     demuxer: str
@@ -37,33 +37,33 @@ class ContainerError(Exception):
 
 
 def recognise(content: bytes) -> Container | None:
-    """Say by the first bytes which container this is; None where it is none that we know."""
+    """Return the container format by its first bytes; None if it is unknown."""
     for start, signature, name, demuxer in _SIGNATURES:
         if content.startswith(signature, start):
             return Container(name, demuxer)
-    # ADTS: twelve bits of ones, one of either version, and layer 0, which MPEG audio does not use.
+    # ADTS: twelve one bits, one bit for the version, and layer 0, which MPEG audio does not use.
     if len(content) > 1 and content[0] == 0xFF and content[1] & 0xF6 == 0xF0:
         return Container("AAC", "aac")
     return None
 
 
 def describe_change(first: tuple[int, int], found: tuple[int, int]) -> str:
-    """Say that the rate in Hz or the number of channels changes within a file."""
+    """Format a change of the rate in Hz or the number of channels within a file."""
     return (
-        f"it starts with {first[0]} Hz and {first[1]} channels, and goes on with {found[0]} Hz and {found[1]} channels"
+        f"it starts with {first[0]} Hz and {first[1]} channels, then changes to {found[0]} Hz and {found[1]} channels"
     )
 
 
 def is_installed() -> bool:
-    """Say whether PyAV is there."""
+    """Return whether PyAV is installed."""
     return find_spec("av") is not None
 
 
 class ContainerFile:
-    """An open recording: what its header says, and its samples block by block.
+    """An open recording: the properties in its header, and its samples block by block.
 
     Raises:
-        ContainerError: The header cannot be read, or there is no sound in the file.
+        ContainerError: The header cannot be read, or the file has no audio stream.
     """
 
     def __init__(self, content: bytes, container: Container) -> None:
@@ -75,16 +75,16 @@ class ContainerFile:
             raise ContainerError(_plain(container, error)) from error
         if not self._file.streams.audio:
             self._file.close()
-            raise ContainerError(f"{container.name}: there is no sound in it")
+            raise ContainerError(f"{container.name}: the file has no audio stream")
         self._container = container
         self._stream: av.AudioStream = self._file.streams.audio[0]
         if self._stream.codec_context is None:
             self._file.close()
-            raise ContainerError(f"{container.name}: FFmpeg knows no decoder for the sound in it")
-        # What the header says; what is decoded can be of another rate, as in AAC with spectral band replication.
+            raise ContainerError(f"{container.name}: FFmpeg has no decoder for the audio stream")
+        # As declared in the header; the decoded rate can differ, as in AAC with spectral band replication.
         self.rate_hz = int(self._stream.rate or 0)
         self.channels = int(self._stream.channels or 0)
-        self.seconds = (self._file.duration or 0) / av.time_base  # as the header says; 0 where it does not
+        self.seconds = (self._file.duration or 0) / av.time_base  # as declared in the header; 0 if absent
         self.format = f"{container.name}/{self._stream.codec_context.name.upper()}"
 
     def __enter__(self) -> ContainerFile:
@@ -94,14 +94,14 @@ class ContainerFile:
         self._file.close()
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """Yield (frames, channels), and set the rate and the channels to those of the first block.
+        """Yield blocks of shape (frames, channels), and set the rate and the channels to those of the first block.
 
         Raises:
-            ContainerError: The bytes cannot be decoded, or the rate or the channels change on the way.
+            ContainerError: The bytes cannot be decoded, or the rate or the number of channels changes.
         """
         import av
 
-        # Packed: PyAV 18 cannot make an array of more than seven planes.
+        # Packed, because PyAV 18 cannot convert more than seven planes to an array.
         to_float, first = av.AudioResampler(format="flt"), None
         try:
             for frame in self._file.decode(self._stream):

@@ -1,7 +1,7 @@
-"""FLAC counted frame by frame: its header may declare no length (written to a pipe), or another than there is.
+"""Count FLAC frame by frame: its header may declare no length (if written to a pipe) or a wrong one.
 
-libsndfile takes a missing length for the greatest there can be, and does not read more than a wrong one. So the chain
-of frames is followed, each with the number that must come next, and the header is put right.
+libsndfile treats a missing length as the largest possible one, and reads no more samples than a wrong one declares. So
+the chain of frames is followed, each with the expected number, and the header is corrected.
 
 Source: RFC 9639, sections 8.2 (STREAMINFO) and 9.1 (frame header).
 """
@@ -11,32 +11,32 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 MAGIC: Final = b"fLaC\0\0\0\x22"
-"""How a file starts: STREAMINFO comes first, and has 34 bytes. In the last block its type has the highest bit set."""
+"""The start of a file: STREAMINFO comes first and has 34 bytes. The last metadata block sets the highest bit."""
 _LAST_MAGIC: Final = b"fLaC\x80\0\0\x22"
 _INFO_AT: Final = 8
 _RATES_HZ: Final = (0, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
 _BITS: Final = (0, 8, 12, None, 16, 20, 24, 32)
 _MAX_HEADER_BYTES: Final = 16
-_FIXED, _VARIABLE = b"\xff\xf8", b"\xff\xf9"  # blocks of one size, of several sizes
+_FIXED, _VARIABLE = b"\xff\xf8", b"\xff\xf9"  # sync codes for a fixed and a variable block size
 
 
 class Info(NamedTuple):
-    """STREAMINFO, as far as it matters here."""
+    """The fields of STREAMINFO that are needed here."""
 
     block_samples: int  # the largest block
     rate_hz: int
     channels: int
     bits: int
-    declared_samples: int  # in each channel; 0 where it is unknown
+    declared_samples: int  # per channel; 0 if unknown
 
     @property
     def most_frame_bytes(self) -> int:
-        """Return what no frame exceeds: its samples without compression, where one of two channels has a bit more."""
+        """Return an upper bound on the frame size: uncompressed samples, with one more bit for a side channel."""
         return self.block_samples * self.channels * (self.bits + 1) // 8 + 2 * _MAX_HEADER_BYTES
 
 
 class Chain(NamedTuple):
-    """The frames that follow one another without a gap."""
+    """Consecutive frames without a gap."""
 
     info: Info
     num_samples: int
@@ -44,29 +44,29 @@ class Chain(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    number: int  # of the frame, or of its first sample where blocks differ in size
+    number: int  # of the frame, or of its first sample if the block size is variable
     samples: int
 
 
 def is_flac(content: bytes, at: int = 0) -> bool:
-    """Say whether a file of FLAC starts at `at`."""
+    """Return whether a FLAC file starts at `at`."""
     return content.startswith((MAGIC, _LAST_MAGIC), at)
 
 
 def find_joined(content: bytes) -> list[int]:
-    """Return where files of FLAC start that were joined to the first."""
+    """Return the offsets of FLAC files that were appended to the first."""
     found, first, at = [], _audio_start(content), len(content)
-    while (at := content.rfind(MAGIC[:4], first, at)) >= 0:  # from the end, as that is twice as fast
+    while (at := content.rfind(MAGIC[:4], first, at)) >= 0:  # backwards, which is twice as fast
         if is_flac(content, at):
             found.append(at)
     return found[::-1]
 
 
 def count_by_last(content: bytes) -> int:
-    """Return the number of samples that the last frame gives, from its own number; 0 where none is found.
+    """Return the number of samples according to the number of the last frame; 0 if no frame is found.
 
-    This is a second opinion for a length in the header: that both are wrong and the same is out of the question.
-    Without such a length, `follow` tells for sure.
+    This verifies a length in the header: both cannot be wrong by the same amount. Without a length in the header, use
+    `follow`.
     """
     info, at = read_info(content), _audio_start(content)
     sync, least = content[at : at + 2], max(at, len(content) - 2 * info.most_frame_bytes)
@@ -79,7 +79,7 @@ def count_by_last(content: bytes) -> int:
 
 
 def follow(content: bytes) -> Chain | None:
-    """Follow the frames from the first; None where there is none."""
+    """Follow the frames from the first; None if there is none."""
     info, at = read_info(content), _audio_start(content)
     sync = content[at : at + 2]
     frame = _parse(content, at, info) if sync in (_FIXED, _VARIABLE) else None
@@ -95,30 +95,28 @@ def follow(content: bytes) -> Chain | None:
 
 
 def describe_cut(content: bytes, chain: Chain) -> str | None:
-    """Say what is missing, where the header declares more than is there or the last frame is not whole."""
+    """Describe what is missing if the header declares more than is present or the last frame is incomplete."""
     info = chain.info
     seconds = chain.num_samples / info.rate_hz
     rest = len(content) - chain.last_start
     if rest > 2 * info.most_frame_bytes:
-        return None  # something else than the end broke the chain
+        return None  # the chain did not break at the end of the file
     if info.declared_samples > chain.num_samples:
-        return f"the header declares {info.declared_samples / info.rate_hz:.3f} s, and {seconds:.3f} s are there"
+        return f"the header declares {info.declared_samples / info.rate_hz:.3f} s, but the file has {seconds:.3f} s"
     return (
-        None
-        if _crc16(content[chain.last_start :]) == 0
-        else f"the file ends within a frame of FLAC, at {seconds:.3f} s"
+        None if _crc16(content[chain.last_start :]) == 0 else f"the file ends within a FLAC frame, at {seconds:.3f} s"
     )
 
 
 def with_length(content: bytes, num_samples: int) -> bytes:
-    """Return the file with another number of samples in its STREAMINFO."""
+    """Return the file with `num_samples` in its STREAMINFO."""
     at = _INFO_AT + 10
     fields = int.from_bytes(content[at : at + 8], "big")
     return content[:at] + (fields >> 36 << 36 | num_samples).to_bytes(8, "big") + content[at + 8 :]
 
 
 def read_info(content: bytes) -> Info:
-    """Read STREAMINFO, of a file that starts with it."""
+    """Read the STREAMINFO block at the start of a file."""
     fields = int.from_bytes(content[_INFO_AT + 10 : _INFO_AT + 18], "big")
     block_samples = int.from_bytes(content[_INFO_AT + 2 : _INFO_AT + 4], "big")
     rate_hz, channels, bits = fields >> 44, (fields >> 41 & 7) + 1, (fields >> 36 & 31) + 1
@@ -126,7 +124,7 @@ def read_info(content: bytes) -> Info:
 
 
 def _audio_start(content: bytes) -> int:
-    """Return where the blocks of metadata end."""
+    """Return the offset where the metadata blocks end."""
     at, last = 4, 0
     while not last and at + 4 <= len(content):
         last = content[at] & 0x80
@@ -135,7 +133,7 @@ def _audio_start(content: bytes) -> int:
 
 
 def _parse(content: bytes, at: int, info: Info) -> _Frame | None:
-    """Read the header of a frame; None where these bytes are none of this stream."""
+    """Read the header of a frame; None if these bytes are not a frame of this stream."""
     head = content[at : at + _MAX_HEADER_BYTES]
     if len(head) < 6 or not _fits(head, info):
         return None
@@ -153,7 +151,7 @@ def _parse(content: bytes, at: int, info: Info) -> _Frame | None:
 
 
 def _fits(head: bytes, info: Info) -> bool:
-    """Say whether the fields of fixed place agree with STREAMINFO."""
+    """Return whether the fields at fixed positions agree with STREAMINFO."""
     block, rate, channels, bits = head[2] >> 4, head[2] & 15, head[3] >> 4, _BITS[head[3] >> 1 & 7]
     known_rate = rate == 0 or rate in (12, 13, 14) or (rate < 12 and _RATES_HZ[rate] == info.rate_hz)
     known_channels = channels + 1 == info.channels or (info.channels == 2 and 8 <= channels <= 10)
@@ -161,7 +159,7 @@ def _fits(head: bytes, info: Info) -> bool:
 
 
 def _coded_number(coded: bytes) -> int | None:
-    """Read a number coded as UTF-8 codes characters, in up to seven bytes."""
+    """Read a number in the UTF-8 coding scheme, extended to seven bytes."""
     if len(coded) == 1:
         return coded[0] if coded[0] < 0x80 else None
     if coded[0] < 0xC0 or any(byte & 0xC0 != 0x80 for byte in coded[1:]):
@@ -194,7 +192,7 @@ def _crc8(data: bytes) -> int:
 
 
 def _crc16(data: bytes) -> int:
-    """Return 0 for a whole frame, which ends in its own checksum."""
+    """Compute the CRC-16; it is 0 for a complete frame, which ends with its own checksum."""
     value = 0
     for byte in data:
         value = (value << 8 & 0xFFFF) ^ _CRC16[value >> 8 ^ byte]

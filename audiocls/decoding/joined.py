@@ -1,6 +1,6 @@
-"""Where a recording ends and another one, joined to it with `cat`, starts.
+"""Find recordings that were appended to another one, for example with `cat`.
 
-Decoders read the first and say nothing of the others, or take the header of the second for sound.
+Decoders read the first recording and silently ignore the others, or decode the header of the second as samples.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _MOST_CHUNKS: Final = 1_000
 _RIFF: Final = (b"RIFF", b"RIFX", b"FORM")
 _RF64: Final = (b"RF64", b"BW64")
 _AU: Final = {b".snd": ">", b"dns.": "<"}
-_UNKNOWN: Final = 0x7F00_0000  # the least size that a writer to a pipe declares
+_UNKNOWN: Final = 0x7F00_0000  # the smallest size that programs declare when they write to a pipe
 _ASF: Final = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _AMR: Final = b"#!AMR"
 _WAVPACK: Final = b"wvpk"
@@ -35,7 +35,7 @@ _SAME_BYTES: Final = 16
 
 
 def split_joined(content: bytes) -> list[bytes]:
-    """Return the recordings that were joined, in order; the file alone where it is one."""
+    """Return the joined recordings in order; a single recording is returned as it is."""
     parts = []
     while (end := find_second(content)) is not None:
         parts.append(content[:end])
@@ -44,28 +44,28 @@ def split_joined(content: bytes) -> list[bytes]:
 
 
 def find_second(content: bytes) -> int | None:
-    """Return where the second recording of a file starts; None where there is none."""
+    """Return the offset of the second recording in a file; None if there is none."""
     finder = _FINDERS.get(content[:4]) or _find_finder(content)
     try:
         end = finder(content) if finder is not None else None
-    except (struct.error, OverflowError):  # it ends within a header, or gives an impossible size
+    except (struct.error, OverflowError):  # the file ends within a header or declares an impossible size
         return None
     return end if end is not None and 0 < end < len(content) else None
 
 
 def _find_finder(content: bytes) -> Callable[[bytes], int | None] | None:
-    """Return how the second recording is found in formats that are not told by their first four bytes."""
+    """Return the finder for formats that are not identified by their first four bytes."""
     if content[4:8] == b"ftyp":
         return _in_boxes
     if content[20:30] == b"samplerate":  # MAT4
         return _after_signature(content[:30])
-    # A MIDI Sample Dump: what follows the header has bytes below 0x80, so that no other one looks like it.
+    # A MIDI Sample Dump: the data after the header has only bytes below 0x80, so it cannot look like a header.
     is_dump = content.startswith(b"\xf0\x7e") and content[3:4] == b"\x01"
     return _after_signature(content[:10]) if is_dump else None
 
 
 def _after_riff(content: bytes) -> int | None:
-    """Look at the end that the header declares; without one, for the next header."""
+    """Look at the end that the header declares; if it declares none, search for the next header."""
     (size,) = struct.unpack_from(">I" if content[:4] in (b"RIFX", b"FORM") else "<I", content, 4)
     if content[:4] in _RF64:
         (size,) = struct.unpack_from("<Q", content, 20)
@@ -80,7 +80,7 @@ def _after_au(content: bytes) -> int | None:
     if size < _UNKNOWN:
         return start + size if content.startswith(content[:4], start + size) else None
     at = content.find(content[:8], start)
-    return at if content[at + 12 : at + 24] == content[12:24] else None  # the same coding, rate and channels
+    return at if content[at + 12 : at + 24] == content[12:24] else None  # same encoding, rate and channels
 
 
 def _after_wave64(content: bytes) -> int | None:
@@ -107,13 +107,13 @@ def _in_boxes(content: bytes) -> int | None:
 
 
 def find_boxes(content: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield start, declared end and name of the boxes of an MP4 file (ISO/IEC 14496-12, 4.2)."""
+    """Yield the start, declared end and name of each box of an MP4 file (ISO/IEC 14496-12, 4.2)."""
     at = 0
     while at + 8 <= len(content):
         size, name = struct.unpack_from(">I4s", content, at)
         if size == 1 and at + 16 <= len(content):
             (size,) = struct.unpack_from(">Q", content, at + 8)
-        if size < 8:  # 0: the box reaches to the end
+        if size < 8:  # 0: the box extends to the end of the file
             return
         yield at, at + size, name
         at += size
@@ -124,23 +124,23 @@ def _after_signature(signature: bytes) -> Callable[[bytes], int | None]:
 
 
 def _after_wavpack(content: bytes) -> int | None:
-    """Look for a block that is the first again; one of many channels can be several blocks."""
+    """Search for a second block with index 0; with many channels, several blocks share an index."""
     counting = False
     for start, _ in find_blocks(content):
         (index,) = struct.unpack_from("<I", content, start + 16)
         if counting and index == 0:
             return start
-        counting = counting or index > 0 or bool(content[start + 25] & 0x10)  # the last block of its samples
+        counting = counting or index > 0 or bool(content[start + 25] & 0x10)  # the last block with these samples
     return None
 
 
 def _after_same(content: bytes) -> int | None:
-    """Look for the start of the header again: the formats that are read this way say nothing better of their end."""
+    """Search for the first bytes of the header again: these formats give no better information about their end."""
     return content.find(content[:_SAME_BYTES], _SAME_BYTES)
 
 
 def find_blocks(content: bytes) -> Iterator[tuple[int, int]]:
-    """Yield start and declared end of the blocks of a WavPack file, which can have a tag at its end."""
+    """Yield the start and declared end of each block of a WavPack file, which can end with a tag."""
     at = 0
     while at + 32 <= len(content):
         if content.startswith(_APE_TAG, at):

@@ -1,8 +1,8 @@
-"""MPEG audio (MP3, MP2), counted frame by frame: its header for the length is often missing or wrong.
+"""Count MPEG audio (MP3, MP2) frame by frame: its length header is often missing or wrong.
 
-libsndfile estimates the length of a stream without a Xing header from the size of one frame, and returns no more than
-that; it believes a wrong Xing header, such as the one of the first of two joined files. So the frames are walked, and
-a stream whose header is missing or wrong gets one that is right.
+Without a Xing header, libsndfile estimates the length from the size of one frame and returns no more samples than that.
+It trusts a wrong Xing header, such as that of the first of two joined files. So the frames are walked, and a stream
+with a missing or wrong header gets a correct one.
 
 Source: ISO/IEC 11172-3 and 13818-3 for frames; the LAME Project's "Mp3 Info Tag revision 1" for the Xing header.
 """
@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-# By the two bits of the version: 3 is MPEG 1, 2 is MPEG 2, 0 is MPEG 2.5.
+# Keyed by the two version bits: 3 is MPEG 1, 2 is MPEG 2, 0 is MPEG 2.5.
 _RATES_HZ: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 _KBPS: Final = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -32,7 +32,7 @@ _VBRI_AT: Final = 36
 
 
 class Kind(NamedTuple):
-    """What stays the same in a stream."""
+    """Properties that are constant within a stream."""
 
     version: int
     layer: int
@@ -41,47 +41,47 @@ class Kind(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What the four bytes at the start of a frame say."""
+    """The fields of the four-byte header of a frame."""
 
     size: int
-    samples: int  # in each channel
+    samples: int  # per channel
     kind: Kind
-    tag_at: int  # where a Xing header stands: after the side information
+    tag_at: int  # offset of a Xing header: after the side information
 
 
 class Stream(NamedTuple):
-    """Frames that one encoder wrote, and what their own header says of them."""
+    """The frames that one encoder wrote, and what its length header declares."""
 
     kind: Kind
-    starts: list[int]  # of each frame, the frame with the Xing header included
+    starts: list[int]  # of each frame, including the frame with the Xing header
     ends: list[int]
     frame_samples: int
-    tagged: bool  # whether the first frame is a header and holds no sound
-    declared_frames: int | None  # as the header says, which does not count its own frame
-    trimmed_samples: int  # what a decoder drops at both ends, as the encoder added it
+    tagged: bool  # whether the first frame is a header without audio
+    declared_frames: int | None  # in the header, which does not count its own frame
+    trimmed_samples: int  # encoder padding at both ends, which a decoder drops
     clean: bool  # whether there is nothing between the frames
-    damaged_bytes: int  # between and after the frames, tags and padding aside
+    damaged_bytes: int  # between and after the frames, without tags and padding
 
     @property
     def num_frames(self) -> int:
-        """Return the number of frames that hold sound."""
+        """Return the number of frames that hold audio."""
         return len(self.starts) - self.tagged
 
     @property
     def num_samples(self) -> int:
-        """Return how many samples for each channel there are, or a few less: what is damaged counts as well."""
+        """Return the number of samples per channel, or slightly less; damaged parts are counted too."""
         damaged = self.damaged_bytes * len(self.starts) // (self.ends[-1] - self.starts[0])
         return max(0, (self.num_frames + damaged) * self.frame_samples - self.trimmed_samples)
 
 
 def is_mpeg(content: bytes) -> bool:
-    """Say whether a frame of MPEG audio stands at the start, or after an ID3 tag."""
+    """Return whether the file starts with an MPEG audio frame, optionally after an ID3 tag."""
     at = skip_id3(content, 0)
     return parse_header(content[at : at + _HEADER_BYTES]) is not None
 
 
 def skip_id3(content: bytes, at: int) -> int:
-    """Return where an ID3v2 tag at `at` ends; `at` where there is none."""
+    """Return the end of an ID3v2 tag at `at`; `at` if there is none."""
     while content[at : at + 3] == b"ID3" and len(content) >= at + 10:
         seven_bits = content[at + 6 : at + 10]
         footer = 10 if content[at + 5] & 0x10 else 0
@@ -91,7 +91,7 @@ def skip_id3(content: bytes, at: int) -> int:
 
 @lru_cache(maxsize=4_096)
 def parse_header(header: bytes) -> Header | None:
-    """Read four bytes; None where no frame starts with them. Frames of a free bit rate are not recognised."""
+    """Parse a four-byte frame header; None if it is not one. Frames with a free bit rate are not recognized."""
     if len(header) < _HEADER_BYTES or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
     version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
@@ -109,7 +109,7 @@ def parse_header(header: bytes) -> Header | None:
 
 
 def find_streams(content: bytes) -> list[Stream]:
-    """Walk all frames, and split them where another header, rate or number of channels shows a joined file."""
+    """Walk all frames, and split them where a new header, rate or number of channels indicates a joined file."""
     frames = list(_walk(content, skip_id3(content, 0)))
     starts = [at for at, _ in frames]
     tags = _tag_frames(content, frames)
@@ -124,22 +124,22 @@ def find_streams(content: bytes) -> list[Stream]:
 
 
 def describe_cut(content: bytes, stream: Stream, tolerance_seconds: float) -> str | None:
-    """Say what is missing at the end of a stream: a part of its last frame, or frames that its header declares."""
+    """Describe what is missing at the end of a stream: part of its last frame, or frames that its header declares."""
     frame_seconds = stream.frame_samples / stream.kind.rate_hz
     seconds = stream.num_frames * frame_seconds
     declared = stream.declared_frames or 0
     if (declared - stream.num_frames) * frame_seconds > tolerance_seconds:
-        return f"the header declares {declared * frame_seconds:.3f} s, and {seconds:.3f} s are there"
+        return f"the header declares {declared * frame_seconds:.3f} s, but the file has {seconds:.3f} s"
     if stream.ends[-1] > len(content):
-        return f"the file ends within a frame of MPEG audio, after {seconds - frame_seconds:.3f} s"
+        return f"the file ends within an MPEG audio frame, after {seconds - frame_seconds:.3f} s"
     return None
 
 
 def with_right_header(content: bytes, stream: Stream) -> bytes:
-    """Return the frames of a stream alone, with a header that declares as many as there are.
+    """Return only the frames of a stream, with a header that declares the correct number of frames.
 
-    Only layer III has such headers. In the others, nearly all streams have frames of one size, from which the length
-    is told.
+    Only layer III has such headers. In the other layers, nearly all streams have a constant frame size, from which
+    decoders compute the length.
     """
     frames = list(zip(stream.starts, stream.ends, strict=True))
     if stream.declared_frames == stream.num_frames or stream.kind.layer != _LAYER_III:
@@ -162,7 +162,7 @@ def _walk(content: bytes, at: int) -> Iterator[tuple[int, Header]]:
 
 
 def _is_followed(content: bytes, at: int, header: Header) -> bool:
-    """Say whether another frame, a tag or the end stands where a frame ends: two bytes alone are easily mistaken."""
+    """Return whether a frame is followed by another frame, a tag or the end: a sync code alone is ambiguous."""
     end = at + header.size
     if end == len(content) or _tag_end(content, end) is not None:
         return True
@@ -171,7 +171,7 @@ def _is_followed(content: bytes, at: int, header: Header) -> bool:
 
 
 def _next_start(content: bytes, at: int) -> int:
-    """Return where a tag ends, or where the next frame starts for sure; the end of the file where there is none."""
+    """Return the end of a tag or the start of the next confirmed frame; the end of the file if there is none."""
     end = _tag_end(content, at)
     if end is not None:
         return end
@@ -183,7 +183,7 @@ def _next_start(content: bytes, at: int) -> int:
 
 
 def _tag_end(content: bytes, at: int) -> int | None:
-    """Return where a tag of ID3v2, ID3v1 or APEv2 ends; None where there is none."""
+    """Return the end of an ID3v2, ID3v1 or APEv2 tag; None if there is none."""
     if content.startswith(b"ID3", at):
         return max(skip_id3(content, at), at + 3)
     if content.startswith(b"TAG", at):
@@ -200,7 +200,7 @@ def _skip_tags(content: bytes, at: int) -> int:
 
 
 def _tag_frames(content: bytes, frames: list[tuple[int, Header]]) -> dict[int, bytes]:
-    """Return the starts of the frames that are headers, and the name of each."""
+    """Return the starts of the frames that hold a length header, with the name of the header."""
     found = {}
     for start, header in frames:
         at = start + header.tag_at
@@ -224,7 +224,7 @@ def _stream(content: bytes, frames: list[tuple[int, Header]], tags: dict[int, by
 
 
 def _declared(content: bytes, at: int) -> tuple[int | None, int]:
-    """Return the number of frames and the samples to be trimmed, of a Xing header whose name stands at `at`."""
+    """Return the number of frames and of samples to trim, from the Xing header whose name is at `at`."""
     flags = int.from_bytes(content[at + 4 : at + 8], "big")
     frames = int.from_bytes(content[at + 8 : at + 12], "big") if flags & 1 else 0
     lame = at + 8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4) + (flags & 8) // 2
@@ -233,7 +233,7 @@ def _declared(content: bytes, at: int) -> tuple[int | None, int]:
 
 
 def _xing_frame(like: bytes, num_frames: int) -> bytes:
-    """Return a frame of silence that declares how many frames follow, in the least size that holds it."""
+    """Return a silent frame of the smallest possible size that declares how many frames follow."""
     for bit_rate in range(1, 15):
         four = bytes([0xFF, like[1] | 1, bit_rate << 4 | like[2] & 0x0C, like[3]])
         header = parse_header(four)

@@ -1,6 +1,6 @@
-"""The pages of an Ogg file: where files were joined to it (RFC 3533 calls them chained), and how long it must be.
+"""The pages of an Ogg file: where joined files start ("chained" in RFC 3533), and how long the audio must be.
 
-libsndfile reads the first of them alone, and stops without a word at a damaged page.
+libsndfile reads only the first of joined files, and stops silently at a damaged page.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import Final, NamedTuple
 MAGIC: Final = b"OggS"
 _HEADER: Final = Struct("<4sBBqIIIB")
 _FIRST: Final = 2
-_OPUS_RATE_HZ: Final = 48_000  # RFC 7845, section 4: granules count at 48 kHz, whatever the rate of the source was
+_OPUS_RATE_HZ: Final = 48_000  # RFC 7845, section 4: granules count at 48 kHz, whatever the source rate
 
 
 class Page(NamedTuple):
-    """A page, whole or not."""
+    """A page, complete or truncated."""
 
     start: int
     is_first: bool  # of its stream
-    granule: int  # samples until here; -1 where no packet ends in the page
+    granule: int  # samples up to here; -1 if no packet ends in the page
     end: int
 
 
 def find_pages(content: bytes) -> Iterator[Page]:
-    """Yield the pages in order; what stands between them is passed over."""
+    """Yield the pages in order; skip bytes between them."""
     at = content.find(MAGIC)
     while at >= 0 and at + _HEADER.size <= len(content):
         _, _, flags, granule, _, _, _, segments = _HEADER.unpack_from(content, at)
@@ -40,11 +40,11 @@ class Link(NamedTuple):
 
     start: int
     end: int
-    granules: int  # of the samples in it, or less
+    granules: int  # number of samples in the file, or slightly less
 
 
 def split_chain(content: bytes) -> list[Link]:
-    """Return the files that were joined, in order."""
+    """Return the joined files in order."""
     starts, granules = [0], [list[int]()]
     was_first = True
     for page in find_pages(content):
@@ -62,19 +62,19 @@ def split_chain(content: bytes) -> list[Link]:
 
 
 def _first_sample(granule: int) -> int:
-    """Return at which sample a recording starts, whose first page with sound ends at a granule, or a later one.
+    """Return the first sample of a recording whose first audio page ends at `granule`, or a later sample.
 
-    It is the first there is, unless that is a second away: a recording of a broadcast starts with a large granule,
-    and nothing says at which sample the page started.
+    A recording starts at sample 0 if its first page ends within the first second. A recording of a broadcast starts
+    with a large granule, and the sample at which its first page starts is unknown.
     """
     return 0 if granule <= _OPUS_RATE_HZ else granule
 
 
 def read_rate(content: bytes) -> tuple[int, int] | None:
-    """Return how many granules are a second, and how many of them are not played; None for other codecs."""
+    """Return the granules per second and the number of granules that are not played; None for other codecs."""
     start = content[:128]
     at = start.find(b"OpusHead")
-    if at >= 0:  # RFC 7845, section 5.1: what the decoder needs to settle is counted and dropped
+    if at >= 0:  # RFC 7845, section 5.1: the pre-skip is counted, but dropped by decoders
         return _OPUS_RATE_HZ, int.from_bytes(start[at + 10 : at + 12], "little")
     at = start.find(b"\x01vorbis")
     rate_hz = int.from_bytes(start[at + 12 : at + 16], "little") if at >= 0 else 0

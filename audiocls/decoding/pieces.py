@@ -1,8 +1,8 @@
-"""What of a file is decoded by itself, and a second opinion on how long it is.
+"""Split a file into pieces that are decoded separately, and compute how long each must be.
 
-A decoder believes the length in a header, which can be missing (written to a pipe), wrong, or that of the first of
-several files joined with `cat`. Here the file itself is counted: a piece comes with the least length that decoding must
-return, and with a header that is right.
+Decoders trust the length in a header, which can be missing (if written to a pipe), wrong, or that of the first of
+several files joined with `cat`. Here the file content is counted instead: a piece has a correct header and the minimum
+length that decoding must return.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _MPEG_IN_WAV: Final = 0x0055
 
 
 class Piece(NamedTuple):
-    """Bytes to be decoded by themselves."""
+    """Bytes that are decoded separately."""
 
     content: bytes
-    original: bytes  # as it stands in the file
-    least_seconds: float = 0.0  # decoding must return as much; 0 where nobody knows
+    original: bytes  # as in the file
+    least_seconds: float = 0.0  # decoding must return at least this much; 0 if unknown
     truncated: str | None = None  # what is missing at its end
-    container: Container | None = None  # for PyAV, where libsndfile does not read all of it
+    container: Container | None = None  # for PyAV, if libsndfile does not read all of it
 
 
 def split(content: bytes) -> list[Piece]:
-    """Return the pieces of a file in order, one at least."""
+    """Return the pieces of a file in order, at least one."""
     content = content[mpeg_frames.skip_id3(content, 0) :] or content
     if flac_frames.is_flac(content):
         return _flac(content)
@@ -41,7 +41,7 @@ def split(content: bytes) -> list[Piece]:
 
 
 def explain_failure(piece: Piece) -> str | None:
-    """Say what is missing of a piece that cannot be decoded; None where nothing is known to be."""
+    """Describe what is missing from a piece that cannot be decoded; None if nothing is known to be missing."""
     if not flac_frames.is_flac(piece.original):
         return find_truncation(piece.original, 0.0)
     chain = flac_frames.follow(piece.original)
@@ -81,17 +81,17 @@ def _one_ogg(content: bytes, granules: int) -> Piece:
 def _mpeg(content: bytes) -> list[Piece]:
     streams = mpeg_frames.find_streams(content)
     alone = len(streams) == 1
-    # A header without any frames adds nothing if it declares none; otherwise they were cut off.
-    heard = [stream for stream in streams if stream.num_frames or stream.declared_frames]
-    return [_one_mpeg(content, stream, alone=alone) for stream in heard] or [Piece(content, content)]
+    # A header without frames is ignored if it declares none; otherwise its frames were cut off.
+    kept = [stream for stream in streams if stream.num_frames or stream.declared_frames]
+    return [_one_mpeg(content, stream, alone=alone) for stream in kept] or [Piece(content, content)]
 
 
 def _one_mpeg(content: bytes, stream: mpeg_frames.Stream, *, alone: bool) -> Piece:
     declared = stream.declared_frames or 0
-    # Some encoders count the frame of the header.
+    # Some encoders also count the header frame.
     good = alone and stream.clean and 0 <= declared - stream.num_frames <= 1
     right = content if good or not stream.num_frames else mpeg_frames.with_right_header(content, stream)
-    # The first frame of a part of a longer stream refers to frames that are not there.
+    # If the stream is part of a longer one, its first frame refers to missing frames.
     least = (stream.num_samples - 2 * stream.frame_samples) / stream.kind.rate_hz
     cut = mpeg_frames.describe_cut(content, stream, TOLERANCE_SECONDS)
     return Piece(right, content, least, cut, Container("MP3", "mp3"))

@@ -1,7 +1,7 @@
-"""The commonest recordings, 16-bit PCM in a WAV file of one header and nothing else, without a decoder.
+"""Read the most common recordings without a decoder: 16-bit PCM in a WAV file with a minimal header.
 
-libsndfile takes longer to open such a file than to resample what is in it. What is the least bit out of the ordinary is
-left to it, so that there is one opinion on damaged headers.
+libsndfile takes longer to open such a file than soxr takes to resample it. Any file that deviates from this form is
+left to libsndfile, so that damaged headers are handled in one place.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""From the bytes of a recording to the samples in it: all of them, or the reason why not.
+"""Decode the bytes of a recording to all of its samples, or raise with the reason why that is impossible.
 
-libsndfile reads what it can, and PyAV the rest. Neither is believed on the length: `pieces` counts what is in the file.
+libsndfile reads most formats, and PyAV the rest. Their lengths are not trusted: `pieces` counts what the file contains.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from audiocls.decoding.truncation import TOLERANCE_SECONDS, find_truncation
 from audiocls.errors import DataError
 from audiocls.params import AudioParams
 
-# Beyond these a header is damaged or hostile; they bound what is allocated together with max_file_seconds.
+# Headers beyond these limits are damaged or malicious. With max_file_seconds, the limits bound the allocated memory.
 MAX_RATE_HZ: Final = 768_000
 MAX_CHANNELS: Final = 64
-# No codec reaches it: the largest block of FLAC, 65,535 frames, takes 13 bytes where it is digital silence.
+# No codec reaches this: the largest FLAC block, 65,535 frames, takes 13 bytes for digital silence.
 MAX_FRAMES_PER_BYTE: Final = 6_000
 
 
 class UnusableClipError(DataError):
-    """A recording that cannot be trained on; `reason` is one word, `detail` says what was found."""
+    """A recording that cannot be used for training; `reason` is one word, `detail` says what was found."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -46,15 +46,15 @@ class UnusableClipError(DataError):
 
 
 class MissingDecoderError(UnusableClipError):
-    """A recording that an extra would read: worth another try with every run, as nobody can tell when it is there."""
+    """A recording that needs an extra; every run tries it again, because the extra may be installed in between."""
 
 
-class _LostSoundError(Exception):
-    """A decoder returned less than was counted in the file."""
+class _LostSamplesError(Exception):
+    """A decoder returned fewer samples than were counted in the file."""
 
 
 def read(content: bytes, params: AudioParams) -> tuple[NDArray[np.float32 | np.int16], int, str]:
-    """Return (frames, channels), the rate and the format; files that were joined are read one after the other."""
+    """Return samples of shape (frames, channels), the rate and the format; joined files are concatenated."""
     plain = read_plain_wav(content)
     if plain is not None:
         samples, rate_hz = plain
@@ -66,13 +66,13 @@ def read(content: bytes, params: AudioParams) -> tuple[NDArray[np.float32 | np.i
 
 
 def _join(channels: NDArray[np.float32], rate_hz: int, others: list[Piece], params: AudioParams) -> NDArray[np.float32]:
-    """Append what other pieces hold, all together no longer than a file may be."""
+    """Append the samples of the other pieces; the total length must not exceed `max_file_seconds`."""
     read, frames = [channels], len(channels)
     for piece in others:
         following, following_hz, _ = _read_piece(piece, params)
         first, found = (rate_hz, channels.shape[1]), (following_hz, following.shape[1])
         if found != first:
-            raise UnusableClipError("unreadable", f"files were joined: {describe_change(first, found)}")
+            raise UnusableClipError("unreadable", f"the file consists of joined files: {describe_change(first, found)}")
         frames += len(following)
         if frames > params.max_file_seconds * rate_hz:
             raise _too_long(frames / rate_hz, params)
@@ -81,11 +81,11 @@ def _join(channels: NDArray[np.float32], rate_hz: int, others: list[Piece], para
 
 
 def _read_piece(piece: Piece, params: AudioParams) -> tuple[NDArray[np.float32], int, str]:
-    """Read a piece with libsndfile, and where that refuses it or returns less than was counted, with PyAV."""
+    """Read a piece with libsndfile, or with PyAV if libsndfile fails or returns less than was counted."""
     _check_whole(piece.truncated)
     try:
         read = _read_by_libsndfile(piece, params)
-    except (soundfile.SoundFileError, _LostSoundError) as error:
+    except (soundfile.SoundFileError, _LostSamplesError) as error:
         _check_whole(explain_failure(piece))
         read = _read_container(piece, _plain(error), params)
     seconds = len(read[0]) / read[1]
@@ -100,7 +100,7 @@ def _read_by_libsndfile(piece: Piece, params: AudioParams) -> tuple[NDArray[np.f
     with soundfile.SoundFile(io.BytesIO(piece.content)) as file:
         _check_frames(file.frames, len(piece.content))
         _check_header(file.samplerate, file.channels, file.frames / max(file.samplerate, 1), params)
-        # Without a number, soundfile refuses what cannot be sought in, such as GSM 6.10.
+        # Without a frame count, soundfile refuses formats that are not seekable, such as GSM 6.10.
         channels = file.read(file.frames, dtype="float32", always_2d=True)
         _check_counted(len(channels) / file.samplerate, piece)
         return channels, int(file.samplerate), f"{file.format}/{file.subtype}"
@@ -108,17 +108,18 @@ def _read_by_libsndfile(piece: Piece, params: AudioParams) -> tuple[NDArray[np.f
 
 def _check_counted(seconds: float, piece: Piece) -> None:
     if piece.least_seconds - seconds > TOLERANCE_SECONDS:
-        raise _LostSoundError(f"{piece.least_seconds:.3f} s are in the file, and {seconds:.3f} s could be decoded")
+        raise _LostSamplesError(f"the file has {piece.least_seconds:.3f} s, but only {seconds:.3f} s could be decoded")
 
 
 def _read_container(piece: Piece, refusal: str, params: AudioParams) -> tuple[NDArray[np.float32], int, str]:
-    """Read as `_read_piece` does what libsndfile refuses, where it is a container that PyAV knows."""
+    """Read a piece that libsndfile refuses with PyAV, if PyAV supports its container; return as `_read_piece`."""
     container = piece.container or recognise(piece.content)
     if container is None:
         raise UnusableClipError("unreadable", refusal)
     if not is_installed():
         raise MissingDecoderError(
-            "unreadable", f"{refusal.rstrip('.')}; it looks like {container.name}, which {INSTALL} might read"
+            "unreadable",
+            f"{refusal.rstrip('.')}; it looks like {container.name}; {INSTALL} may add support",
         )
     _check_whole(find_cut(piece.original, container.name))
     try:
@@ -128,12 +129,12 @@ def _read_container(piece: Piece, refusal: str, params: AudioParams) -> tuple[ND
             channels = np.concatenate(blocks)
             _check_counted(len(channels) / file.rate_hz, piece)
             return channels, file.rate_hz, file.format
-    except (ContainerError, _LostSoundError) as error:
+    except (ContainerError, _LostSamplesError) as error:
         raise UnusableClipError("unreadable", str(error)) from error
 
 
 def _up_to_limit(file: ContainerFile, params: AudioParams) -> Iterator[NDArray[np.float32]]:
-    """Yield blocks, and stop as soon as they are longer than a file may be, whatever its header said."""
+    """Yield blocks, and raise as soon as they exceed `max_file_seconds`, whatever the header declares."""
     frames = 0
     for block in file.blocks():
         frames += len(block)
@@ -144,7 +145,7 @@ def _up_to_limit(file: ContainerFile, params: AudioParams) -> Iterator[NDArray[n
 
 def _check_header(rate_hz: int, channels: int, seconds: float, params: AudioParams) -> None:
     if not 0 < rate_hz <= MAX_RATE_HZ or not 0 < channels <= MAX_CHANNELS:
-        raise UnusableClipError("unreadable", f"the header says {rate_hz} Hz and {channels} channels")
+        raise UnusableClipError("unreadable", f"the header declares {rate_hz} Hz and {channels} channels")
     if seconds > params.max_file_seconds:
         raise _too_long(seconds, params)
 
@@ -155,7 +156,9 @@ def _too_long(seconds: float, params: AudioParams) -> UnusableClipError:
 
 def _check_frames(frames: int, num_bytes: int) -> None:
     if frames > num_bytes * MAX_FRAMES_PER_BYTE:
-        raise UnusableClipError("unreadable", f"the header says {frames} frames, and the file has {num_bytes} bytes")
+        raise UnusableClipError(
+            "unreadable", f"the header declares {frames} frames, but the file has {num_bytes} bytes"
+        )
 
 
 def _check_whole(missing: str | None) -> None:
@@ -164,5 +167,5 @@ def _check_whole(missing: str | None) -> None:
 
 
 def _plain(error: Exception) -> str:
-    """Drop the address of the buffer from a libsndfile message: it differs from run to run."""
+    """Remove the buffer address, which differs between runs, from a libsndfile message."""
     return str(error).rsplit(">: ", 1)[-1].strip()

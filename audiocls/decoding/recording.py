@@ -1,4 +1,4 @@
-"""From the bytes of a recording to mono 16-bit samples at one rate, or to the reason why not."""
+"""Convert the bytes of a recording to mono 16-bit samples at one rate, or raise with the reason why not."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from audiocls.params import AudioParams
 __all__ = ["MissingDecoderError", "Recording", "UnusableClipError", "decode", "hash_audio", "measure_levels"]
 
 ALGORITHM: Final = 8
-"""Part of every store's key. Raise it when the same bytes would become other samples or measures.
+"""Part of every store's key. Increment it when the same bytes would give other samples or measurements.
 
-2: PyAV. 3: DC offset and silence share. 4: levels added up without BLAS, whose sums depend on the number of threads.
-5: audio is told by XXH3. 6: levels added up in float32 where that is exact enough. 7: no truncated recordings.
-8: lengths are counted and not believed: FLAC and MP3 without a length, joined files, GSM; more truncated ones.
+2: PyAV. 3: DC offset and silence fraction. 4: levels summed without BLAS, whose sums depend on the number of threads.
+5: XXH3 as audio hash. 6: levels summed in float32 if exact enough. 7: truncated recordings refused.
+8: lengths counted, not trusted: FLAC and MP3 without a length, joined files, GSM; more truncated recordings found.
 """
 
 FULL_SCALE: Final = 32_768.0
-LARGEST: Final = 1.0 - 1.0 / FULL_SCALE  # of 16-bit samples; smaller by one step than full scale
-# A corpus has one rate or a few; what is kept of each takes little.
+LARGEST: Final = 1.0 - 1.0 / FULL_SCALE  # largest 16-bit sample, one step below full scale
+# A corpus has few sample rates, and a cached resampler takes little memory.
 MOST_RESAMPLERS: Final = 8
-# 2 ** 100 times full scale is no recording, and float32 overflows where such samples are added up.
+# A recording does not reach 2 ** 100 times full scale, and sums of such samples overflow float32.
 MAX_MAGNITUDE: Final = 2.0**100
-# Silence is told by frames of about a short phoneme, against the clip's own loudest: the gain of a recording is chance,
-# and a quiet recording is not a silent one. 40 dB is about the range of speech, so that what lies below is a pause.
+# Silence is measured in frames of about a short phoneme, relative to the clip's loudest frame, because the gain of a
+# recording is arbitrary. The range of speech is about 40 dB, so quieter frames are pauses.
 SILENCE_FRAME_SECONDS: Final = 0.025
 SILENCE_BELOW_LOUDEST_DB: Final = 40.0
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A decoded recording, and what was measured on it before resampling."""
+    """A decoded recording, and measurements taken before resampling."""
 
     samples: NDArray[np.int16]  # (num_samples,), mono, at AudioParams.sample_rate_hz
     scale: float  # the signal is samples / 32768 * scale; 1.0 unless the source exceeds full scale
@@ -49,16 +49,16 @@ class Recording:
     source_format: str  # container and subtype, e.g. "WAV/PCM_16"
     peak: float  # of the mono mix, full scale is 1.0
     rms_db: float  # relative to full scale
-    clipped_fraction: float  # share of samples at full scale in any channel
+    clipped_fraction: float  # fraction of frames at full scale in any channel
     dc_offset: float  # mean of the mono mix, full scale is 1.0
-    silence_fraction: float  # share of 25 ms frames that, their mean aside, lie 40 dB or more below the loudest
+    silence_fraction: float  # fraction of 25 ms frames that, mean removed, are at least 40 dB below the loudest
 
 
 def hash_audio(samples: bytes | memoryview) -> str:
-    """Tell decoded audio from other audio, in 32 hexadecimal digits.
+    """Hash decoded audio to 32 hexadecimal digits.
 
-    XXH3 in 128 bits takes 2 microseconds for a second at 16 kHz, where SHA-256 takes 30. Whoever makes two sounds of
-    one hash on purpose deceives nobody but themselves: files are told by the SHA-256 of their bytes.
+    XXH3 with 128 bits takes 2 microseconds for one second at 16 kHz; SHA-256 takes 30. A cryptographic hash is not
+    needed, because files are identified by the SHA-256 of their bytes.
     """
     return xxhash.xxh3_128_hexdigest(samples)
 
@@ -67,7 +67,7 @@ def decode(content: bytes, params: AudioParams) -> Recording:
     """Decode, mix to mono, resample and measure one recording.
 
     Raises:
-        UnusableClipError: With the reason `unreadable`, `truncated`, `empty`, `too_short`, `too_long`, `non_finite` or
+        UnusableClipError: The reason is `unreadable`, `truncated`, `empty`, `too_short`, `too_long`, `non_finite` or
             `silent`.
     """
     if not content:
@@ -102,9 +102,9 @@ def decode(content: bytes, params: AudioParams) -> Recording:
 
 
 def measure_levels(mono: NDArray[np.float32], rate_hz: int) -> tuple[float, float, float]:
-    """Return the level in dB, the DC offset and the silence share of (num_samples,), as `Recording` defines them.
+    """Return the level in dB, the DC offset and the silence fraction of (num_samples,), as `Recording` defines them.
 
-    What is left over after the last whole frame is not looked at for silence; a clip shorter than a frame has none.
+    Samples after the last whole frame do not count for silence; a clip shorter than a frame has none.
     """
     length = max(1, round(SILENCE_FRAME_SECONDS * rate_hz))
     levels, exact = _levels(mono, length)
@@ -112,48 +112,48 @@ def measure_levels(mono: NDArray[np.float32], rate_hz: int) -> tuple[float, floa
 
 
 def _levels(signal: NDArray[np.float32 | np.float64], length: int) -> tuple[tuple[float, float, float], bool]:
-    """Measure by frames of `length` samples, and tell whether the precision of the signal's type was enough for it."""
+    """Measure in frames of `length` samples; also return whether the precision of the signal's dtype was enough."""
     whole = len(signal) // length * length
     frames, rest = signal[:whole].reshape(-1, length), signal[whole:]
-    # No BLAS: it would start threads in every worker for so little, and its sums depend on how many.
+    # No BLAS: it would start threads in every worker, and its sums depend on their number.
     energies = np.einsum("ij,ij->i", frames, frames).astype(np.float64)
     sums = np.einsum("ij->i", frames).astype(np.float64)
     energy = float(np.add.reduce(energies)) + float(np.einsum("i,i->", rest, rest))
     offset = (float(np.add.reduce(sums)) + float(np.add.reduce(rest))) / len(signal)
     rms_db = 10 * math.log10(energy / len(signal))
-    # Squares of what MAX_MAGNITUDE lets pass overflow float32.
+    # The squares of samples near MAX_MAGNITUDE overflow float32.
     exact = signal.dtype == np.float64 or math.isfinite(energy)
     if len(frames) == 0 or not exact:
         return (rms_db, offset, 0.0), exact
     power = energies - np.square(sums) / length
     loudest = float(power.max())
-    # The second is what rounding leaves of a signal that is nothing but its offset.
+    # The second term is the rounding error of a signal that consists only of an offset.
     level = max(loudest * 10 ** (-SILENCE_BELOW_LOUDEST_DB / 10), 1e-12 * energy / len(frames))
     silence_fraction = int(np.count_nonzero(power <= level)) / len(frames)
-    # Where there is little but an offset, the rounding of float32 would be taken for sound.
+    # If the offset dominates, float32 rounding errors would be measured as sound.
     exact = signal.dtype == np.float64 or loudest >= 0.1 * float(energies.max())
     return (rms_db, offset, silence_fraction), exact
 
 
 def _checked_peak(channels: NDArray[np.float32 | np.int16], rate_hz: int, params: AudioParams) -> float:
-    """Return the largest magnitude in any channel, once the length and the numbers are found to be good."""
+    """Return the largest magnitude in any channel; raise if the length or the values are invalid."""
     frames = len(channels)
     if frames == 0:
-        raise UnusableClipError("empty", "the file has a header and no samples")
+        raise UnusableClipError("empty", "the file has a header but no samples")
     if frames / rate_hz < params.min_seconds or frames * params.sample_rate_hz < rate_hz:
         raise UnusableClipError(
             "too_short", f"{frames / rate_hz:.3f} s, and audio.min_seconds is {params.min_seconds:g}"
         )
-    # Not a number is not smaller than anything, so that one comparison finds NaN, infinities and what is near them.
+    # NaN compares as false, so one comparison finds NaN, infinities and values near overflow.
     peak = _peak(channels)
     if not peak < MAX_MAGNITUDE:
         broken = frames - int((np.abs(channels) < MAX_MAGNITUDE).all(axis=1).sum())
-        raise UnusableClipError("non_finite", f"{broken} of {frames} frames are NaN, infinite or beyond all measure")
+        raise UnusableClipError("non_finite", f"{broken} of {frames} frames are NaN, infinite or too large")
     return peak
 
 
 def _to_float(channels: NDArray[np.float32 | np.int16]) -> NDArray[np.float32]:
-    """Return samples of which full scale is 1.0."""
+    """Return float32 samples with full scale 1.0."""
     if channels.dtype == np.int16:
         return channels * np.float32(1 / FULL_SCALE)
     return channels.astype(np.float32, copy=False)
@@ -164,31 +164,31 @@ def _mix(channels: NDArray[np.float32]) -> NDArray[np.float32]:
     match channels.shape[1]:
         case 1:
             return channels[:, 0]
-        case 2:  # the same to the bit as the mean over an axis of two, which takes twenty times as long
+        case 2:  # bit-identical to the mean over the axis, which takes twenty times as long
             return (channels[:, 0] + channels[:, 1]) / np.float32(2)
         case _:
             return channels.mean(axis=1, dtype=np.float32)
 
 
 def _peak(signal: NDArray[np.float32 | np.int16]) -> float:
-    """Return the largest magnitude, or NaN where there is one; reductions over all axes need no copy."""
-    peak = max(float(signal.max()), -float(signal.min()))  # where there is NaN, both are
+    """Return the largest magnitude, or NaN if any sample is NaN; max and min need no copy."""
+    peak = max(float(signal.max()), -float(signal.min()))  # with a NaN sample, both are NaN
     return peak / FULL_SCALE if signal.dtype == np.int16 else peak
 
 
 def _clipped_fraction(channels: NDArray[np.float32]) -> float:
-    """Return the share of the frames that are at full scale in any channel."""
+    """Return the fraction of frames that are at full scale in any channel."""
     return float(np.mean(np.any([np.abs(channel) >= LARGEST for channel in channels.T], axis=0)))
 
 
 class _Resamplers(threading.local):
-    """One resampler for each pair of rates, of the thread's own: to design its filter takes as long as a short clip."""
+    """One resampler per thread and pair of rates: designing its filter takes as long as resampling a short clip."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[int, int], soxr.ResampleStream] = {}
 
     def of(self, rate_hz: int, target_hz: int) -> soxr.ResampleStream:
-        """Return a resampler that has forgotten what it was last used for."""
+        """Return a resampler with cleared state."""
         made = self._made.get((rate_hz, target_hz))
         if made is None:
             if len(self._made) == MOST_RESAMPLERS:
@@ -204,20 +204,20 @@ _resamplers: Final = _Resamplers()
 def _resample(mono: NDArray[np.float32], rate_hz: int, target_hz: int) -> NDArray[np.float32]:
     if rate_hz == target_hz:
         return mono
-    # soxr takes (frames,) or (frames, channels) and kills the process on (channels, frames): mono is all it gets.
-    # The copy is for one channel cut out of many, which is not contiguous.
+    # soxr accepts (frames,) or (frames, channels) and crashes the process on (channels, frames), so pass only mono.
+    # One channel of an interleaved array is not contiguous, so it is copied.
     resampler = _resamplers.of(rate_hz, target_hz)
     resampled: NDArray[np.float32] = resampler.resample_chunk(np.ascontiguousarray(mono), last=True)
     return resampled
 
 
 def _to_int16(signal: NDArray[np.float32]) -> tuple[NDArray[np.int16] | None, float]:
-    """Return 16-bit samples and their scale; None where all of them would be zero.
+    """Return 16-bit samples and their scale; None if all of them would be zero.
 
-    Scaled by 32768, the exact inverse of how 16-bit sources are read, so that those come through unchanged.
+    The factor of 32768 is the exact inverse of how 16-bit sources are read, so their samples stay unchanged.
     """
     peak = _peak(signal) if len(signal) else 0.0
-    # What is not above half a step is rounded to zero.
+    # Values up to half a step are rounded to zero.
     if peak * FULL_SCALE <= 0.5:
         return None, 1.0
     scale = max(1.0, peak)

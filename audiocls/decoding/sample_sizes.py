@@ -1,7 +1,7 @@
-"""The size of the samples in the header of a WAV, AIFF, AU, W64 or CAF file, where it is missing or too small.
+"""Check the data size in the header of a WAV, AIFF, AU, W64 or CAF file, which can be missing or too small.
 
-A program that writes to a pipe cannot go back to the header: it leaves 0 there, or the largest size. A recorder that
-was switched off leaves the size that it wrote last. Decoders stop at that size.
+A program that writes to a pipe cannot update the header: it leaves 0 or the largest size there. A recorder that was
+switched off leaves the size that it wrote last. Decoders stop at the declared size.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _MOST_CHUNKS: Final = 1_000
 
 
 def with_right_size(content: bytes) -> bytes:
-    """Return the file with samples until its end, where its header says nothing of it, or that they end later."""
+    """Return the file with a data size up to its end if its header declares none or a larger one."""
     samples = find_samples(content)
     if samples is None or samples.size_at is None:
         return content
     present_bytes = len(content) - samples.start
-    # A size of 0 with nothing but chunks after it is that of an empty recording.
+    # A size of 0 that is followed only by chunks means an empty recording.
     is_empty = samples.declared_bytes <= 0 and _rest_bytes(content, samples) == 0
     missing = not is_claim(samples.declared_bytes) and not is_empty
     if present_bytes <= 0 or not (missing or samples.declared_bytes > present_bytes):
@@ -33,11 +33,11 @@ def with_right_size(content: bytes) -> bytes:
 
 
 def find_rest(content: bytes, seconds: float) -> str | None:
-    """Say how much follows the samples that the header declares, and is no chunk; None up to the tolerance.
+    """Describe data after the declared samples that is not a chunk; None if it is within the tolerance.
 
     Args:
         content: The file.
-        seconds: How much was decoded.
+        seconds: Length of the decoded audio.
     """
     samples = find_samples(content)
     if samples is None or not is_claim(samples.declared_bytes):
@@ -47,13 +47,13 @@ def find_rest(content: bytes, seconds: float) -> str | None:
     if rest_seconds <= TOLERANCE_SECONDS:
         return None
     return (
-        f"the header declares {seconds:.3f} s, and {rest_bytes} bytes follow that it does not account for: "
+        f"the header declares {seconds:.3f} s, but {rest_bytes} bytes follow that it does not account for: "
         f"{rest_seconds:.3f} s if they are samples"
     )
 
 
 def _rest_bytes(content: bytes, samples: Samples) -> int:
-    """Return how many bytes after the samples are neither chunks nor zero."""
+    """Return the number of bytes after the samples that are neither chunks nor zero padding."""
     at, layout = samples.start + max(0, samples.declared_bytes), _CHUNKED_BY_FOUR.get(content[:4])
     if layout is None and not content.startswith(_WITHOUT_CHUNKS):
         return 0
@@ -66,7 +66,7 @@ def _rest_bytes(content: bytes, samples: Samples) -> int:
 
 
 def _chunk_end(content: bytes, at: int, layout: str) -> int | None:
-    """Return where a chunk ends; None where none starts at `at`, as it has no name or ends after the file."""
+    """Return the end of the chunk at `at`; None if it has no valid name or ends after the file."""
     name, body = content[at : at + 4], at + 4 + struct.calcsize(layout)
     if len(name) < 4 or body > len(content) or not all(0x20 <= byte < 0x7F for byte in name):
         return None

@@ -1,8 +1,8 @@
-"""Recordings that were cut off, by a broken download or a full disk: their header declares more than is there.
+"""Find recordings that were cut off, e.g. by a broken download or a full disk: their header declares more data.
 
-Decoders read what is there and say nothing. Told are WAV (RIFF, RIFX, RF64, BW64), AIFF, AIFC, 8SVX, W64, AU, CAF and
-NIST SPHERE by their headers, and Ogg by its last page. `flac_frames` and `mpeg_frames` tell of FLAC and MP3, and
-`container_ends` of what FFmpeg reads.
+Decoders silently read what is left. WAV (RIFF, RIFX, RF64, BW64), AIFF, AIFC, 8SVX, W64, AU, CAF and NIST SPHERE are
+checked by their headers, and Ogg by its last page. `flac_frames` and `mpeg_frames` check FLAC and MP3, and
+`container_ends` checks the formats that FFmpeg reads.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import struct
 from typing import Final, NamedTuple
 
 TOLERANCE_SECONDS: Final = 0.05
-"""What may be missing: some writers count the header as samples, or round up to whole blocks."""
+"""How much can be missing: some programs count the header as samples, or round up to whole blocks."""
 
-# Who writes to a pipe declares the most there can be or a little less: 0x7F000000 (SoX, AIFF), 0x7FFFF000 (SoX and
+# Programs that write to a pipe declare the largest size or slightly less: 0x7F000000 (SoX, AIFF), 0x7FFFF000 (SoX and
 # eSpeak, WAV), 0x7FFFFFFF (Android), 0x80000000 (arecord), 0xFFFFFFFF and, in W64, 2 ** 63 - 1 (FFmpeg).
 _ENDLESS: Final = ((0x7F00_0000, 0x8000_0000), (0xFFFF_0000, 0xFFFF_FFFF), (2**62, 2**64))
 
@@ -22,30 +22,30 @@ _ENDIAN: Final = {b"RIFF": "<", b"RF64": "<", b"BW64": "<", b"RIFX": ">", b"FORM
 _FORMS: Final = {b"WAVE": b"data", b"AIFF": b"SSND", b"AIFC": b"SSND", b"8SVX": b"BODY", b"16SV": b"BODY"}
 _CODED_IN_BLOCKS: Final = (0x0002, 0x0011, 0x0031)  # Microsoft ADPCM, IMA ADPCM, GSM 6.10
 _NIST: Final = b"NIST_1A\n"
-# Sony Wave64: names are GUIDs, which but for the first end like this one, and sizes count the 24 bytes of the header.
+# Sony Wave64: names are GUIDs, which all end like this except the first, and sizes include the 24 header bytes.
 _GUID: Final = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _GUID_HEADER: Final = struct.Struct("<16sQ")
-# RFC 3533, section 6: the greatest page has 255 segments of 255 bytes.
+# RFC 3533, section 6: the largest page has 255 segments of 255 bytes.
 _PAGE_HEADER_BYTES: Final = 27
 _GREATEST_PAGE_BYTES: Final = _PAGE_HEADER_BYTES + 255 + 255 * 255
 
 
 class Samples(NamedTuple):
-    """Where the samples begin, and the number of bytes that the header says they take."""
+    """Where the samples start, and how many bytes the header declares for them."""
 
     start: int
     declared_bytes: int
-    size_at: int | None = None  # where the header says so, how, and what it counts besides
-    layout: str = ""
-    counted_bytes: int = 0
+    size_at: int | None = None  # offset of the size field in the header
+    layout: str = ""  # of the size field, in `struct` format
+    counted_bytes: int = 0  # other bytes that the size field includes
     block_bytes: int = 1
-    block_seconds: float = 0.0  # what is decoded together or not at all; 0 where a block is a sample of each channel
+    block_seconds: float = 0.0  # of a block that is decoded as a whole; 0 if a block is one sample per channel
 
 
 def find_truncation(content: bytes, seconds: float) -> str | None:
-    """Say what is missing of a recording, of which `seconds` could be decoded; None where nothing is known to be."""
+    """Describe what is missing from a recording with `seconds` of decoded audio; None if nothing is known to be."""
     if content.startswith(b"OggS"):
-        return f"the file ends within a page of Ogg, after {seconds:.3f} s" if _ends_within_page(content) else None
+        return f"the file ends within an Ogg page, after {seconds:.3f} s" if _ends_within_page(content) else None
     samples = find_samples(content)
     if samples is None or not is_claim(samples.declared_bytes):
         return None
@@ -54,18 +54,18 @@ def find_truncation(content: bytes, seconds: float) -> str | None:
         return None
     if samples.block_seconds:
         declared_seconds = -(-samples.declared_bytes // samples.block_bytes) * samples.block_seconds
-    else:  # there are as many bytes in every second
+    else:  # constant number of bytes per second
         declared_seconds = seconds * samples.declared_bytes / present_bytes
     if declared_seconds - seconds <= TOLERANCE_SECONDS:
         return None
-    return f"the header declares {declared_seconds:.3f} s, and {seconds:.3f} s are there"
+    return f"the header declares {declared_seconds:.3f} s, but the file has {seconds:.3f} s"
 
 
 def find_samples(content: bytes) -> Samples | None:
-    """Return what the header says of the samples; None where it is none of ours or damaged."""
+    """Return what the header declares about the samples; None if it is not supported or damaged."""
     try:
         return _read_header(content)
-    except (struct.error, OverflowError):  # it ends before the samples, or gives an impossible size
+    except (struct.error, OverflowError):  # the file ends before the samples or declares an impossible size
         return None
 
 
@@ -84,7 +84,7 @@ def _read_header(content: bytes) -> Samples | None:
 
 
 def is_claim(num_bytes: int) -> bool:
-    """Say whether a size is meant: 0 is what a header says that was never finished."""
+    """Return whether a size is a real declaration, not 0 or a placeholder from an unfinished header."""
     return num_bytes > 0 and not any(least <= num_bytes <= most for least, most in _ENDLESS)
 
 
@@ -100,7 +100,7 @@ def _find_in_chunks(content: bytes, endian: str, wanted: bytes) -> Samples | Non
         if name == b"fmt ":
             block = _read_block(content[body : body + size], endian)
         if name == wanted:
-            if wanted == b"SSND":  # the samples follow two numbers, which count as well
+            if wanted == b"SSND":  # the size includes two numbers before the samples
                 return Samples(body + 8, size - 8, at + 4, endian + "I", 8)
             if size == 0xFFFF_FFFF and large is not None:
                 return large._replace(start=body)
@@ -110,7 +110,7 @@ def _find_in_chunks(content: bytes, endian: str, wanted: bytes) -> Samples | Non
 
 
 def _read_block(fmt: bytes, endian: str) -> tuple[int, float]:
-    """Return bytes and seconds of a block, from a `fmt ` chunk that gives its number of samples."""
+    """Return the bytes and seconds of a block, from a `fmt ` chunk that declares the samples per block."""
     if len(fmt) < 20:
         return 1, 0.0
     coding, _, rate_hz, _, block_bytes, _, _, samples = struct.unpack_from(endian + "HHIIHHHH", fmt)
@@ -130,7 +130,7 @@ def _find_in_wave64(content: bytes) -> Samples | None:
 
 
 def _find_in_caf(content: bytes) -> Samples | None:
-    """Read Apple's Core Audio Format; of compressed samples it says how many there are in each channel."""
+    """Read Apple's Core Audio Format, which declares the number of compressed samples per channel."""
     (rate_hz,) = struct.unpack_from(">d", content, 20)
     at, frames = 8, 0
     for _ in range(_MOST_CHUNKS):
@@ -145,7 +145,7 @@ def _find_in_caf(content: bytes) -> Samples | None:
 
 
 def _find_in_nist(content: bytes) -> Samples | None:
-    """Read what is declared in lines such as `sample_count -i 24000`; compressed samples have no fixed size."""
+    """Read header lines such as `sample_count -i 24000`; None for compressed samples, which have no fixed size."""
     fields = {words[0]: words[2] for line in content[:1_024].split(b"\n") if len(words := line.split()) == 3}
     sizes = [fields.get(name, b"") for name in (b"sample_count", b"sample_n_bytes", b"channel_count")]
     start = content[len(_NIST) : 16].strip()
@@ -156,7 +156,7 @@ def _find_in_nist(content: bytes) -> Samples | None:
 
 
 def _ends_within_page(content: bytes) -> bool:
-    """Look at the last page alone. Where it is whole, it need not be marked as the last one: Android does not."""
+    """Check only the last page. A complete page need not be flagged as the last one: Android does not set the flag."""
     page = content.rfind(b"OggS\0", max(0, len(content) - _GREATEST_PAGE_BYTES))
     if page < 0:
         return False

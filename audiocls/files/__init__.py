@@ -1,6 +1,7 @@
-"""Files and places: atomic writes, local paths and URIs, full disks, masked secrets.
+"""Files and storage: atomic writes, local paths and URIs, full disks, masked secrets.
 
-`storage` reads and writes tables anywhere, `places` understands URIs, `atomic` writes local files whole or not at all.
+`storage` and `tables` read and write local and remote files, `places` parses URIs, `atomic` writes local files
+atomically.
 """
 
 import lazy_loader

@@ -28,7 +28,6 @@ from .spelling import (
 from .storage import (
     Place as Place,
     clean_up as clean_up,
-    damaged as damaged,
     home_of as home_of,
     local_folder as local_folder,
     local_path as local_path,
@@ -36,10 +35,13 @@ from .storage import (
     missing_drivers_named as missing_drivers_named,
     name_of_home as name_of_home,
     open_place as open_place,
+    writing as writing,
+)
+from .tables import (
+    damaged as damaged,
     open_table as open_table,
     read_table as read_table,
     tables_in as tables_in,
     write_table as write_table,
-    writing as writing,
 )
 from .text_encoding import EncodingFault as EncodingFault, as_utf8 as as_utf8

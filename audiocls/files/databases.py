@@ -1,4 +1,4 @@
-"""The file behind the URI of an SQLite database."""
+"""The file of an SQLite database, given by its URI."""
 
 from __future__ import annotations
 

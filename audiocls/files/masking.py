@@ -1,4 +1,4 @@
-"""Passwords and tokens in URIs, which no log, message, tag or param may show."""
+"""Mask passwords and tokens in URIs, which must not appear in logs, messages, tags or params."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, Final
 
 MASK: Final = "***"
 
-# To white space, a quotation mark, or the next link of a chain: zip://a.csv::https://host/a.zip.
+# Up to white space, a quotation mark, or the next link of a chain: zip://a.csv::https://host/a.zip.
 _URI: Final = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]+://)(?P<rest>(?:(?!::[\w+.-]+:)[^\s'\"<>`])+)")
-# Up to the last @ before the path; and, as the drivers of databases allow it, with slashes in the password.
+# Up to the last @ before the path. The password may contain slashes, as database drivers allow.
 _USER_AND_PASSWORD: Final = re.compile(r"(?P<user>[^/?#:@]*):(?:[^/?#]*|(?!\d+(?:[/?#]|$))[^?#]*)@")
 _TOKEN: Final = re.compile(r"[^/?#@]+@")
 _SECRET_VALUE: Final = re.compile(
@@ -20,12 +20,12 @@ _SECRET_VALUE: Final = re.compile(
 
 
 def masked(text: str) -> str:
-    """Mask the secrets in all URIs of a text: https://user:***@host/x?token=***; what has none stays as it is."""
+    """Mask the secrets in all URIs of a text, as in https://user:***@host/x?token=***; keep other text unchanged."""
     return _URI.sub(_masked_uri, text)
 
 
 def masked_values(values: Any) -> Any:
-    """Mask every text in a nest of dicts and lists."""
+    """Mask every string in nested dicts and lists."""
     match values:
         case dict():
             return {key: masked_values(value) for key, value in values.items()}
@@ -37,7 +37,7 @@ def masked_values(values: Any) -> Any:
 
 
 def without_user(uri: str) -> tuple[str, str | None]:
-    """Return a URI as anyone may see and follow it, and the user and password that stood in it, "user:password"."""
+    """Split a URI into a URI without credentials and its "user:password", None if absent."""
     scheme, mark, rest = uri.partition("://")
     before, at, after = rest.partition("/")[0].rpartition("@")
     if not at:
@@ -50,6 +50,8 @@ def _masked_uri(found: re.Match[str]) -> str:
     user = _USER_AND_PASSWORD.match(rest)
     if user is not None:
         rest = f"{user['user']}:{MASK}@{rest[user.end() :]}"
-    elif scheme.lower().endswith(("http://", "https://")):  # elsewhere it is a bucket, or a user: abfs://container@host
+    elif scheme.lower().endswith(
+        ("http://", "https://")
+    ):  # in other schemes it is a bucket or a user: abfs://container@host
         rest = _TOKEN.sub(f"{MASK}@", rest, count=1) if _TOKEN.match(rest) else rest
     return scheme + _SECRET_VALUE.sub(rf"\g<key>{MASK}", rest)

@@ -1,4 +1,4 @@
-"""Where things are: local paths, and URIs that fsspec opens, such as s3://bucket/clips or zip://a.wav::https://host/x.zip."""
+"""Locations: local paths, and URIs that fsspec opens, such as s3://bucket/clips or zip://a.wav::https://host/x.zip."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ Location = Path | str  # a str is a URI
 _URI: Final = re.compile(r"(?P<before>(?:[\w+.-]{2,}::)*[\w+.-]{2,}://)(?P<path>.*?)(?P<after>::.*)?", re.DOTALL)
 _LOCAL: Final = ("file://", "local://")
 _WEB: Final = ("http://", "https://")
-_ANOTHER: Final = {"fo", "fs", "target_protocol"}  # how fsspec gives a link of a chain what comes after it
+_ANOTHER: Final = {"fo", "fs", "target_protocol"}  # parameters by which fsspec passes on the next link of a chain
 
 
 class _Parts(NamedTuple):
-    before: str  # "zip://", or with what is put in front of it, "simplecache::s3://"
+    before: str  # "zip://", or with a wrapper, "simplecache::s3://"
     path: str
-    after: str  # "::https://host/x.zip", where the path is one inside of another file
+    after: str  # "::https://host/x.zip", if the path is inside another file
 
 
 def is_uri(text: str) -> bool:
-    """Say whether a path has a scheme, of two letters or more: C:// is a disk of Windows."""
+    """Return whether a path has a scheme of two letters or more; C:// is a Windows drive."""
     return _URI.match(text) is not None
 
 
 def localised(place: Location) -> Location:
-    """Make a file:// URI the absolute path that it means, and any path absolute; leave other URIs as they are."""
+    """Convert file:// URIs to absolute paths, and make paths absolute; leave other URIs unchanged."""
     if isinstance(place, Path):
         return place.absolute()
     parts = _split(place)
@@ -44,7 +44,7 @@ def localised(place: Location) -> Location:
 
 
 def on_disk(place: Location) -> Location:
-    """Return a local path as the disk spells it, composed or decomposed; leave URIs as they are."""
+    """Return a local path in the Unicode form that the disk uses; leave URIs unchanged."""
     return Path(spelled_on_disk(str(place))) if isinstance(place, Path) else place
 
 
@@ -58,7 +58,7 @@ def folder_of(place: Location) -> Location:
 
 
 def joined(folder: Location, name: str) -> str:
-    """Return a path that is relative to a folder as one that stands by itself; others stay as they are."""
+    """Join a relative path to a folder; leave URIs and absolute paths unchanged."""
     if is_uri(name) or Path(name).is_absolute():
         return name
     if isinstance(folder, Path):
@@ -68,7 +68,7 @@ def joined(folder: Location, name: str) -> str:
 
 
 def plain_below(place: str, folder: Location) -> str | None:
-    """Return a path without "..", as it is written, if it leads to somewhere below the folder; else None."""
+    """Return a path with ".." removed lexically if it lies below the folder, else None."""
     if isinstance(folder, Path):
         local = localised(place) if is_uri(place) else Path(place)
         if not isinstance(local, Path):
@@ -80,7 +80,7 @@ def plain_below(place: str, folder: Location) -> str | None:
     there, home = _split(place), _split(folder)
     if (there.before, there.after) != (home.before, home.after):
         return None
-    # A server takes %2e%2e for "..".
+    # A server interprets %2e%2e as "..".
     path = _normal(unquote(there.path) if there.before in _WEB else there.path)
     if path.split("/")[0] == ".." or not PurePosixPath(path).is_relative_to(_normal(home.path)):
         return None
@@ -92,18 +92,18 @@ def _normal(path: str) -> str:
 
 
 def chain_fault(uri: str) -> str | None:
-    """Say what is wrong with a URI in which "::" is part of a name, and not between the links of a chain."""
+    """Return an error text if "::" is part of a name instead of separating the links of a chain, else None."""
     links = uri.split("::")[:-1]
     if all(_opens_another(link) for link in links):
         return None
-    return "in a URI '::' stands between the links of a chain, such as zip://a.wav::s3://bucket/a.zip; rename it"
+    return "in a URI, '::' separates the links of a chain, as in zip://a.wav::s3://bucket/a.zip; rename the file"
 
 
 def _opens_another(link: str) -> bool:
-    """Say whether this is an archive, a cache or the like, which finds its files by another file system."""
+    """Return whether a link is an archive, cache or similar that reads its files from another file system."""
     try:
         known = fsspec.get_filesystem_class(link.partition("://")[0])
-    except ImportError:  # which is told where it is opened
+    except ImportError:  # raised again with a message when the URI is opened
         return True
     except ValueError:
         return False
@@ -114,8 +114,8 @@ def file_system(uri: str) -> tuple[Any, str]:
     """Return the fsspec file system of a URI, and the path in it.
 
     Raises:
-        DataError: There is no such scheme, or a chain is none.
-        MissingExtraError: The package that knows the scheme is not installed.
+        DataError: The scheme is unknown, or a chain is invalid.
+        MissingExtraError: The package for the scheme is not installed.
     """
     fault = chain_fault(uri)
     if fault is not None:
@@ -130,7 +130,7 @@ def file_system(uri: str) -> tuple[Any, str]:
 
 
 def suffix_of(place: Location) -> str:
-    """Return the suffix of a file's name, in small letters, with its dot."""
+    """Return the suffix of a file name in lowercase, with its dot."""
     if isinstance(place, Path):
         return place.suffix.lower()
     before, path, _ = _split(place)
@@ -140,5 +140,5 @@ def suffix_of(place: Location) -> str:
 def _split(uri: str) -> _Parts:
     found = _URI.fullmatch(uri)
     if found is None:
-        raise DataError(f"{masked(uri)}: is no URI.")
+        raise DataError(f"{masked(uri)}: not a URI.")
     return _Parts(found["before"], found["path"], found["after"] or "")

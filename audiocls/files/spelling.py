@@ -1,4 +1,4 @@
-"""How names are spelled: composed or decomposed letters, characters that cannot be seen, and names that look alike."""
+"""Unicode forms of names (composed or decomposed), invisible characters, and names that look alike."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Final
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
-# Not behind a point, so that v1.05 and v1.5 stay two names.
+# Not after a decimal point, so that v1.05 and v1.5 remain different names.
 _LEADING_ZEROS: Final = re.compile(r"(?<![0-9.,])0+(?=[0-9])")
-_WITHOUT_SELECTORS: Final = dict.fromkeys(map(ord, "\ufe0e\ufe0f"))  # which choose between two pictures of a letter
+_WITHOUT_SELECTORS: Final = dict.fromkeys(map(ord, "\ufe0e\ufe0f"))  # they select the text or emoji form of a character
 
 
 def composed(text: str) -> str:
-    """Return a text in NFC: é as one letter, where macOS and some editors write e and an accent."""
+    """Normalize a text to NFC: é as one character, not e and an accent as on macOS and in some editors."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def spelled_on_disk(path: str) -> str:
-    """Return a local path as the disk spells it, each name composed or decomposed; as given where it leads nowhere."""
+    """Return a local path in the form that the disk uses, NFC or NFD for each name; unchanged if it does not exist."""
     if path.isascii() or os.path.lexists(path):
         return path
     parts = Path(path).parts
@@ -38,7 +38,7 @@ def spelled_on_disk(path: str) -> str:
 
 
 def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Find the names that differ in case, white space, invisible characters, leading zeros, or as 1 and 1.0 alone.
+    """Find names that differ only in case, white space, invisible characters, leading zeros, or as 1 and 1.0.
 
     Returns:
         Sets of two or more names, sorted.
@@ -50,12 +50,12 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def hides_characters(name: str) -> bool:
-    """Say whether a name holds what cannot be seen: a control or zero-width character, or an odd space."""
+    """Return whether a name contains control or zero-width characters, or unusual spaces."""
     return not name.isprintable()
 
 
 def _as_seen(name: str) -> str:
-    """Return what a reader takes a name for."""
+    """Reduce a name to what a reader distinguishes."""
     seen = name
     if not name.isprintable():
         seen = "".join(c for c in name if c.isspace() or unicodedata.category(c) not in ("Cf", "Cc"))

@@ -1,6 +1,6 @@
-"""Where a store lies: a folder of this machine, or any place that fsspec knows, such as s3://bucket/prefix.
+"""Storage locations: a local folder, or any location that fsspec supports, such as s3://bucket/prefix.
 
-A local place is a plain `Path` and takes no detour; any other is a `UPath`, which has the same methods.
+A local place is a plain `Path`, without any overhead. Any other place is a `UPath`, which has the same methods.
 """
 
 from __future__ import annotations
@@ -14,18 +14,15 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import fsspec
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from audiocls.errors import MissingExtraError, StoreError, UserMistake
+from audiocls.errors import MissingExtraError, UserMistake
 from audiocls.files.atomic import living_parts, replacing
 from audiocls.files.masking import masked
 from audiocls.files.places import is_uri
 
 Place: TypeAlias = Any
-"""A Path or a UPath. Any, as the two have no type in common."""
+"""A Path or a UPath. The type is Any because the two have no common base type."""
 
 _LOCAL: Final = ("file", "local")
 _HOME: Final = "store.txt"
@@ -33,7 +30,7 @@ _EXTRAS: Final = {"s3": "s3", "s3a": "s3"}
 
 
 def local_path(text: str) -> Path | None:
-    """Return the path that a path or a file:// URI names, None for what is elsewhere."""
+    """Return the local path of a path or file:// URI; None for other URIs."""
     if not is_uri(text):
         return Path(text)
     return Path(LocalFileSystem._strip_protocol(text)) if text.partition("://")[0] in _LOCAL else None
@@ -43,8 +40,8 @@ def open_place(where: str | Path) -> Place:
     """Return the place that a path or a URI names.
 
     Raises:
-        MissingExtraError: The URI's driver is not installed; names what to install.
-        UserMistake: Nobody knows such URIs.
+        MissingExtraError: The URI's driver is not installed; the message says what to install.
+        UserMistake: The protocol is unknown to fsspec.
     """
     local = local_path(str(where))
     if local is not None:
@@ -53,13 +50,13 @@ def open_place(where: str | Path) -> Place:
 
     with missing_drivers_named(str(where)):
         fsspec.get_filesystem_class(str(where).partition("://")[0])
-    # Others write there too, so that a listing of a moment ago is not to be trusted.
+    # Other processes write there too, so cached listings may be stale.
     return UPath(str(where), use_listings_cache=False)
 
 
 @contextmanager
 def missing_drivers_named(uri: str) -> Iterator[None]:
-    """Turn what fsspec says of a protocol without a driver into what to install."""
+    """Convert fsspec's error about a protocol without a driver into one that says what to install."""
     protocol = uri.partition("://")[0]
     try:
         yield
@@ -70,60 +67,17 @@ def missing_drivers_named(uri: str) -> Iterator[None]:
     except ValueError as error:
         if "Protocol not known" not in str(error):
             raise
-        raise UserMistake(f"{masked(uri)}: {protocol}:// is no protocol that fsspec knows.") from error
-
-
-def tables_in(folder: Place) -> list[Place]:
-    """List the Parquet files of a folder by name; a folder that is not there has none."""
-    if isinstance(folder, Path):
-        return sorted(folder.glob("*.parquet"))
-    try:
-        listed = folder.fs.ls(folder.path, detail=False)
-    except FileNotFoundError:
-        return []
-    return [folder / name for name in sorted(path.rsplit("/", 1)[-1] for path in listed) if name.endswith(".parquet")]
-
-
-def read_table(path: Place, columns: list[str] | None = None) -> pa.Table:
-    """Read a Parquet table, or some of its columns; in a fifth of the time that `pq.read_table` takes to begin.
-
-    Raises:
-        StoreError: It is damaged; says what to do.
-    """
-    with open_table(path) as table:
-        try:
-            return table.read(columns)
-        except (pa.ArrowException, OSError) as error:
-            raise damaged(path, error) from error
-
-
-def open_table(path: Place) -> pq.ParquetFile:
-    """Open a Parquet table to read it piece by piece.
-
-    Raises:
-        StoreError: It is damaged; says what to do.
-    """
-    try:
-        return pq.ParquetFile(path) if isinstance(path, Path) else pq.ParquetFile(path.path, filesystem=path.fs)
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(path, error) from error
-
-
-def damaged(path: Place, error: Exception) -> StoreError:
-    """Make the error that says of a shard or a file table that it is damaged, and what to do."""
-    return StoreError(
-        f"{masked(str(path))}: cannot be read ({masked(str(error))}). Delete it; the next run writes it anew."
-    )
+        raise UserMistake(f"{masked(uri)}: {protocol}:// is not a protocol that fsspec supports.") from error
 
 
 @contextmanager
 def writing(target: Place) -> Iterator[Path]:
-    """Yield a local path to write to; what is there when the block ends well appears at `target` as a whole.
+    """Yield a local path to write to; if the block succeeds, the file appears at `target` atomically.
 
-    An object store shows an object when all of it has come.
+    An object store shows an object once it is uploaded completely.
 
     Raises:
-        FullDiskError: There is no space left for it.
+        FullDiskError: There is no space left.
     """
     if isinstance(target, Path):
         with replacing(target) as part:
@@ -135,17 +89,8 @@ def writing(target: Place) -> Iterator[Path]:
         target.fs.put_file(str(part), target.path)
 
 
-def write_table(table: pd.DataFrame | pa.Table, target: Place, row_group_rows: int | None = None) -> Place:
-    """Write a table as zstd-compressed Parquet, whole or not at all, in groups of rows that can be read alone."""
-    if isinstance(table, pd.DataFrame):
-        table = pa.Table.from_pandas(table, preserve_index=False)
-    with writing(target) as part:
-        pq.write_table(table, part, compression="zstd", row_group_size=row_group_rows)
-    return target
-
-
 def mark_used(path: Place) -> None:
-    """Give a file the time of now, by which old stores are told from those in use."""
+    """Set the modification time of a file to now; it distinguishes old stores from stores in use."""
     if isinstance(path, Path):
         os.utime(path)
     else:
@@ -153,16 +98,16 @@ def mark_used(path: Place) -> None:
 
 
 def clean_up(store: Place) -> None:
-    """Remove what killed writers left in the folders of a store; elsewhere than on this machine they leave nothing."""
+    """Remove the part files of killed writers from a local store; remote stores have none."""
     if isinstance(store, Path):
         for folder in (store, *store.glob("*/")):
             living_parts(folder)
 
 
 def local_folder(store: Place, stores: Path) -> Path:
-    """Return a store itself where it is of this machine, else the folder of `stores` that stands for it.
+    """Return a local store itself, or the folder in `stores` that represents a remote store.
 
-    Samples are mapped from there; the folder remembers where they come from.
+    Samples are memory-mapped from this folder; it records the URI of the store.
     """
     if isinstance(store, Path):
         return store
@@ -174,12 +119,12 @@ def local_folder(store: Place, stores: Path) -> Path:
 
 
 def home_of(folder: Path) -> Place:
-    """Return the store that a folder made by `local_folder` stands for."""
+    """Return the store that a folder from `local_folder` represents."""
     home = name_of_home(folder)
     return folder if home is None else open_place(home)
 
 
 def name_of_home(folder: Place) -> str | None:
-    """Return the URI of the store that a folder made by `local_folder` stands for, None for a store itself."""
+    """Return the URI of the store that a folder from `local_folder` represents; None for a store itself."""
     home = folder / _HOME
     return str(home.read_text()) if home.exists() else None

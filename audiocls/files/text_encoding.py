@@ -1,4 +1,4 @@
-"""Text files as users bring them: UTF-8, with or without a byte order mark, or UTF-16 with one; nothing else."""
+"""Text files from users: UTF-8 with or without a byte order mark, or UTF-16 with one; no other encoding."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Final
 
 _UTF_16: Final = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _UTF_32: Final = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
-# How a text in the wrong encoding most often came to be.
+# The most common encoding of text that is not UTF-8.
 _LIKELY: Final = "Windows-1252"
 
 
 class EncodingFault(ValueError):
-    """A file is not text in an encoding that is read; the message is one sentence without the file's name."""
+    """A file is not text in a supported encoding; the message is one sentence without the file's name."""
 
 
 def as_utf8(content: bytes) -> bytes:
     """Return the bytes of a text file as UTF-8 without a byte order mark.
 
     Raises:
-        EncodingFault: Names the line, the column in bytes, and what stands there.
+        EncodingFault: The bytes are not valid text; the message names the line, the column in bytes, and the byte.
     """
     if content.startswith(_UTF_32):
         raise EncodingFault("the file is UTF-32; save it as UTF-8")

@@ -5,4 +5,8 @@
 
 import lazy_loader
 
+from audiocls.extras import require_pipeline
+
+require_pipeline(__name__)
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,5 +1,6 @@
 from .classification import confusion as confusion, per_class_metrics as per_class_metrics
 from .clip_scores import CLIP_LOSS as CLIP_LOSS, ClipScores as ClipScores, ValidationScores as ValidationScores
+from .events import EventScores as EventScores, event_f1 as event_f1
 from .intervals import (
     FEWEST_GROUPS as FEWEST_GROUPS,
     GroupCounts as GroupCounts,

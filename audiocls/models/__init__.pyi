@@ -28,6 +28,11 @@ from .families import (
     save_model as save_model,
 )
 from .freezing import frozen_modules as frozen_modules, quieten as quieten
+from .inference_settings import (
+    InferenceSettings as InferenceSettings,
+    read_settings as read_settings,
+    write_settings as write_settings,
+)
 from .inputs import build_front_end as build_front_end, model_inputs as model_inputs
 from .logmel_resnet import LogmelResnetForAudioClassification as LogmelResnetForAudioClassification
 from .logmel_resnet_config import LogmelResnetConfig as LogmelResnetConfig

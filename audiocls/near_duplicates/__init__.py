@@ -1,6 +1,6 @@
-"""Clips that hold the same recording in different samples.
+"""Find clips that contain the same recording with different samples.
 
-`pairs` searches a store by `fingerprints` and checks each candidate by `alignment`.
+`pairs` searches a store with `fingerprints` and verifies each candidate with `alignment`.
 """
 
 import lazy_loader

@@ -1,14 +1,14 @@
-"""Two waveforms, laid on each other: do they hold the same recording?
+"""Align two waveforms and decide whether they contain the same recording.
 
-The correlation of the plain waveforms is that of the lowest harmonics, where short vowels of one speaker are alike, up
-to 0.95 in spoken syllables. With the spectrum made three quarters flat, the harmonics above have their say, and no two
-of those syllables have more than 0.71, while copies keep 0.75 even after a low bit rate.
+The correlation of the plain waveforms is dominated by the lowest harmonics, in which short vowels of one speaker are
+similar: it reaches 0.95 in spoken syllables. With the spectrum flattened by three quarters, the higher harmonics
+contribute too. Then no two of those syllables exceed 0.71, while copies keep 0.75 even after a low bit rate.
 
-What a correlation says depends on the sound. All clicks correlate, as do the edges of two tones that are cut off hard,
-because there is little in them that could differ. So the degrees of freedom are counted, N = bandwidth x duration as
-energy fills them, and the evidence -(N - 1.5) ln(1 - r^2), by which a correlation r of two independent noises would be
-improbable, must suffice. Where the plain waveforms of the whole band are almost the same, their evidence adds to it:
-that of a kick drum, or of a chirp above the telephone's band, is there.
+The significance of a correlation depends on the sound. All clicks correlate, and so do the abrupt edges of two tones,
+because they contain little that could differ. So the degrees of freedom N are estimated as the bandwidth times the
+duration that the energy fills. The evidence -(N - 1.5) ln(1 - r^2) measures how improbable a correlation r of two
+independent noises is, and must exceed a threshold. If the plain waveforms of the whole band are almost identical, their
+evidence is added: a kick drum, or a chirp above the telephone band, has its evidence there.
 """
 
 from __future__ import annotations
@@ -24,55 +24,56 @@ from numpy.typing import NDArray
 # Chosen on the letters corpus, where no two recordings reach 0.71; see benchmarks/near_duplicates.py.
 LEAST_SIMILARITY: Final = 0.75
 _LEAST_OVERLAP: Final = 0.5
-# A hum or a tone correlates with itself wherever it is put: where the peak does not stand out, nothing is known.
+# A hum or a tone correlates with itself at any shift: a peak that is not distinct is no evidence of a copy.
 _MOST_REPETITION: Final = 0.6
-_REPETITION_SECONDS: Final = 0.1  # beyond what the pitch of a voice repeats
-# Lags a second. Half a lag off, 8,000 would cost a copy a quarter of its correlation at the upper end of the band.
+_REPETITION_SECONDS: Final = 0.1  # longer than the self-correlation of a voice's pitch
+# Lags per second. With 8,000, an error of half a lag would cost a copy a quarter of its correlation at the upper end of
+# the band.
 _LAGS_HZ: Final = 32_000
 _GLANCE_LAGS_HZ: Final = 16_000
-_LEAST_SECONDS, _MOST_SECONDS = 0.15, 4.0  # of what is compared
-_SLACK_SECONDS: Final = 0.05  # how far an anchor may be off
+_LEAST_SECONDS, _MOST_SECONDS = 0.15, 4.0  # of the compared segment
+_SLACK_SECONDS: Final = 0.05  # tolerance for the position of an anchor
 GLANCE_SECONDS: Final = 0.4
 GLANCE_SIMILARITY: Final = 0.5
-# Nearly all different made sounds have less, and copies of short vowels among the letters more.
+# Nearly all pairs of different synthetic sounds have less, and copies of short vowels in the letters corpus have more.
 _LEAST_EVIDENCE: Final = 12.0
-_FITTED: Final = 1.5  # degrees of freedom that gain and lag take; a click has no more
-_LEAST_WHOLE_SIMILARITY: Final = 0.97  # different kick drums have up to 0.95
-_ROUNDING: Final = 1e-5  # no correlation is taken to be nearer to 1
-_SMOOTHING_HZ: Final = 200.0  # wider than the distance of most voices' harmonics
-_FLOOR: Final = 1e-4  # 40 dB below the strongest band, there is noise to be made flat
+_FITTED: Final = 1.5  # degrees of freedom that gain and lag use up; a click has no more
+_LEAST_WHOLE_SIMILARITY: Final = 0.97  # different kick drums reach up to 0.95
+_ROUNDING: Final = 1e-5  # lower bound of 1 - r^2
+_SMOOTHING_HZ: Final = 200.0  # wider than the spacing of most voices' harmonics
+_FLOOR: Final = 1e-4  # 40 dB below the strongest band there is only noise, which must not be flattened
 
 
 class _Reading(NamedTuple):
-    """What of a spectrum is correlated."""
+    """The part of a spectrum that is correlated."""
 
     lowest_hz: float
     highest_hz: float
     flatness: float  # 0 leaves the spectrum as it is, 1 makes it white
 
 
-_TELEPHONE: Final = _Reading(150.0, 3_400.0, 0.75)  # the band that resampling and codecs leave
+_TELEPHONE: Final = _Reading(150.0, 3_400.0, 0.75)  # the band that survives resampling and codecs
 _WHOLE: Final = _Reading(30.0, 7_600.0, 0.0)
 
 
 class _Peak(NamedTuple):
     similarity: float
-    lag_seconds: float  # by which the second is early there
+    lag_seconds: float  # by which the second is early at the peak
     evidence: float
 
 
 class Match(NamedTuple):
-    """How two waveforms lie on each other."""
+    """The alignment of two waveforms."""
 
-    similarity: float  # correlation of the flattened waveforms, in [0, 1]; a copy turned upside down is a copy
-    shift_seconds: float  # what starts the second clip stands here in the first
-    overlap: float  # share of energy of one clip that the other has too; of the clip where it is more
-    repetition: float  # how well the longer clip correlates with itself elsewhere, relative to the similarity
-    evidence: float  # that the similarity is not by chance; see above
+    similarity: float  # correlation of the flattened waveforms, in [0, 1]; a copy with inverted sign is a copy
+    shift_seconds: float  # position in the first clip at which the second clip starts
+    overlap: float  # fraction of a clip's energy in the shared part; the larger value of the two clips
+    repetition: float  # correlation of the longer clip with itself at other shifts, relative to the similarity
+    evidence: float  # that the similarity is not due to chance; see the module docstring
 
     @property
     def is_copy(self) -> bool:
-        """Whether two clips that lie on each other like this hold the same recording."""
+        """Whether the two clips contain the same recording."""
         return (
             self.similarity >= LEAST_SIMILARITY
             and self.overlap >= _LEAST_OVERLAP
@@ -84,11 +85,11 @@ class Match(NamedTuple):
 def glance(
     first: NDArray[np.float32], second: NDArray[np.float32], sample_rate_hz: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Correlate many pairs of pieces; below GLANCE_SIMILARITY, a pair is not worth comparing.
+    """Correlate many pairs of short pieces; a pair below GLANCE_SIMILARITY is not worth comparing.
 
     Args:
         first: Shape (num_pairs, num_samples).
-        second: The same shape; what is the same in both may be _SLACK_SECONDS apart.
+        second: Same shape; matching content may be shifted by up to _SLACK_SECONDS.
         sample_rate_hz: Of both.
 
     Returns:
@@ -104,12 +105,12 @@ def glance(
 def compare(
     first: NDArray[np.float32], second: NDArray[np.float32], shift_seconds: float, sample_rate_hz: int
 ) -> Match:
-    """Lay two waveforms on each other, `shift_seconds` apart or a little more or less, and correlate them.
+    """Align two waveforms at about `shift_seconds` and correlate them.
 
     Args:
         first: Mono, shape (num_samples,).
         second: Mono, shape (num_samples_2,).
-        shift_seconds: What starts the second stands about here in the first.
+        shift_seconds: Approximate position in the first at which the second starts.
         sample_rate_hz: Of both.
     """
     first, second = first - first.mean(), second - second.mean()
@@ -124,17 +125,17 @@ def compare(
         whole = _best(*shared, sample_rate_hz, _WHOLE)
         evidence += whole.evidence if whole.similarity >= _LEAST_WHOLE_SIMILARITY else 0.0
     parts = _overlap(first, second, shift, max(len(first), len(second)))
-    shares = (float(part @ part) / float(clip @ clip) for part, clip in zip(parts, (first, second), strict=True))
+    fractions = (float(part @ part) / float(clip @ clip) for part, clip in zip(parts, (first, second), strict=True))
     longer = first if len(first) > len(second) else second
     repetition = _repetition(_overlap(longer, longer, 0, most)[0], sample_rate_hz) / peak.similarity
     shift_seconds = shift / sample_rate_hz + peak.lag_seconds
-    return Match(peak.similarity, shift_seconds, max(shares), repetition, evidence)
+    return Match(peak.similarity, shift_seconds, max(fractions), repetition, evidence)
 
 
 def _overlap(
     first: NDArray[np.float32], second: NDArray[np.float32], shift: int, most: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cut both to what lies on each other, and to the loudest `most` samples of that."""
+    """Cut both to the part where they overlap, and to the loudest `most` samples of it."""
     start, stop = max(0, shift), max(0, shift, min(len(first), len(second) + shift))
     if stop - start > most:
         energy = np.square(first[start:stop]).cumsum(dtype=np.float64)
@@ -160,7 +161,7 @@ def _best(first: NDArray[np.float32], second: NDArray[np.float32], sample_rate_h
 def _degrees_of_freedom(spectrum: NDArray[np.complex64]) -> float:
     """Return the bandwidth times the duration that energy fills, by participation ratios: 1 to 1.5 for a click."""
     filled = 1.0
-    # Twice as many samples as bins: else a click has 1 or 3, as it is on a sample or between two.
+    # Twice as many samples as bins: otherwise a click gives 1 on a sample and 3 between two samples.
     for values in (spectrum, scipy.fft.ifft(spectrum, 2 * len(spectrum))):
         energy = np.square(np.abs(values), dtype=np.float64)
         filled *= energy.sum() ** 2 / max(float(energy @ energy), 1e-300) / len(values)
@@ -168,17 +169,17 @@ def _degrees_of_freedom(spectrum: NDArray[np.complex64]) -> float:
 
 
 def _repetition(clip: NDArray[np.float32], sample_rate_hz: int) -> float:
-    """Return how well a clip correlates with itself, shifted by a tenth of a second to half of its length."""
+    """Return the correlation of a clip with itself, shifted by a tenth of a second to half of its length."""
     length = len(clip) / sample_rate_hz
     curve, seconds = _correlation(_spectra(clip[None], clip[None], sample_rate_hz, _TELEPHONE), _GLANCE_LAGS_HZ)
     away = np.abs(seconds)
     beside = (away > min(_REPETITION_SECONDS, length / 3)) & (away < length / 2)
-    # Of two pieces of one tone the less lies on each other, the further they are shifted.
+    # The further a clip is shifted, the shorter its overlap with itself.
     return float((curve[0, beside] / (1 - away[beside] / length)).max(initial=0.0))
 
 
 class _Spectra(NamedTuple):
-    """The bins from `low` on of a reading of pairs of pieces, each spectrum of shape (num_pairs, num_bins)."""
+    """The spectra of pairs of pieces, starting at bin `low`; each of shape (num_pairs, num_bins)."""
 
     first: NDArray[np.complex64]
     second: NDArray[np.complex64]
@@ -203,8 +204,8 @@ def _spectra(
 def _correlation(spectra: _Spectra, lags_hz: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Return the absolute correlation of each pair at every lag, shape (num_pairs, num_lags), and the lags in seconds.
 
-    A lag is negative in the second half, as the transform has it. Long lags of either sign wrap around onto each other,
-    where less than half of the pieces lies on each other.
+    Lags in the second half are negative, as in the FFT. Long lags of either sign wrap around onto each other, where the
+    pieces overlap by less than half.
     """
     product = np.pad(spectra.first * np.conj(spectra.second), ((0, 0), (spectra.low, 0)))
     energy = np.prod([np.square(np.abs(each)).sum(axis=1) for each in spectra[:2]], axis=0)

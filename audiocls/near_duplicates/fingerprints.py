@@ -1,11 +1,11 @@
-"""What a clip sounds like around its loudest moments, in a few hundred bytes, so that copies can be looked up.
+"""Fingerprints: descriptors of a clip around its loudest moments, a few hundred bytes each, to look up copies.
 
-    <store>/fingerprints-<ALGORITHM>/<name>.parquet     a row a clip, by the hash of its samples
+    <store>/fingerprints-<ALGORITHM>/<name>.parquet     one row per clip, by the hash of its samples
 
-An anchor is a peak of the smoothed energy, which stays where it is when a clip is encoded anew, trimmed or padded; its
-vector is the shape of the log-mel spectrogram around it, which does not know the gain. Landmark hashes (Wang 2003) and
-sub-fingerprints (Haitsma and Kalker 2002) ask for seconds of sound to be certain. Clips of 0.3 s do not have them, so
-that anchors only propose: `audiocls.near_duplicates.pairs` compares the signals themselves.
+An anchor is a peak of the smoothed energy, which stays in place when a clip is re-encoded, trimmed or padded. Its
+vector describes the log-mel spectrogram around it, independently of gain. Landmark hashes (Wang 2003) and
+sub-fingerprints (Haitsma and Kalker 2002) need seconds of sound to be reliable. Clips of 0.3 s are too short for that,
+so anchors only propose candidates: `audiocls.near_duplicates.pairs` compares the signals themselves.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from audiocls.files import damaged, write_table
 from audiocls.waveforms import MappedWaveforms
 
 ALGORITHM: Final = 2
-"""Part of the folder's name. Raise it when the same samples would have another fingerprint."""
+"""Part of the folder's name. Increment it when the same samples would give another fingerprint."""
 
-# What survives the telephone and low bit rates.
+# The band that survives telephone lines and low bit rates.
 RATE_HZ: Final = 8_000
 _LOWEST_HZ, _HIGHEST_HZ = 200.0, 3_300.0
-_HOP: Final = 80  # samples, 10 ms, of the energy
-_SMOOTHING_HOPS: Final = 4  # a syllable has one peak
+_HOP: Final = 80  # samples between energy values, 10 ms
+_SMOOTHING_HOPS: Final = 4  # so that a syllable has one peak
 _APART_HOPS: Final = 12
-_LEAST_ENERGY: Final = 0.01  # of the loudest anchor's
+_LEAST_ENERGY: Final = 0.01  # relative to the loudest anchor
 MOST_ANCHORS: Final = 64
-# A patch is 0.36 s, about a syllable: 16 windows of 64 ms, which tell harmonics apart, 20 ms from each other.
+# A patch is 0.36 s, about a syllable: 16 windows of 64 ms, long enough to resolve harmonics, with a step of 20 ms.
 _WINDOW, _STEP, _WINDOWS, _BANDS = 512, 160, 16, 32
-_DEPTH: Final = 1e-3  # 30 dB below its peak, a patch is floor: codecs and noise rule there
-_COEFFICIENTS: Final = (10, 12)  # of time and frequency: finer ones do not survive a codec
+_DEPTH: Final = 1e-3  # floor of a patch, 30 dB below its peak: codec artifacts and noise dominate below
+_COEFFICIENTS: Final = (10, 12)  # of time and frequency; finer ones do not survive a codec
 DIMS: Final = _COEFFICIENTS[0] * _COEFFICIENTS[1]
 _CLIPS_PER_FILE: Final = 4_096
 
@@ -58,18 +58,18 @@ _SCHEMA: Final = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Fingerprints:
-    """The anchors of several clips, end to end."""
+    """The concatenated anchors of several clips."""
 
     clip: NDArray[np.int64]  # (num_anchors,), position of the clip
     seconds: NDArray[np.float64]  # (num_anchors,), from the clip's start
-    vectors: NDArray[np.float32]  # (num_anchors, DIMS), of length 1
+    vectors: NDArray[np.float32]  # (num_anchors, DIMS), of unit length
 
 
 def fingerprint(waveform: NDArray[np.float32], sample_rate_hz: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
     """Fingerprint one clip.
 
     Args:
-        waveform: Mono, shape (num_samples,), one sample at least.
+        waveform: Mono, shape (num_samples,), at least one sample.
         sample_rate_hz: Its rate.
 
     Returns:
@@ -94,9 +94,9 @@ def _find_anchors(signal: NDArray[np.float32]) -> NDArray[np.int32]:
 
 
 def _describe(signal: NDArray[np.float32], anchors: NDArray[np.int32]) -> NDArray[np.int8]:
-    """Return the leading coefficients of the log-mel patch around each anchor, without its mean, which is the gain."""
+    """Return the leading DCT coefficients of the log-mel patch around each anchor, without the mean, which is gain."""
     half = ((_WINDOWS - 1) * _STEP + _WINDOW) // 2
-    starts = anchors[:, None] + np.arange(_WINDOWS) * _STEP  # the padding takes the half that goes before
+    starts = anchors[:, None] + np.arange(_WINDOWS) * _STEP  # the padding shifts the signal by half a patch
     windows = np.pad(signal, half)[starts[:, :, None] + np.arange(_WINDOW)]
     power = np.abs(scipy.fft.rfft(windows * np.hanning(_WINDOW).astype(np.float32))) ** 2 @ _mel_filters()
     patch = np.log(power + _DEPTH * power.max(axis=(1, 2), keepdims=True) + np.float32(1e-20))
@@ -108,7 +108,7 @@ def _describe(signal: NDArray[np.float32], anchors: NDArray[np.int32]) -> NDArra
 
 @cache
 def _mel_filters() -> NDArray[np.float32]:
-    """Triangles of equal area, shape (_WINDOW // 2 + 1, _BANDS)."""
+    """Return triangular filters of equal area, shape (_WINDOW // 2 + 1, _BANDS)."""
     hz = np.fft.rfftfreq(_WINDOW, 1 / RATE_HZ)[:, None]
     mel = np.linspace(np.log1p(_LOWEST_HZ / 700), np.log1p(_HIGHEST_HZ / 700), _BANDS + 2)
     low, centre, high = (700 * np.expm1(mel[i : i + _BANDS]) for i in range(3))
@@ -117,11 +117,11 @@ def _mel_filters() -> NDArray[np.float32]:
 
 
 def fingerprint_clips(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> Fingerprints:
-    """Return the fingerprints of clips of the waveform store, computing those that no run has computed before.
+    """Return the fingerprints of clips in the waveform store, computing those that are not stored yet.
 
     Args:
-        clips: With the columns of `corpus.CLIPS_SCHEMA`; `Fingerprints.clip` counts its rows.
-        store: The waveform store, which keeps them.
+        clips: With the columns of `corpus.CLIPS_SCHEMA`; `Fingerprints.clip` is the row number.
+        store: The waveform store, where fingerprints are saved.
         sample_rate_hz: Of the store.
 
     Raises:
@@ -130,7 +130,7 @@ def fingerprint_clips(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> 
     folder = store / f"fingerprints-{ALGORITHM}"
     known = _read(folder)
     new = clips[~clips["audio_hash"].isin(known.index)].drop_duplicates("audio_hash")
-    new = new.sort_values(["shard", "first_sample"])  # the order of the store reads quickest
+    new = new.sort_values(["shard", "first_sample"])  # reading in the order of the store is fastest
     for start in range(0, len(new), _CLIPS_PER_FILE):
         _write(new.iloc[start : start + _CLIPS_PER_FILE], store, sample_rate_hz, folder)
     if len(new):
@@ -156,14 +156,14 @@ def _rows(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> Iterator[dic
 
 
 def _read(folder: Path) -> pd.DataFrame:
-    """Read all fingerprints that there are, by the hash of the samples."""
+    """Read all stored fingerprints, indexed by the hash of the samples."""
     parts = [_SCHEMA.empty_table()]
     for path in sorted(folder.glob("*.parquet")):
         try:
             parts.append(pq.read_table(path, schema=_SCHEMA))
         except (pa.ArrowException, OSError) as error:
             raise damaged(path, error) from error
-    # Two runs at the same time may both have computed a clip.
+    # Two concurrent runs may have computed the same clip.
     return pa.concat_tables(parts).to_pandas().drop_duplicates("audio_hash").set_index("audio_hash")
 
 

@@ -1,7 +1,7 @@
-"""Anchors that sound alike, looked up among all anchors of a corpus in n log n.
+"""Search for similar anchors among all anchors of a corpus, in O(n log n).
 
-Anchors are sorted into cells, and only those in one cell are compared. A cell that is too large is divided again, by
-the nearest of a few random members; where that does not divide it, as its anchors are all alike, it is cut at random.
+Anchors are assigned to cells, and only anchors in the same cell are compared. A cell that is too large is divided by
+the nearest of a few random members. If that fails because its anchors are all similar, the cell is split at random.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 
 from audiocls.near_duplicates.fingerprints import Fingerprints
 
-LEAST_COSINE: Final = 0.85  # of vectors; of copies, nineteen in twenty have 0.92
+LEAST_COSINE: Final = 0.85  # of vectors; 95% of copies have at least 0.92
 NEIGHBOURS: Final = 5  # proposed for each anchor
 _MOST_IN_CELL: Final = 2_048
-_IN_CELL: Final = 512  # aimed at
-_CENTRES: Final = 64  # at most, of one division
-# Cells that an anchor is put in at the first division, the second, and all further ones, so that few borders part a
-# pair. With more than one at every division, the work would grow faster than n log n.
+_IN_CELL: Final = 512  # target size
+_CENTRES: Final = 64  # at most, in one division
+# Number of cells that an anchor is assigned to at the first division, the second, and all further ones, so that few
+# pairs are separated. With more than one at every division, the work would grow faster than n log n.
 _COPIES: Final = (3, 2, 1)
 _ROWS: Final = 512  # compared at a time
 
 
 class Proposals(NamedTuple):
-    """Pairs of clips that sound alike around an anchor of each; `a` < `b`, each pair once, sorted."""
+    """Pairs of clips that sound similar around one anchor each; `a` < `b`, each pair once, sorted."""
 
     a: NDArray[np.int64]  # (num_pairs,), position of the clip
     b: NDArray[np.int64]
@@ -41,14 +41,14 @@ def propose(
     asking: NDArray[np.bool_] | None = None,
     seed: int = 0,
 ) -> Proposals:
-    """Pair clips whose anchors are near each other; the nearest of their anchors speaks for both.
+    """Pair clips whose anchors are near each other; the nearest pair of anchors represents both clips.
 
     Args:
         found: The fingerprints of all clips.
         sources: Shape (num_clips,): clips with the same number are not paired. None: every clip has its own.
         searched: Shape (num_clips,): the clips that take part. None: all.
-        asking: Shape (num_clips,): those of them whose neighbours are wanted. None: all.
-        seed: Of the division into cells.
+        asking: Shape (num_clips,): the searched clips whose neighbors are returned. None: all.
+        seed: Seeds the division into cells.
     """
     every = np.ones(int(found.clip.max(initial=-1)) + 1, bool)
     sources = np.arange(len(every)) if sources is None else sources
@@ -71,7 +71,7 @@ _NOTHING: Final[_Neighbours] = (np.empty(0, np.int64), np.empty(0, np.int64), np
 
 
 def _best_of_cells(x: NDArray[np.int64], y: NDArray[np.int64], cosine: NDArray[np.float32]) -> _Neighbours:
-    """Keep each pair once, and the NEIGHBOURS nearest of all cells of each anchor."""
+    """Remove duplicate pairs, and keep the NEIGHBOURS nearest of each anchor over all cells."""
     _, once = np.unique(x << 32 | y, return_index=True)
     order = once[np.lexsort((-cosine[once], x[once]))]
     x, y, cosine = x[order], y[order], cosine[order]
@@ -82,7 +82,7 @@ def _best_of_cells(x: NDArray[np.int64], y: NDArray[np.int64], cosine: NDArray[n
 def _nearest(
     vectors: NDArray[np.float32], members: NDArray[np.int64], source: NDArray[np.int64], asking: NDArray[np.bool_]
 ) -> _Neighbours:
-    """Return the asking anchors of a cell, the anchors of other sources that are nearest to them, and their cosine."""
+    """Return the asking anchors of a cell, their nearest anchors from other sources, and the cosine similarity."""
     parts = [_NOTHING]
     asked = members[asking[members]]
     most = min(NEIGHBOURS, len(members))
@@ -101,7 +101,7 @@ def _nearest(
 def cells(
     vectors: NDArray[np.float32], members: NDArray[np.int64], rng: np.random.Generator, depth: int = 0
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield sets of anchors that are near each other, of _MOST_IN_CELL at most."""
+    """Yield sets of at most _MOST_IN_CELL anchors that are near each other."""
     if len(members) <= _MOST_IN_CELL:
         yield members
         return
@@ -115,7 +115,7 @@ def cells(
 def _divide(
     vectors: NDArray[np.float32], members: NDArray[np.int64], rng: np.random.Generator, copies: int
 ) -> list[NDArray[np.int64]]:
-    """Put each member into the cells of the `copies` nearest of some random members."""
+    """Assign each member to the cells of its `copies` nearest centers, which are random members."""
     count = min(_CENTRES, len(members) * copies // _IN_CELL)
     centres = vectors[rng.choice(members, count, replace=False)]
     blocks = [

@@ -1,8 +1,8 @@
-"""Clips that hold the same recording and not the same samples: encoded anew, resampled, louder, trimmed or padded.
+"""Find clips of the same recording with different samples: re-encoded, resampled, louder, trimmed or padded.
 
-Two takes of one word by one speaker are alike in any spectrogram, and no copies. What a take does not repeat is its
-waveform, which a copy keeps even at a low bit rate (see `audiocls.near_duplicates.alignment`). So
-fingerprints propose pairs and waveforms decide.
+Two takes of a word by the same speaker have similar spectrograms but are not copies. Their waveforms differ, while a
+copy keeps its waveform even at a low bit rate (see `audiocls.near_duplicates.alignment`). So fingerprints propose
+pairs, and waveforms decide.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from audiocls.near_duplicates.neighbours import Proposals, propose
 from audiocls.waveforms import MappedWaveforms
 
 ALGORITHM: Final = 2
-"""Part of the table's name. Raise it when the same clips would have other near-duplicates."""
+"""Part of the table's name. Increment it when the same clips would give other near-duplicates."""
 
-_GLANCES: Final = 256  # at a time: enough to be quick, and some 20 MB
+_GLANCES: Final = 256  # pairs at a time: large enough to be fast, with about 20 MB of memory
 
 
 def find_near_duplicates(clips: Path, store: Path) -> Path:
-    """Find the near-duplicates of a corpus, unless that was done before, and return the table of their pairs.
+    """Find the near-duplicates of a corpus, unless already done, and return the path of the table of pairs.
 
     Its columns are `audio_hash_a` and `audio_hash_b`, `similarity` in [0, 1], `shift_seconds` and `overlap`. Clips
-    with the same samples count as one, and segments of one file are not compared: where they overlap is known.
+    with the same samples count as one, and segments of one file are not compared: their overlap is known.
 
     Raises:
         StoreError: A file of the store is damaged.
@@ -48,11 +48,11 @@ def find_near_duplicates(clips: Path, store: Path) -> Path:
 
 
 def search(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> pd.DataFrame:
-    """Return the pairs of near-duplicates among clips that all have other samples, as `find_near_duplicates` says.
+    """Return the near-duplicate pairs of clips with distinct samples, with the columns of `find_near_duplicates`.
 
-    Of the clips that hold one recording, only the longest stays in the search, and the clips that sounded like the
-    others look for neighbours again. So a clip whose nearest neighbours are all copies of one kind finds the next
-    kind, however many copies there are. The search ends with the round that links nothing.
+    Of the clips of one recording, only the longest stays in the search. Clips that were paired with a removed clip
+    search again. So a clip whose nearest neighbors are all copies of one recording also finds the next recording,
+    however many copies there are. The search ends after a round that removes no clip.
     """
     found = fingerprint_clips(clips, store, sample_rate_hz)
     files, _ = pd.factorize(clips["path"])
@@ -75,13 +75,13 @@ _Copy = tuple[int, int, Match]
 
 
 def _without(proposals: Proposals, tried: NDArray[np.int64]) -> Proposals:
-    """Leave out the pairs that an earlier round has tried; their clips are in `tried`, shape (2, num_pairs)."""
+    """Remove the pairs that an earlier round has tried; `tried` has shape (2, num_pairs)."""
     new = ~np.isin(proposals.a << 32 | proposals.b, tried[0] << 32 | tried[1])
     return Proposals._make(column[new] for column in proposals)
 
 
 def _verified(proposals: Proposals, waveforms: MappedWaveforms, sample_rate_hz: int) -> Iterator[_Copy]:
-    """Yield the pairs whose waveforms hold the same recording."""
+    """Yield the pairs whose waveforms contain the same recording."""
     for a, b, shift_seconds in _alike(proposals, waveforms, sample_rate_hz):
         match = compare(waveforms.read(a), waveforms.read(b), shift_seconds, sample_rate_hz)
         if match.is_copy:
@@ -89,7 +89,7 @@ def _verified(proposals: Proposals, waveforms: MappedWaveforms, sample_rate_hz: 
 
 
 def _longest(copies: list[_Copy], num_samples: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each clip is the longest, and of equally long ones the first, of those that copies link to it."""
+    """Return whether each clip is the longest of the clips that copies link, or the first of equally long ones."""
     pairs = np.array([copy[:2] for copy in copies], np.int64).reshape(-1, 2).T
     edges = scipy.sparse.coo_matrix((np.ones(pairs.shape[1]), tuple(pairs)), shape=(len(num_samples),) * 2)
     _, unit = connected_components(edges, directed=False)
@@ -109,7 +109,7 @@ def _tabulate(copies: list[_Copy], hashes: NDArray[np.object_]) -> pd.DataFrame:
 
 
 def _alike(proposals: Proposals, waveforms: MappedWaveforms, sample_rate_hz: int) -> Iterator[tuple[int, int, float]]:
-    """Yield the few pairs whose waveforms are alike around the anchors, and where the second starts in the first."""
+    """Yield pairs whose waveforms are similar around the anchors, with the seconds at which `b` starts in `a`."""
     for start in range(0, len(proposals.a), _GLANCES):
         a, b, seconds_a, seconds_b = Proposals._make(column[start : start + _GLANCES] for column in proposals)
         first = _pieces(waveforms, a, seconds_a, sample_rate_hz)
@@ -122,7 +122,7 @@ def _alike(proposals: Proposals, waveforms: MappedWaveforms, sample_rate_hz: int
 def _pieces(
     waveforms: MappedWaveforms, clips: NDArray[np.int64], seconds: NDArray[np.float64], sample_rate_hz: int
 ) -> NDArray[np.float32]:
-    """Read what is around one anchor of each clip, zeros beyond its ends: shape (num_clips, samples of a glance)."""
+    """Read the samples around one anchor of each clip, zero-padded: shape (num_clips, num_samples)."""
     length = round(GLANCE_SECONDS * sample_rate_hz)
     pieces = np.zeros((len(clips), length), np.float32)
     for row, clip, start in zip(

@@ -1,4 +1,4 @@
-"""A params file as validated params.
+"""Params files, read and validated.
 
 `reading` merges YAML and overrides, `conflicts` finds keys that contradict each other, `candidates` lists the runs of a
 comparison.

@@ -1,6 +1,6 @@
-"""Recordings and labels of a folder, a table, a hub dataset or the sample corpus.
+"""Recordings and labels from a folder, a table, a Hub dataset or the sample corpus.
 
-`manifest` writes the listing that every later stage reads; each source is a module.
+`manifest` writes the manifest that every later stage reads; each source has its own module.
 """
 
 import lazy_loader

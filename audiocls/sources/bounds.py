@@ -1,4 +1,4 @@
-"""Where a segment of a recording starts and ends, as the cells of a table say it."""
+"""Start and end of a segment of a recording, parsed from the cells of a table."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import NamedTuple
 
 
 class Bounds(NamedTuple):
-    """Where a segment begins and ends, as a table says it; both None for a whole file."""
+    """Start and end of a segment; both are None for a whole file."""
 
     start_seconds: float | None
     end_seconds: float | None  # None: to the end of the file
-    suffix: str  # of the clip's id
+    suffix: str  # appended to the clip's id
     reason: str | None
     detail: str | None
 
 
 def read_bounds(start: str | None, end: str | None) -> Bounds:
-    """Read the two cells of a segment; None is an empty one."""
+    """Parse the start and end cells of a segment; None is an empty cell."""
     if start is None and end is None:
         return Bounds(None, None, "", None, None)
     first, last = _seconds(start or "0"), _seconds(end) if end else math.inf
     if first is None or last is None:
         key, text = ("start", start) if first is None else ("end", end)
-        return _bad(start, end, f"the {key}, {text!r}, is no number of seconds")
+        return _bad(start, end, f"the {key}, {text!r}, is not a number of seconds")
     if first < 0:
         return _bad(start, end, f"the start, {first:g} s, is negative")
     if last <= first:
@@ -41,7 +41,7 @@ def _seconds(text: str) -> float | None:
 
 
 def _shown(seconds: float) -> str:
-    """Two digits, unless that would make two segments one: 12.50."""
+    """Format with two decimals, as in 12.50, or with all digits if two would lose precision."""
     short = f"{seconds:.2f}"
     return short if float(short) == seconds else repr(seconds)
 

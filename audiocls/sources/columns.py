@@ -1,4 +1,4 @@
-"""The columns of a manifest, which the tables of a corpus go on with."""
+"""The columns of a manifest, which the tables of a corpus extend."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Speech from espeak-ng, spoken in this process by the library that the `espeakng-loader` wheel ships.
+"""Speech synthesis with espeak-ng, run in this process through the library in the `espeakng-loader` wheel.
 
-espeak-ng is GPL-3.0 and in an extra of its own, so nothing here touches it before an `Espeak` is opened.
+espeak-ng is licensed under GPL-3.0 and is a separate extra, so it is not imported before an `Espeak` is created.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from audiocls.errors import DataError, MissingExtraError
 
 # From speak_lib.h of espeak-ng 1.52.
 _SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: speak in the calling thread, hand the samples to the callback
-_DONT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: without data, return an error instead of ending the process
+_DONT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: if its data is missing, return an error instead of exiting
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4  # espeak_PARAMETER
 _UTF8 = 1  # espeakCHARS_UTF8
 
-# At espeak-ng's own 100 the loudest variants overflow 16 bits and its gain control ducks them in mid-word.
+# At espeak-ng's default of 100, the loudest variants overflow 16 bits and its gain control attenuates them mid-word.
 _VOLUME_PERCENT = 40
 
 _SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
@@ -32,12 +32,12 @@ _SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, c
 
 @dataclass(frozen=True)
 class Prosody:
-    """How fast, how high and how lively a voice speaks, in espeak-ng's own units.
+    """Speaking rate, pitch and pitch range of a voice, in espeak-ng's units.
 
     Attributes:
         words_per_minute: 80 to 450; 175 is espeak-ng's default.
-        pitch: 0 to 99; 50 is the voice's own pitch, 0 half of it, 99 twice.
-        pitch_range: 0 to 99; 50 is the voice's own intonation, 0 a monotone.
+        pitch: 0 to 99; 50 is the voice's default pitch, 0 is half of it, 99 is twice as high.
+        pitch_range: 0 to 99; 50 is the voice's default intonation, 0 is monotone.
     """
 
     words_per_minute: int
@@ -48,10 +48,10 @@ class Prosody:
 class Espeak:
     """A private copy of libespeak-ng: the same utterances in the same order give the same samples.
 
-    The library keeps the phase of its pitch flutter in a static variable that nothing resets (1.52), so a
-    second corpus from one loaded library differs from the first. Each `Espeak` therefore loads a copy of
-    its own, 0.7 MB that the process keeps. It also frees threads from sharing the library's global state;
-    one `Espeak` is for one thread at a time.
+    The library keeps the phase of its pitch flutter in a static variable that is never reset (1.52), so a
+    second corpus from the same loaded library differs from the first. Each `Espeak` therefore loads its own
+    copy of 0.7 MB, which stays loaded until the process ends. Instances share no global state, but one
+    `Espeak` must be used by only one thread at a time.
 
     Raises:
         MissingExtraError: espeakng-loader is not installed, or its data cannot be opened.
@@ -77,7 +77,7 @@ class Espeak:
         """Speak `text` and return its waveform.
 
         Args:
-            text: A few words; its punctuation shapes the intonation.
+            text: A few words; the punctuation affects the intonation.
             accent: A file name under the data's `lang/*/`, such as "en-us".
             variant: A file name under the data's `voices/!v/`, such as "f3".
             prosody: Rate and pitch.
@@ -87,7 +87,7 @@ class Espeak:
             Mono, shape (samples,), float32 in [-1, 1], at `sample_rate_hz`.
 
         Raises:
-            DataError: There is nothing to speak in `text`.
+            DataError: `text` contains nothing to speak.
             MissingExtraError: The installed espeak-ng data has no such accent or variant.
         """
         self._set_voice(accent, variant)
@@ -101,7 +101,7 @@ class Espeak:
         status = self._library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _UTF8, None, None)
         waveform = np.frombuffer(b"".join(self._chunks), dtype=np.int16).astype(np.float32) / np.float32(32_768)
         if status != 0 or not waveform.any():
-            raise DataError(f"espeak-ng found nothing to speak in {text!r} (status {status}). Give it words.")
+            raise DataError(f"espeak-ng found nothing to speak in {text!r} (status {status}). Pass at least one word.")
         return waveform
 
     def _collect(self, samples: int | None, count: int, _events: int | None) -> int:
@@ -120,12 +120,12 @@ class Espeak:
         return rate_hz
 
     def _set_voice(self, accent: str, variant: str) -> None:
-        # espeak-ng takes an unknown variant for none and speaks on, hence the look at the file.
+        # espeak-ng silently ignores an unknown variant, so check that its file exists.
         known = (self._data_folder / "voices" / "!v" / variant).is_file()
         if not known or self._library.espeak_SetVoiceByName(f"{accent}+{variant}".encode()) != 0:
             raise MissingExtraError(
                 f"the espeak-ng data in {self._data_folder} has no voice {accent}+{variant}. "
-                "Install the version that audiocls is made for: pip install 'audiocls[sample]'"
+                "Install the version that audiocls supports: pip install 'audiocls[sample]'"
             )
 
 
@@ -134,19 +134,19 @@ def _import_loader() -> Any:
         import espeakng_loader
     except ImportError as error:
         raise MissingExtraError(
-            "the sample corpus is spoken by espeak-ng, which is GPL-3.0 and in an extra of its own: "
+            "the sample corpus needs espeak-ng, which is licensed under GPL-3.0 and is a separate extra: "
             "pip install 'audiocls[sample]'"
         ) from error
     return espeakng_loader
 
 
 def _load_private_copy(path: Path) -> ctypes.CDLL:
-    # Windows keeps the file of a loaded library locked; elsewhere it can go at once.
+    # Windows locks the file of a loaded library; on other systems it can be deleted immediately.
     with tempfile.TemporaryDirectory(prefix="audiocls-espeak-", ignore_cleanup_errors=True) as folder:
         library = ctypes.CDLL(str(shutil.copy(path, folder)))
     library.espeak_Synth.argtypes = [
         ctypes.c_char_p,  # text
-        ctypes.c_size_t,  # its bytes, with the closing 0
+        ctypes.c_size_t,  # its size in bytes, with the terminating 0
         ctypes.c_uint,  # start position
         ctypes.c_int,  # unit of the position
         ctypes.c_uint,  # end position, 0 = none

@@ -1,4 +1,4 @@
-"""Clips of a folder: a directory a class, or names that a pattern finds the label in."""
+"""Clips in a folder: one directory per class, or file names from which a pattern extracts the label."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ RECORDING_SUFFIXES: Final = frozenset(
 )  # fmt: skip
 
 
-# Directories that systems and archives make, and nobody means as a class.
+# Directories that operating systems and archive tools create; they are not classes.
 NO_CLASSES: Final = frozenset(
     {"__MACOSX", "__pycache__", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 )
 
 
 class _Found(NamedTuple):
-    """What is below a folder, by paths as the disk spells them."""
+    """The contents of a folder, with names in the Unicode form that the disk uses."""
 
-    names: list[str]  # of files; sorted
-    folders: list[str]  # of the directories directly below, with or without files
+    names: list[str]  # relative paths of files, sorted
+    folders: list[str]  # names of direct subdirectories, with or without files
     left_out: Counter[str]
 
 
 def list_folder(params: FolderData) -> Listed:
-    """List the recordings below a folder, here or wherever fsspec reaches.
+    """List the recordings below a folder, which is a local path or an fsspec URI.
 
     Raises:
-        DataError: There is no such folder, or it cannot be listed.
-        MissingExtraError: The package that knows the folder's scheme is not installed.
+        DataError: The folder does not exist or cannot be listed.
+        MissingExtraError: The package for the folder's URI scheme is not installed.
     """
     root = on_disk(localised(params.path))
     found = names_below(root) if isinstance(root, Path) else _names_at(root)
@@ -58,13 +58,13 @@ def list_folder(params: FolderData) -> Listed:
     unwritable = [ascii(clip_id) for clip_id, path, *_ in rows if re.search("[\ud800-\udfff]", path)]
     if unwritable:
         raise DataError(
-            f"{root}: {len(unwritable)} file names are not UTF-8, so that no table can hold them; "
+            f"{root}: {len(unwritable)} file names are not UTF-8, so they cannot be stored in a table; "
             f"rename them: {name_some(unwritable)}."
         )
     if skipped:
         logger.warning(
-            "%d files are no recordings by their names and were left out, as no glob of `include` ends in their "
-            "suffix: %s",
+            "%d files were left out because their suffix is not that of a recording and no glob of `include` ends in "
+            "it: %s",
             len(skipped),
             name_some(skipped),
         )
@@ -73,7 +73,7 @@ def list_folder(params: FolderData) -> Listed:
 
 
 def _chosen(found: _Found, params: FolderData) -> tuple[list[str], list[str]]:
-    """Return the files to list and those that are no recordings by their names; count what is left out."""
+    """Return the files to list and the files skipped because of their suffix; count what is left out."""
     is_wanted = _name_filter(params)
     wanted = [name for name in found.names if is_wanted(composed(name))]
     skipped = [name for name in wanted if not _is_recording(composed(name), params)]
@@ -88,10 +88,10 @@ def _is_recording(name: str, params: FolderData) -> bool:
 
 
 def _empty_classes(folders: Sequence[str], clips: pd.DataFrame, params: FolderData) -> tuple[str, ...]:
-    """Name the class directories without a recording; with a pattern, directories are no classes.
+    """Return the class directories without a listed recording; with a pattern, directories are not classes.
 
-    A directory that `include` and `exclude` leave out by its name is meant to be left out: they would not take the
-    other classes' files there either.
+    A directory that `include` and `exclude` filter out by its name is not returned: they would also filter out files
+    named like those of the other classes.
     """
     if params.pattern is not None:
         return ()
@@ -104,20 +104,20 @@ def _empty_classes(folders: Sequence[str], clips: pd.DataFrame, params: FolderDa
         label for label, folder in empty.items() if folder in asked or any(is_wanted(f"{folder}/{r}") for r in rests)
     )
     if meant:
-        logger.warning("class directories without a recording that is listed: %s", name_some(meant))
+        logger.warning("class directories without any listed recording: %s", name_some(meant))
     return tuple(meant)
 
 
 def _name_filter(params: FolderData) -> Callable[[str], bool]:
-    """Return what says of a path below the root whether `include` and `exclude` leave it in."""
+    """Return a predicate that says whether `include` and `exclude` keep a path below the root."""
     include = [re.compile(glob_translate(composed(glob))) for glob in params.include or ["**"]]
     exclude = [re.compile(glob_translate(composed(glob))) for glob in params.exclude]
     return lambda name: any(glob.match(name) for glob in include) and not any(glob.match(name) for glob in exclude)
 
 
 def _asks_for_suffix(params: FolderData, name: str) -> bool:
-    """Say whether a glob of `include` matches a path because of its suffix, as **/*.raw does and noisy/** does not."""
-    # With a suffix that no glob asks for: no text of a params file holds a zero byte.
+    """Return whether a glob of `include` names a path's suffix, as **/*.raw does and noisy/** does not."""
+    # Try a suffix that no glob can name: text in a params file never contains a zero byte.
     other = PurePosixPath(name).with_suffix(".\0").as_posix()
     globs = [re.compile(glob_translate(composed(glob))) for glob in params.include]
     return any(glob.match(name) and not glob.match(other) for glob in globs)
@@ -135,10 +135,10 @@ def _label_and_group(clip_id: str, params: FolderData) -> tuple[str | None, str]
 
 
 def names_below(root: Path) -> _Found:
-    """Walk in sorted order and through links, leaving out what is hidden and links to a folder above."""
+    """Walk a folder in sorted order and follow links, except hidden entries and links to a parent folder."""
     try:
         is_there = root.is_dir()
-    except OSError as error:  # the folder it is in may not be searched, or its name is too long
+    except OSError as error:  # no permission to search the parent folder, or the name is too long
         _refuse(error)
     if not is_there:
         raise _no_directory(root)
@@ -157,9 +157,9 @@ def names_below(root: Path) -> _Found:
 
 
 def _names_at(root: str) -> _Found:
-    """List what is below a URI, sorted, leaving out what is hidden."""
+    """List the files below a URI in sorted order, without hidden ones."""
     files, top = file_system(root)
-    files.invalidate_cache()  # or a process that lives long would not see what has come since
+    files.invalidate_cache()  # otherwise a long-lived process would not see new files
     try:
         there = files.isdir(top)
         paths = sorted(files.find(top)) if there else []
@@ -168,7 +168,7 @@ def _names_at(root: str) -> _Found:
         raise DataError(f"{masked(root)}: the directory cannot be listed: {masked(str(error))}.") from error
     if not there:
         raise _no_directory(root)
-    # Consoles keep an empty object, "clips/yes/", for each folder made by hand.
+    # Cloud consoles store an empty object such as "clips/yes/" for each folder created by hand.
     names = [path.removeprefix(top).lstrip("/") for path in paths if path != top and not path.endswith("/")]
     shown = [name for name in names if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
     folders = (entry["name"] for entry in entries if entry["type"] == "directory")
@@ -179,7 +179,7 @@ def _names_at(root: str) -> _Found:
 
 
 def _no_directory(root: Location) -> DataError:
-    return DataError(f"data.path = {masked(str(root))}: no such directory. It should hold one directory a class.")
+    return DataError(f"data.path = {masked(str(root))}: no such directory. It should contain one directory per class.")
 
 
 def _refuse(error: OSError) -> NoReturn:

@@ -1,7 +1,7 @@
-"""Clips of a `datasets` data set: from the hub, from a `save_to_disk` folder, or from a local folder that it can load.
+"""Clips of a `datasets` dataset: from the Hub, a `save_to_disk` folder, or a local folder that `load_dataset` reads.
 
-Audio is taken undecoded, so that neither torchcodec nor FFmpeg is needed. What the data set holds as bytes is written
-into the workspace, once, under the hash of the bytes; what it holds as a path is left where it is.
+Audio is not decoded here, so neither torchcodec nor FFmpeg is needed. Audio stored as bytes is written to the workspace
+once, named by the hash of the bytes. Audio stored as a path stays where it is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from errno import ENAMETOOLONG
 from pathlib import Path, PurePath
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_BATCH_CLIPS: Final = 64  # bounds the memory: a batch is held with all its bytes
+_BATCH_CLIPS: Final = 64  # limits memory: all audio bytes of a batch are held at once
 _COLUMNS: Final = ["clip_id", "path", "label", "group", "split", "reason", "detail"]
 _SAVED: Final = ("dataset_dict.json", "dataset_info.json")
 
 
 def list_data_set(params: HubData, workspace: Path) -> Listed:
-    """List the clips of a data set, and write those that are bytes to files.
+    """List the clips of a dataset, and write clips stored as bytes to files.
 
     Raises:
-        DataError: There is no such data set, split or column, or the audio column holds no audio.
+        DataError: The dataset, a split or a column does not exist, or the audio column holds no audio.
     """
     params = params.model_copy(update={"name": spelled_on_disk(params.name)})
     place = workspace.absolute() / "hub"
@@ -52,17 +52,17 @@ def list_data_set(params: HubData, workspace: Path) -> Listed:
     declared |= {*empty_classes(folder)} if folder else set()
     unnamed = sum(len(data) for data in splits.values()) - sum(len(data) for _, data in parts)
     left_out = {"other_splits": unnamed, "not_in_metadata": _not_in_metadata(folder, clips) if unnamed == 0 else 0}
-    return Listed(clips, _told(Listing(tuple(sorted(declared - set(clips["label"]))), left_out)))
+    _warn_of_left_out(left_out)
+    return Listed(clips, Listing(tuple(sorted(declared - set(clips["label"]))), left_out))
 
 
-def _told(listing: Listing) -> Listing:
+def _warn_of_left_out(left_out: Mapping[str, int]) -> None:
     for message, count in (
-        ("%d clips are in splits that data.splits does not name, and are left out.", listing.left_out["other_splits"]),
-        ("%d recordings are left out, as no metadata file names them.", listing.left_out["not_in_metadata"]),
+        ("%d clips are left out because data.splits does not name their split.", left_out["other_splits"]),
+        ("%d recordings are left out because no metadata file lists them.", left_out["not_in_metadata"]),
     ):
         if count:
             logger.warning(message, count)
-    return listing
 
 
 def _not_in_metadata(folder: LocalFolder | None, clips: pd.DataFrame) -> int:
@@ -70,7 +70,7 @@ def _not_in_metadata(folder: LocalFolder | None, clips: pd.DataFrame) -> int:
 
 
 def _class_names(params: HubData, data: Dataset) -> list[str]:
-    """Return the names of classes that a data set declares, whether or not it has clips of them."""
+    """Return the class names that a dataset declares, with or without clips."""
     from datasets import ClassLabel
 
     feature = data.features[params.label_column]
@@ -78,7 +78,7 @@ def _class_names(params: HubData, data: Dataset) -> list[str]:
 
 
 def _load(params: HubData, cache: Path) -> tuple[dict[str, Dataset], LocalFolder | None]:
-    """Return the splits of the data set by their own names, and the folder that it was built from."""
+    """Return the splits of the dataset by its own split names, and the local folder that it was built from, if any."""
     from datasets import DatasetDict, load_from_disk
     from datasets.exceptions import DatasetGenerationError
 
@@ -90,9 +90,9 @@ def _load(params: HubData, cache: Path) -> tuple[dict[str, Dataset], LocalFolder
             loaded, folder = _build(params, cache)
     except (OSError, ValueError, DatasetGenerationError) as error:
         if isinstance(error, OSError) and not _is_wrong_place(error):
-            raise  # a network that fails
+            raise  # a network failure
         cause = error.__cause__ or error
-        raise DataError(f"data.name = {params.name}: the data set cannot be loaded: {cause}") from error
+        raise DataError(f"data.name = {params.name}: the dataset cannot be loaded: {cause}") from error
     splits = dict(loaded) if isinstance(loaded, DatasetDict) else {str(loaded.split or "train"): loaded}
     return splits, folder
 
@@ -109,7 +109,7 @@ def _build(params: HubData, cache: Path) -> tuple[Any, LocalFolder | None]:
     where: dict[str, Any] = {"path": params.name, "name": params.config, "revision": params.revision}
     builder = load_dataset_builder(**where)
     folder = look_into(params, builder)
-    if folder and folder.missed and params.splits is None:  # all of the files, where the library would drop some
+    if folder and folder.missed and params.splits is None:  # name all files, as the library would drop some
         where["data_files"] = {"train": sorted({*folder.read, *folder.missed})}
         builder = load_dataset_builder(**where)
         folder = look_into(params, builder)
@@ -117,8 +117,8 @@ def _build(params: HubData, cache: Path) -> tuple[Any, LocalFolder | None]:
         check_given_splits(params, folder)
     if not isinstance(builder, AudioFolder):
         return load_dataset(**where), folder
-    # datasets 5.2 cannot even list a folder of recordings without torchcodec: its Audio feature opens each one. In a
-    # cache of our own, as what is built here is no use to who has torchcodec. Goes when Audio encodes a path as it is.
+    # datasets 5.2 cannot list a folder of recordings without torchcodec, because its Audio feature opens each file.
+    # A separate cache keeps programs with torchcodec from loading this dataset. Remove once Audio stores paths unread.
     builder = load_dataset_builder(**where, cache_dir=str(cache))
     builder.BASE_FEATURE = _path_feature()
     builder.download_and_prepare()
@@ -130,7 +130,7 @@ def _path_feature() -> type:
 
     @dataclass
     class PathOnly(Audio):  # type: ignore[misc]  # datasets is Any to mypy
-        """Audio that keeps a path and does not look into the file."""
+        """An Audio feature that stores the path without opening the file."""
 
         decode: bool = False
 
@@ -150,7 +150,7 @@ def _wanted_splits(params: HubData, splits: dict[str, Dataset]) -> list[tuple[st
 
 
 def _rows(params: HubData, split: str | None, data: Dataset, folder: Path) -> Iterator[tuple[str | None, ...]]:
-    """Yield a row of the manifest for each row of the data set."""
+    """Yield a manifest row for each row of the dataset."""
     data = _undecoded(params, data)
     number = 0
     for batch in data.iter(_BATCH_CLIPS):
@@ -161,13 +161,21 @@ def _rows(params: HubData, split: str | None, data: Dataset, folder: Path) -> It
             clip_id, path = _place(params, audio or {}, folder)
             if path is None:
                 clip_id = f"row {number} of {split or 'all'}"
-                yield clip_id, clip_id, label, group or clip_id, split, "missing", "the data set has no audio in it"
+                yield (
+                    clip_id,
+                    clip_id,
+                    label,
+                    group or clip_id,
+                    split,
+                    "missing",
+                    "the dataset row has no audio",
+                )
             else:
                 yield clip_id, path, label, group or clip_id, split, None, None
 
 
 def _undecoded(params: HubData, data: Dataset) -> Dataset:
-    """Return the columns that are needed, the audio as {"bytes": ..., "path": ...}."""
+    """Select the needed columns, with audio as {"bytes": ..., "path": ...}."""
     from datasets import Audio
 
     named = {
@@ -182,11 +190,11 @@ def _undecoded(params: HubData, data: Dataset) -> Dataset:
         return data.cast_column(params.audio_column, Audio(decode=False))
     except (TypeError, ValueError, NotImplementedError) as error:
         kind = data.features[params.audio_column]
-        raise DataError(f"{params.name}: the column {params.audio_column} holds {kind}, and no audio.") from error
+        raise DataError(f"{params.name}: the column {params.audio_column} holds {kind}, not audio.") from error
 
 
 def _texts(params: HubData, data: Dataset, name: str, batch: dict[str, list[Any]]) -> list[str | None]:
-    """Return a column as text, with the names of classes for their numbers; what is blank or -1 becomes None."""
+    """Return a column as text, with class names instead of numbers; blank values and -1 become None."""
     from datasets import ClassLabel
 
     feature = data.features[name]
@@ -194,12 +202,12 @@ def _texts(params: HubData, data: Dataset, name: str, batch: dict[str, list[Any]
         return [None if value is None or value < 0 else feature.int2str(value) for value in batch[name]]
     odd = [value for value in batch[name] if value is not None and not isinstance(value, str | int | float)]
     if odd:
-        raise DataError(f"{params.name}: the column {name} holds {feature}, and text is needed.")
+        raise DataError(f"{params.name}: the column {name} holds {feature}, but text is needed.")
     return [str(value).strip() or None if value is not None and value == value else None for value in batch[name]]
 
 
 def _place(params: HubData, audio: dict[str, Any], folder: Path) -> tuple[str, str | None]:
-    """Return the id of a clip and where its file is; None where there is neither path nor bytes."""
+    """Return the id of a clip and the path of its file; None if it has neither path nor bytes."""
     name, content = audio.get("path"), audio.get("bytes")
     if content is not None:
         digest = hashlib.sha256(content).hexdigest()
@@ -213,7 +221,7 @@ def _place(params: HubData, audio: dict[str, Any], folder: Path) -> tuple[str, s
 
 
 def _written(content: bytes, digest: str, suffix: str, folder: Path) -> Path:
-    # The suffix is for who looks into the folder, and comes from a stranger.
+    # The suffix only helps people who browse the folder, and it is untrusted input.
     plain = suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix) else ""
     path = folder / digest[:2] / f"{digest}{plain}"
     if not path.exists():

@@ -1,7 +1,7 @@
-"""A local folder that `load_dataset` takes, compared with what came back of it.
+"""The files of a local folder, compared with the files that `load_dataset` reads from it.
 
-The library sorts files into splits by their names: where one is named like a split (test_3.wav), those that are named
-like none are dropped without a word (datasets 5.2). And it takes fewer suffixes for recordings than can be read here.
+The library assigns files to splits by name. If one file is named like a split (test_3.wav), files that are not named
+like any split are silently dropped (datasets 5.2). The library also knows fewer audio suffixes than audiocls.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from audiocls.sources.folder import NO_CLASSES, RECORDING_SUFFIXES, names_below
 if TYPE_CHECKING:
     from datasets import DatasetBuilder
 
-_DETAIL: Final = "the library datasets puts it into none of its splits, as it goes by the names of files"
+_DETAIL: Final = "the datasets library assigns it to no split, because it assigns files by name"
 
 
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
-    """The files of a folder, and those of them that the library reads; absolute paths."""
+    """The files of a folder, and which of them the library reads; absolute paths."""
 
     root: Path
     read: frozenset[str]
-    missed: tuple[str, ...]  # of the kinds that it reads
-    recordings: tuple[str, ...]  # none where it reads tables
-    has_metadata: bool  # a table in the folder names the clips
+    missed: tuple[str, ...]  # not read, although the library reads files of this kind
+    recordings: tuple[str, ...]  # empty if the library reads tables
+    has_metadata: bool  # a table in the folder lists the clips
 
     @property
     def dropped(self) -> list[str]:
-        """The recordings that come back in no split."""
+        """The recordings that the library assigns to no split."""
         return [] if self.has_metadata else [path for path in self.recordings if path not in self.read]
 
 
 def look_into(params: HubData, builder: DatasetBuilder) -> LocalFolder | None:
-    """Look at the files of a local folder beside those that a builder reads.
+    """Compare the files of a local folder with those that a builder reads.
 
     Returns:
-        None where there is no such folder, or its README says which files belong to the data set.
+        None if the folder does not exist, or if its README declares which files belong to the dataset.
     """
     from datasets.load import dataset_module_factory
 
@@ -56,7 +56,7 @@ def look_into(params: HubData, builder: DatasetBuilder) -> LocalFolder | None:
         missed = tuple(path for path in files if path not in read and Path(path).suffix in tables)
         return LocalFolder(root, frozenset(read), missed, (), has_metadata=False)
     recordings = tuple(path for path in files if _suffix(path) in RECORDING_SUFFIXES | extensions)
-    # It is given recordings of other suffixes too, and passes them over.
+    # The builder also receives recordings with other suffixes, and ignores them.
     read -= {path for path in recordings if _suffix(path) not in extensions}
     wanted = (path for path in files if _suffix(path) in extensions or Path(path).name in metadata)
     missed = tuple(path for path in wanted if path not in read)
@@ -64,24 +64,24 @@ def look_into(params: HubData, builder: DatasetBuilder) -> LocalFolder | None:
 
 
 def check_given_splits(params: HubData, folder: LocalFolder) -> None:
-    """Stop where tables belong to no split: how many clips they hold is not known.
+    """Raise if tables belong to no split, because the number of clips in them is unknown.
 
     Raises:
-        DataError: Names the files.
+        DataError: Some tables belong to no split; the message names them.
     """
     tables = sorted(set(folder.missed) - set(folder.recordings))
     if tables:
         raise DataError(
-            f"data.name = {params.name}: the library datasets puts {len(tables)} files into no split, as it goes by "
-            f"their names: {name_some(tables)}. Name each after its split, list them under `configs` in the folder's "
-            "README.md, or leave data.splits out to have all files read and the split made."
+            f"data.name = {params.name}: the datasets library assigns {len(tables)} files to no split, because it "
+            f"assigns files by name: {name_some(tables)}. Name each file after its split, list the files under "
+            "`configs` in the folder's README.md, or drop data.splits so that all files are read and split here."
         )
 
 
 def dropped_rows(params: HubData, folder: LocalFolder) -> Iterator[tuple[str | None, ...]]:
-    """Yield a row of the manifest for each recording that came back in no split; its directory is the label.
+    """Yield a manifest row for each recording that the library assigns to no split; its directory is the label.
 
-    Where the split is to be made, they are clips like the others. Where it is given, they belong to none.
+    Without given splits, these are ordinary clips. With given splits, they are refused as `left_out`.
     """
     refusal = (None, None) if params.splits is None else ("left_out", _DETAIL)
     for path in folder.dropped:
@@ -91,7 +91,7 @@ def dropped_rows(params: HubData, folder: LocalFolder) -> Iterator[tuple[str | N
 
 
 def empty_classes(folder: LocalFolder) -> list[str]:
-    """Name the directories beside those of the classes in which there is no recording."""
+    """Return the names of directories that are siblings of class directories and contain no recording."""
     if folder.has_metadata:
         return []
     full = {parent for path in folder.recordings for parent in Path(path).parents}
@@ -101,7 +101,7 @@ def empty_classes(folder: LocalFolder) -> list[str]:
 
 
 def _kinds(builder: DatasetBuilder) -> tuple[set[str], set[str]]:
-    """Return the suffixes of recordings that a builder knows, and the names of tables about them."""
+    """Return the audio suffixes and the metadata file names that a builder recognizes."""
     from datasets.packaged_modules.audiofolder.audiofolder import AudioFolder
 
     if not isinstance(builder, AudioFolder):

@@ -1,4 +1,4 @@
-"""What listing a source gives: the rows of its clips, and what it has beside them."""
+"""The result of listing a source: its clips, and facts that the clips do not show."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _KEY: Final = b"audiocls.sources.listing"
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a source has and its clips do not show."""
+    """Facts about a source that its clips do not show."""
 
-    empty_classes: tuple[str, ...] = ()  # classes that it names and has no clip of
-    left_out: Mapping[str, int] = field(default_factory=dict)  # what is not listed, by the reason
+    empty_classes: tuple[str, ...] = ()  # classes that the source declares but has no clips of
+    left_out: Mapping[str, int] = field(default_factory=dict)  # number of items not listed, by reason
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A source's clips, with columns of the manifest, and the rest."""
+    """The clips of a source, with manifest columns, and the facts that they do not show."""
 
     clips: pd.DataFrame
     rest: Listing = field(default_factory=Listing)
 
 
 def together(listings: Iterable[Listing]) -> Listing:
-    """Join what several sources have beside their clips."""
+    """Merge the listings of several sources."""
     listings = list(listings)
     classes = sorted({label for listing in listings for label in listing.empty_classes})
     left_out: Counter[str] = Counter()
@@ -43,12 +43,12 @@ def together(listings: Iterable[Listing]) -> Listing:
 
 
 def with_listing(manifest: pa.Table, listing: Listing) -> pa.Table:
-    """Put what the source has beside its clips into the metadata of a manifest."""
+    """Store a listing in the metadata of a manifest."""
     facts = json.dumps(asdict(listing))
     return manifest.replace_schema_metadata({**(manifest.schema.metadata or {}), _KEY: facts})
 
 
 def read_listing(manifest: Path) -> Listing:
-    """Return what the source of a manifest has beside the clips in it."""
+    """Read the listing from the metadata of a manifest."""
     facts = json.loads((pq.read_schema(manifest).metadata or {}).get(_KEY, b'{"empty_classes": [], "left_out": {}}'))
     return Listing(tuple(facts["empty_classes"]), facts["left_out"])

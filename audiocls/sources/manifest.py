@@ -1,10 +1,10 @@
-"""The manifest: a Parquet table with a row a clip, listed from one source or several without reading any audio.
+"""The manifest: a Parquet table with one row per clip, listed from one or more sources without reading any audio.
 
-Columns: `clip_id` (unique; the path as the source names it), `path` (absolute, or a URI), `label` (null where there is
-none), `group` (what must not straddle a split), `split` (null where it is still to be made), `source` (null, or the
-name of a source among several), `start_seconds` and `end_seconds` (null, or which segment of the file the clip is; no
-end is the file's), `reason` and `detail` (null, or why the clip goes to quarantine unread). Sorted, so that the order
-never depends on the file system. What the source has beside its clips, a `Listing`, is in the table's metadata.
+Columns: `clip_id` (unique; the path as the source names it), `path` (absolute, or a URI), `label` (null if absent),
+`group` (must not straddle a split), `split` (null if not assigned yet), `source` (null, or the name of the source in a
+pool), `start_seconds` and `end_seconds` (the segment of the file, null for the whole file; a null end is the end of the
+file), `reason` and `detail` (null, or why the clip is quarantined without being read). Rows are sorted, so the order
+does not depend on the file system. The `Listing` of the source is stored in the table's metadata.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ logger = logging.getLogger(__name__)
 def list_clips(params: DataSource, workspace: Path) -> Path:
     """List the clips of a source; return the path of the manifest, which is named by its content.
 
-    Ids, labels and groups are in NFC, whichever way the source spells them; paths are as the disk spells them.
+    Ids, labels and groups are normalized to NFC; paths keep the Unicode form that the disk uses.
 
     Raises:
-        DataError: The source is not there, lacks a column, or has no clips.
-        MissingExtraError: The sample corpus is asked for and the extra `sample` is not installed.
+        DataError: The source does not exist, lacks a column, or has no clips.
+        MissingExtraError: The sample corpus is requested and the extra `sample` is not installed.
     """
     listed = _list_pool(params, workspace) if isinstance(params, PoolData) else _list_source(params, workspace)
     clips = _numbered(listed.clips)
@@ -71,7 +71,7 @@ def _warn_of_look_alikes(labels: pd.Series, rest: Listing) -> None:
     sets = look_alikes({*labels, *rest.empty_classes})
     if sets:
         logger.warning(
-            "some labels look alike, and each is a class of its own: %s. Mend the labels if they mean one class.",
+            "some labels look alike, but each is a separate class: %s. Fix the labels if they mean the same class.",
             name_some(" ~ ".join(map(repr, names)) for names in sets),
         )
 
@@ -86,7 +86,7 @@ def _where(params: SingleSource) -> str:
 
 
 def _list_pool(params: PoolData, workspace: Path) -> Listed:
-    """List all sources of a pool, each under its name."""
+    """List all sources of a pool and combine their clips."""
     listed = {}
     for name, source in params.sources.items():
         try:
@@ -101,18 +101,18 @@ def _list_pool(params: PoolData, workspace: Path) -> Listed:
 
 
 def _check_splits(parts: dict[str, pd.DataFrame]) -> None:
-    """Stop where some sources bring a split: to take all other clips for training would be a guess."""
+    """Raise if only some sources give a split: using all other clips for training would be a guess."""
     given = [name for name, clips in parts.items() if "split" in clips and clips["split"].notna().any()]
     missing = [name for name in parts if name not in given]
     if given and missing:
         raise DataError(
-            f"data.sources: {name_some(given)} give a split and {name_some(missing)} none. Give every source a "
-            "split_column (of hub: splits), or leave it out everywhere to have one split made of all clips together."
+            f"data.sources: {name_some(given)} give a split and {name_some(missing)} do not. Set split_column (for a "
+            "hub source: splits) for every source, or for none, so that all clips are split together."
         )
 
 
 def _named(clips: pd.DataFrame, name: str, params: PoolData) -> pd.DataFrame:
-    """Put the source's name before ids, and before groups unless those mean the same in every source."""
+    """Prefix ids with the source's name, and also groups unless groups are shared between sources."""
     clips = clips.assign(source=name, clip_id=f"{name}:" + clips["clip_id"])
     if params.shared_groups and _names_groups(params.sources[name]):
         return clips
@@ -120,7 +120,7 @@ def _named(clips: pd.DataFrame, name: str, params: PoolData) -> pd.DataFrame:
 
 
 def _names_groups(params: SingleSource) -> bool:
-    """Say whether groups are more than the files themselves."""
+    """Return whether the source defines groups, instead of one group per file."""
     match params:
         case FolderData():
             return params.group_by == "folder" or "group" in re.compile(params.pattern or "").groupindex
@@ -138,7 +138,7 @@ def _sample_table(params: SampleData, workspace: Path) -> TableData:
 
 
 def _numbered(clips: pd.DataFrame) -> pd.DataFrame:
-    """Sort by id, and give the second and later rows of one path an id of their own: "a.wav#2"."""
+    """Sort by id, and make repeated ids unique with a suffix, as in "a.wav#2"."""
     clips = clips.sort_values(["clip_id", "label"], kind="stable", ignore_index=True)
     taken = set(clips["clip_id"])
     free: defaultdict[str, Iterator[str]] = defaultdict(lambda: (f"#{n}" for n in itertools.count(2)))
@@ -155,7 +155,7 @@ def _write_manifest(clips: pd.DataFrame, rest: Listing, workspace: Path) -> Path
 
 
 def _digest(clips: pd.DataFrame, rest: Listing) -> str:
-    """Digest the rows and the empty classes; files that are not listed change nothing that is made of the rows."""
+    """Hash the rows and the empty classes; files that are not listed do not affect later stages."""
     lines = [json.dumps(row) for row in clips.itertuples(index=False, name=None)]
     lines += [json.dumps(rest.empty_classes)] if rest.empty_classes else []
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -1,12 +1,12 @@
-"""The built-in corpus: ten spoken digits by many synthetic voices, long-tailed, in light noise and echo.
+"""The built-in corpus: ten digits spoken by many synthetic voices, long-tailed, with light noise and echo.
 
     <folder>/
         manifest.csv                        path (relative to this folder), label, group (the voice)
-        settings.json                       what the corpus was spoken with; a finished corpus is not spoken again
+        settings.json                       the corpus settings; a finished corpus is not generated again
         clips/<label>/<voice>-<n>.wav       16 kHz, mono, 16 bits
 
-One `Espeak` speaks all clips in one order, in this process, so the same settings give the same bytes whatever else
-runs. A clip takes about 4 ms of one core, which makes the default corpus a matter of seconds.
+One `Espeak` speaks all clips in a fixed order in this process, so the same settings always give the same bytes. A clip
+takes about 4 ms on one core, so the default corpus takes seconds.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from numpy.typing import NDArray
 from audiocls.errors import ParamsError, StoreError
 from audiocls.sources.espeak import Espeak, Prosody
 
-VERSION: Final = 1  # raise it with any change that changes a byte of a clip
+VERSION: Final = 1  # increment on any change that alters a byte of a clip
 SAMPLE_RATE_HZ: Final = 16_000
 
-# From the most frequent class to the rarest. The rarest sounds most like the two most frequent (nine: five, one),
-# which is where a model that neglects rare classes shows it.
+# From the most frequent class to the rarest. The rarest (nine) sounds most like the two most frequent (five, one), so
+# that a model that neglects rare classes makes visible errors.
 DIGITS: Final = ("five", "one", "three", "six", "zero", "two", "seven", "four", "eight", "nine")
 
-# All the English that espeak-ng 1.52 has, but for en-shaw, which is en in another script; en is British.
+# All English accents of espeak-ng 1.52 except en-shaw, which is en in another script; en is British.
 ACCENTS: Final = (
     "en-us", "en", "en-gb-scotland", "en-029", "en-gb-x-rp", "en-us-nyc", "en-gb-x-gbclan", "en-gb-x-gbcwmd",
 )  # fmt: skip
 
-# Women's voices are few and come early, so that a small corpus has them. Left out of espeak-ng's variants: whispers
-# and robots, those whose digits a linear classifier trained on the others mistook, one of each pair of near copies,
-# and those with `klatt 6`, whose noise comes from the process's own rand() and cannot be repeated.
+# Female voices are few and come early, so that a small corpus includes them. Excluded variants of espeak-ng: whispers
+# and robots; those whose digits a linear classifier trained on the others misclassified; one of each pair of near
+# copies; and those with `klatt 6`, whose noise comes from the process-wide rand() and is not reproducible.
 VARIANTS: Final = (
     "f1", "m1", "f3", "m3", "Andrea", "m7", "f5", "grandpa", "Annie", "m2", "f2", "boris", "belinda", "m4", "anika",
     "Tweaky", "f4", "Mario", "aunty", "victor", "grandma", "m8", "shelby", "Mike", "linda", "Storm", "steph", "Nguyen",
@@ -55,7 +55,7 @@ VARIANTS: Final = (
 
 @dataclass(frozen=True)
 class Voice:
-    """One synthetic speaker: an accent, a vocal tract, and prosody of its own."""
+    """A synthetic speaker: an accent, a vocal tract and its own prosody."""
 
     name: str
     accent: str
@@ -65,7 +65,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Take:
-    """One clip to be spoken: who says what, and where it goes below the corpus's folder."""
+    """A clip to be spoken: the digit, the voice, and the path relative to the corpus folder."""
 
     label: str
     voice: Voice
@@ -73,16 +73,16 @@ class Take:
 
 
 def build_sample_corpus(folder: Path, *, voices: int, clips: int, imbalance_ratio: float, seed: int) -> Path:
-    """Speak the corpus into `folder`, unless it is there, and return the path of its manifest.
+    """Generate the corpus in `folder` unless it exists, and return the path of its manifest.
 
-    The folder appears whole or not at all; a build that is killed leaves a hidden folder `.<name>.*.part` beside it.
+    The folder appears complete or not at all; a killed build leaves a hidden folder `.<name>.*.part` beside it.
 
     Args:
-        folder: Its name should say the settings, since a folder holds one corpus.
-        voices: Synthetic speakers, each a group of its own.
-        clips: Clips in all.
+        folder: Its name should encode the settings, since a folder holds one corpus.
+        voices: Number of synthetic speakers; each is a group.
+        clips: Total number of clips.
         imbalance_ratio: Clips of the most frequent class per clip of the rarest, >= 1.
-        seed: Of the voices' prosody, who says what, and each clip's variation and noise.
+        seed: Seeds the voices' prosody, the assignment of clips to voices, and each clip's variation and noise.
 
     Returns:
         `folder/manifest.csv` with the columns path, label, group.
@@ -109,13 +109,13 @@ def build_sample_corpus(folder: Path, *, voices: int, clips: int, imbalance_rati
 
 
 def class_counts(clips: int, imbalance_ratio: float) -> dict[str, int]:
-    """Share `clips` out over the digits so that counts fall exponentially, the first `imbalance_ratio` times the last.
+    """Distribute `clips` over the digits; counts fall exponentially, from `imbalance_ratio` times the last count.
 
     Raises:
         ParamsError: The rarest class would have fewer than 3 clips.
 
     Source:
-        The profile of the long-tailed CIFAR of Cui et al. 2019, arXiv:1901.05555.
+        The class profile of long-tailed CIFAR in Cui et al. 2019, arXiv:1901.05555.
     """
     profile = imbalance_ratio ** -np.linspace(0, 1, len(DIGITS))
     exact = clips * profile / profile.sum()
@@ -125,13 +125,13 @@ def class_counts(clips: int, imbalance_ratio: float) -> dict[str, int]:
     if counts[-1] < 3:
         raise ParamsError(
             f"data.clips = {clips} with data.imbalance_ratio = {imbalance_ratio} leaves {counts[-1]} clips of "
-            f"{DIGITS[-1]!r}, and three splits need 3. Raise data.clips or lower data.imbalance_ratio."
+            f"{DIGITS[-1]!r}, but three splits need 3. Raise data.clips or lower data.imbalance_ratio."
         )
     return dict(zip(DIGITS, counts.tolist(), strict=True))
 
 
 def draw_voices(count: int, seed: int) -> list[Voice]:
-    """Draw speakers; no two of the first 64 share a vocal tract, no two of the first 512 a tract and an accent."""
+    """Draw speakers; the first 64 differ in vocal tract, the first 512 in the pair of vocal tract and accent."""
     return [_draw_voice(index, np.random.default_rng([seed, 0, index])) for index in range(count)]
 
 
@@ -140,16 +140,16 @@ def _draw_voice(index: int, rng: np.random.Generator) -> Voice:
     accent = ACCENTS[(index + index // len(VARIANTS)) % len(ACCENTS)]
     prosody = Prosody(
         words_per_minute=int(rng.integers(145, 196)),
-        pitch=int(rng.integers(30, 71)),  # 0.8 to 1.3 times the variant's own
+        pitch=int(rng.integers(30, 71)),  # 0.8 to 1.3 times the variant's default
         pitch_range=int(rng.integers(35, 66)),
     )
     return Voice(f"{index:03d}_{accent}_{variant}", accent, variant, prosody)
 
 
 def cast_takes(voices: list[Voice], counts: Mapping[str, int], seed: int) -> list[Take]:
-    """Deal the clips to the voices like cards, one after another, across classes.
+    """Assign the clips to the voices in turn, across classes.
 
-    So voices speak equally much, and a class with fewer clips than voices has no two clips from one voice.
+    So all voices speak equally often, and a class with fewer clips than voices has no two clips from one voice.
     """
     order = np.random.default_rng([seed, 1]).permutation(len(voices)).tolist()
     labels = [label for label, count in counts.items() for _ in range(count)]
@@ -164,7 +164,7 @@ def cast_takes(voices: list[Voice], counts: Mapping[str, int], seed: int) -> lis
 def add_echo(
     waveform: NDArray[np.float32], decay_seconds: float, echo_db: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Convolve with the response of a synthetic room: the direct sound, then noise that dies away exponentially.
+    """Convolve with a synthetic room impulse response: the direct sound, then exponentially decaying noise.
 
     Args:
         waveform: Mono, shape (samples,), at 16 kHz.
@@ -173,7 +173,7 @@ def add_echo(
         rng: Draws the echo.
 
     Returns:
-        Shape (samples,); what of the echo outlasts the waveform is cut off.
+        Shape (samples,); the echo beyond the end of the waveform is cut off.
     """
     seconds = np.arange(1, round(decay_seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     echo = rng.standard_normal(seconds.size) * 10 ** (-3 * seconds / decay_seconds)
@@ -187,7 +187,7 @@ def add_echo(
 def add_noise(
     waveform: NDArray[np.float32], snr_db: float, slope: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Add steady noise whose power is `snr_db` below the waveform's mean power.
+    """Add stationary noise whose power is `snr_db` below the waveform's mean power.
 
     Args:
         waveform: Mono, shape (samples,), at 16 kHz.
@@ -207,7 +207,7 @@ def add_noise(
 
 
 def _fast_size(samples: int) -> int:
-    # Clips have any length, and a Fourier transform of prime length takes ten times as long.
+    # Clips can have any length, and an FFT of prime length takes ten times as long.
     return 1 << (samples - 1).bit_length()
 
 
@@ -216,7 +216,7 @@ def _from_db(level_db: float) -> float:
 
 
 def _speak(take: Take, espeak: Espeak, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Say one digit a little differently each time; mono, shape (samples,), at 16 kHz, peak below 1."""
+    """Speak one digit with slightly varied prosody; mono, shape (samples,), at 16 kHz, peak below 1."""
     own = take.voice.prosody
     prosody = Prosody(
         words_per_minute=own.words_per_minute + int(rng.integers(-10, 11)),
@@ -229,7 +229,7 @@ def _speak(take: Take, espeak: Espeak, rng: np.random.Generator) -> NDArray[np.f
 
 
 def _record(speech: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Put speech into a room with a microphone: silence around it, echo, noise, and a gain."""
+    """Simulate a recording of speech in a room: add silence at both ends, echo, noise and a gain."""
     before, after = (rng.uniform(0.03, 0.15, size=2) * SAMPLE_RATE_HZ).astype(int)
     clip = np.pad(speech, (before, after))
     clip = add_echo(clip, decay_seconds=rng.uniform(0.1, 0.3), echo_db=rng.uniform(-20, -8), rng=rng)
@@ -239,19 +239,20 @@ def _record(speech: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
 
 
 def _is_spoken(folder: Path, settings: Mapping[str, Any]) -> bool:
-    """Tell whether `folder` is a finished corpus; it is renamed into place, so its settings say that it is whole."""
+    """Return whether `folder` is a finished corpus; it is renamed into place, so its settings prove it complete."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     try:
         found = json.loads((folder / "settings.json").read_text())
     except (OSError, ValueError) as error:
         raise StoreError(
-            f"{folder} is in the way of the sample corpus and is none ({error}). Delete it or name another folder."
+            f"{folder} must hold the sample corpus, but holds something else ({error}). "
+            "Delete it or use another folder."
         ) from error
     if found != settings:
         raise StoreError(
-            f"{folder} holds a sample corpus with the settings {found}, and {settings} is asked for. "
-            "Delete it or name another folder."
+            f"{folder} holds a sample corpus with the settings {found}, but {settings} was requested. "
+            "Delete it or use another folder."
         )
     return True
 
@@ -269,13 +270,13 @@ def _write_corpus(folder: Path, takes: list[Take], settings: Mapping[str, Any]) 
         try:
             built.rename(folder)
         except OSError:
-            # Another process may have been quicker; its corpus is the same, byte for byte.
+            # Another process may have finished first; its corpus is identical byte for byte.
             if not _is_spoken(folder, settings):
                 raise
 
 
 def _to_wav(clip: NDArray[np.float32]) -> bytes:
-    # In memory, because soundfile forces each file that it closes out to the disk: 4 ms a clip.
+    # In memory, because soundfile flushes each file to the disk on close, which takes 4 ms per clip.
     file = io.BytesIO()
     soundfile.write(file, clip, SAMPLE_RATE_HZ, format="WAV", subtype="PCM_16")
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Clips of a table: a row a clip, which is a file or a segment of one."""
+"""Clips in a table: each row is a clip, which is a file or a segment of a file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def list_table(params: TableData) -> Listed:
     """List the rows of a table.
 
     Raises:
-        DataError: The table is not there, lacks a column, or has a row without a path or with an odd split.
-        MissingExtraError: The package that knows the table's scheme is not installed.
+        DataError: The table does not exist, lacks a column, or has a row without a path or with an invalid split.
+        MissingExtraError: The package for the table's URI scheme is not installed.
     """
     file = on_disk(localised(params.path))
     place, folder = masked(str(file)), folder_of(file)
@@ -36,7 +36,7 @@ def list_table(params: TableData) -> Listed:
             "clip_id": shown,
             "path": files,
             "label": text_column(place, table, params.label_column),
-            # One file is one group, in whatever ways its path is written.
+            # Each file is one group, however its path is written.
             "group": groups.where(groups.notna(), shown.groupby(files.map(os.path.normpath)).transform("min")),
             "split": _given_splits(place, table, params),
         }
@@ -46,7 +46,7 @@ def list_table(params: TableData) -> Listed:
 
 
 def _file_of(folder: Location, path: str) -> str:
-    """Return where the file of a row is: as the disk spells it, whether the row is composed or decomposed."""
+    """Return the location of a row's file, in the Unicode form that the disk uses."""
     file = joined(folder, path)
     return file if is_uri(file) else spelled_on_disk(file)
 
@@ -64,7 +64,7 @@ def _wanted_columns(params: TableData) -> dict[str, str]:
 
 
 def _text(place: str, table: pa.Table, name: str | None, rows: int) -> pd.Series:
-    """Return a column that may not be there as text."""
+    """Return an optional column as text; all None if no name is given."""
     return text_column(place, table, name) if name else pd.Series([None] * rows, dtype=object)
 
 
@@ -73,7 +73,7 @@ def _paths(place: str, table: pa.Table, params: TableData, folder: Location) -> 
     if paths.isna().any():
         rows = [int(row) + 1 for row in paths.index[paths.isna()]]
         raise DataError(f"{place}: {len(rows)} rows have no {params.path_column}: data rows {name_some(rows)}.")
-    # White space at either end is mostly that of a table made by hand, and now and then of the name itself.
+    # Leading and trailing white space usually comes from manual editing, but is sometimes part of the file name.
     written = text_column(place, table, params.path_column, strip=False)
     meant = [path != bare and _is_here(_file_of(folder, path)) for path, bare in zip(written, paths, strict=True)]
     return paths.mask(pd.Series(meant, dtype=bool), written)
@@ -84,7 +84,7 @@ def _is_here(path: str) -> bool:
 
 
 def _with_segments(clips: pd.DataFrame, place: str, table: pa.Table, params: TableData) -> pd.DataFrame:
-    """Add where segments begin and end, to their ids too; what cannot be one gets a reason."""
+    """Add the bounds of segments, also to the clip ids; invalid bounds get a reason."""
     if params.start_column is None and params.end_column is None:
         return clips
     starts, ends = (_text(place, table, name, len(clips)) for name in (params.start_column, params.end_column))
@@ -94,10 +94,10 @@ def _with_segments(clips: pd.DataFrame, place: str, table: pa.Table, params: Tab
 
 
 def _refuse_outside(clips: pd.DataFrame, folder: Location) -> pd.DataFrame:
-    """Give a reason to the clips whose paths lead out of a folder, and make the other paths plain.
+    """Give a reason to clips whose paths lead out of a folder, and normalize the other paths.
 
-    Paths are compared as they are written, without "..", and plain is what is read of them: with "a" a link to
-    elsewhere, "a/../b" means the folder's own "b". Links in the folder were put there by whoever owns it.
+    Paths are normalized as text, without following links, and the normalized path is the one that is read: if "a" is
+    a link to another folder, "a/../b" still means "b" in this folder. Links inside the folder are trusted.
     """
     inside = [plain_below(path, folder) for path in clips["path"]]
     outside = pd.Series([path is None for path in inside])

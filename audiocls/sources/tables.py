@@ -1,4 +1,4 @@
-"""Tables of clips as users bring them: of any format, read as text, and only the columns that are asked for."""
+"""Read the requested columns of a user's table of clips as text, from any supported format."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from audiocls.errors import DataError, name_some
 from audiocls.files import EncodingFault, Location, as_utf8, composed, file_system, masked, suffix_of
 
 _DELIMITED: Final = {
-    # A transcript may run over several lines.
+    # A transcript can span several lines.
     ".csv": pa.csv.ParseOptions(newlines_in_values=True),
-    # A quotation mark in a TSV is a letter like any other: Common Voice has transcripts that begin with one.
+    # A quotation mark in a TSV has no special meaning: Common Voice has transcripts that begin with one.
     ".tsv": pa.csv.ParseOptions(delimiter="\t", quote_char=False),
 }
 _JSON_LINES: Final = (".jsonl", ".ndjson")
@@ -29,20 +29,20 @@ _FORMATS: Final = ".csv, .tsv, .parquet, .jsonl or .ndjson"
 
 
 def read_columns(path: Location, wanted: dict[str, str]) -> pa.Table:
-    """Read some columns of a table, by its suffix; every cell of a CSV or TSV as text, so that a label 07 stays 07.
+    """Read some columns of a table; CSV and TSV cells are read as text, so that a label 07 stays 07.
 
     Args:
-        path: The table.
+        path: The table; its suffix gives the format.
         wanted: The params key of each column and the column's name, e.g. {"data.path_column": "path"}.
 
     Raises:
-        MissingExtraError: The package that knows the scheme of a URI is not installed.
-        DataError: The table is not there, is none or is broken, or lacks a column or has it twice.
+        MissingExtraError: The package for the URI scheme is not installed.
+        DataError: The table does not exist, is not a table or is damaged, or a column is missing or duplicated.
     """
     suffix, shown = suffix_of(path), masked(str(path))
     try:
         if isinstance(path, Path) and not path.is_file():
-            what = "it is a folder, and a table is a file" if path.is_dir() else "no such file"
+            what = "it is a folder, but a table must be a file" if path.is_dir() else "no such file"
             raise DataError(f"data.path = {shown}: {what}.")
         if suffix == ".parquet":
             return _read_parquet(path if isinstance(path, Path) else _fetched(path), shown, wanted)
@@ -56,18 +56,19 @@ def read_columns(path: Location, wanted: dict[str, str]) -> pa.Table:
         raise DataError(f"data.path = {shown}: {error}.") from error
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"data.path = {shown}: the table cannot be read: {masked(str(error))}") from error
-    raise DataError(f"data.path = {shown}: a table is {_FORMATS}, and this one is {suffix or 'none of them'}.")
+    given = f"the suffix {suffix}" if suffix else "no suffix"
+    raise DataError(f"data.path = {shown}: a table must be {_FORMATS}, but this file has {given}.")
 
 
 def _fetched(uri: str) -> bytes:
-    """Read a whole table: it is small beside its recordings, and is read twice."""
+    """Read a whole remote table: it is small compared with its recordings, and is parsed twice."""
     files, path = file_system(uri)
     content: bytes = files.cat_file(path)
     return content
 
 
 def _text_of(path: Location) -> bytes:
-    """Read a whole table of text, as UTF-8."""
+    """Read a whole text table as UTF-8."""
     return as_utf8(path.read_bytes() if isinstance(path, Path) else _fetched(path))
 
 
@@ -76,13 +77,13 @@ def _opened(file: Path | bytes) -> BinaryIO:
 
 
 def check_columns(place: str, wanted: dict[str, str], columns: Sequence[str]) -> dict[str, str]:
-    """Stop where a wanted column is missing or is there several times; names are compared in NFC.
+    """Check that each wanted column exists exactly once; names are compared in NFC.
 
     Returns:
-        The name that the table has for each wanted one.
+        The table's own name of each wanted column.
 
     Raises:
-        DataError: Names all of them, with their params keys.
+        DataError: Columns are missing or duplicated; the message names all of them with their params keys.
     """
     known: dict[str, list[str]] = {}
     for column in columns:
@@ -92,12 +93,12 @@ def check_columns(place: str, wanted: dict[str, str], columns: Sequence[str]) ->
         raise DataError(f"{place}: no such column: {', '.join(missing)}. Its columns: {name_some(columns, 30)}.")
     twice = [f"{key} = {name}" for key, name in wanted.items() if len(known[composed(name)]) > 1]
     if twice:
-        raise DataError(f"{place}: several columns have one name: {', '.join(twice)}. Rename all but one.")
+        raise DataError(f"{place}: several columns have the same name: {', '.join(twice)}. Rename all but one.")
     return {name: known[composed(name)][0] for name in wanted.values()}
 
 
 def text_column(place: str, table: pa.Table, name: str, strip: bool = True) -> pd.Series:
-    """Return a column as text, stripped of white space; what is null, not a number or blank becomes None."""
+    """Return a column as text, by default stripped of white space; null, NaN and blank cells become None."""
     column = table[name]
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
@@ -108,19 +109,19 @@ def text_column(place: str, table: pa.Table, name: str, strip: bool = True) -> p
     except pa.ArrowException as error:
         text_type = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
         found = "text that is not UTF-8" if text_type else str(column.type)
-        raise DataError(f"{place}: the column {name} holds {found}, and text is needed.") from error
+        raise DataError(f"{place}: the column {name} holds {found}, but text is needed.") from error
     return pd.Series([cell or None for cell in text.to_pylist()], dtype=object)
 
 
 def _read_parquet(file: Path | bytes, shown: str, wanted: dict[str, str]) -> pa.Table:
-    # Not pq.read_table, which takes a folder named split=train for a column of the table.
+    # Not pq.read_table, which interprets a folder named split=train as a column of the table.
     with _opened(file) as opened, pq.ParquetFile(opened) as parquet:
         named = check_columns(shown, wanted, parquet.schema_arrow.names)
         return _renamed(parquet.read(columns=_once(named)), named)
 
 
 def _read_delimited(content: bytes, shown: str, wanted: dict[str, str], parse: pa.csv.ParseOptions) -> pa.Table:
-    # pyarrow reads ahead, so that no two readers may share a file.
+    # pyarrow reads ahead, so two readers must not share a file object.
     named = check_columns(shown, wanted, pa.csv.open_csv(io.BytesIO(content), parse_options=parse).schema.names)
     columns = _once(named)
     convert = pa.csv.ConvertOptions(
@@ -130,16 +131,16 @@ def _read_delimited(content: bytes, shown: str, wanted: dict[str, str], parse: p
 
 
 def _once(named: dict[str, str]) -> list[str]:
-    """Return the table's names without repetition: one column may be asked for in two spellings."""
+    """Return the table's names without duplicates: one column can be requested in two spellings."""
     return list(dict.fromkeys(named.values()))
 
 
 def _renamed(table: pa.Table, named: dict[str, str]) -> pa.Table:
-    """Give each column the name that it is asked for by; one column may have two such names."""
+    """Rename each column to its requested name; one column can have two requested names."""
     return pa.table({name: table[theirs] for name, theirs in named.items()})
 
 
-# Not pyarrow's own reader: it makes a time of the label "2026-01-01", and of a column with 7 and "7" an error.
+# Not pyarrow's JSON reader: it parses the label "2026-01-01" as a timestamp, and fails on a column with 7 and "7".
 def _read_json_lines(content: bytes, shown: str, wanted: dict[str, str]) -> pa.Table:
     cells: dict[str, list[str | None]] = {name: [] for name in wanted.values()}
     columns: dict[str, None] = {}
@@ -154,7 +155,7 @@ def _read_json_lines(content: bytes, shown: str, wanted: dict[str, str]) -> pa.T
 
 
 def _json_rows(content: bytes, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number and the object of each line that is not blank."""
+    """Yield the line number and the object of each line that is not blank."""
     for number, line in enumerate(io.BytesIO(content), start=1):
         if not line.strip():
             continue
@@ -163,16 +164,16 @@ def _json_rows(content: bytes, shown: str) -> Iterator[tuple[int, dict[str, Any]
         except (ValueError, RecursionError) as error:
             raise DataError(f"{shown}: line {number} is not valid JSON: {error}") from error
         if not isinstance(row, dict):
-            raise DataError(f"{shown}: line {number} must be an object, and is {type(row).__name__}.")
+            raise DataError(f"{shown}: line {number} must be a JSON object, but is {type(row).__name__}.")
         yield number, row
 
 
 def _json_cell(value: Any, place: str) -> str | None:
-    # NaN, which Python's writer has for a missing value, is the one number that is not itself.
+    # NaN, which Python's JSON writer uses for a missing value, is the only value that is not equal to itself.
     if value is None or value != value:
         return None
     if isinstance(value, dict | list):
-        raise DataError(f"{place} holds {type(value).__name__}, and text is needed.")
+        raise DataError(f"{place} holds {type(value).__name__}, but text is needed.")
     if isinstance(value, str) and re.search("[\ud800-\udfff]", value):
-        raise DataError(f"{place} holds {value!a}, half of a surrogate pair, and text is needed.")
+        raise DataError(f"{place} holds {value!a}, an unpaired surrogate, but text is needed.")
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,3 +1,4 @@
+from .models import download_model as download_model
 from .runs import (
     NestedRun as NestedRun,
     TrackedRun as TrackedRun,

@@ -19,6 +19,6 @@ def test_nothing_is_decoded_for_a_checkpoint_that_is_not_there(flow, tones, tmp_
     )
     assert run_flow(flow, vars, [str(file)]) == 2
     said = capsys.readouterr().err
-    assert f"error: model.pretrained = {tmp_path / 'none'}: cannot be loaded: there is no such folder" in said
+    assert f"error: model.pretrained = {tmp_path / 'none'}: cannot be loaded: the folder does not exist" in said
     assert "Traceback" not in said
     assert not list((tmp_path / "workspace").rglob("*.parquet"))

@@ -8,7 +8,8 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from audiocls.batches.dataset import ClipDataset, Collator, fill, input_samples
+from audiocls.batches.dataset import ClipDataset, Collator
+from audiocls.batches.lengths import fill, input_samples
 from audiocls.models.families import build_extractor
 from audiocls.params.model import FAMILIES, ModelParams
 from audiocls.params.run import AudioParams

@@ -56,12 +56,12 @@ def test_what_a_web_server_does_not_have_or_give_is_missing(web, prefix):
     found = [look_at(f"{prefix}{web[0]}{name}") for name in ("/gone.wav", "/deleted.wav", "/secret.wav")]
     assert [file.reason for file in found] == ["missing"] * 3
     assert [file.detail for file in found[:2]] == ["no such object"] * 2
-    assert "the server refuses it: 403" in found[2].detail
+    assert "the server refuses access: 403" in found[2].detail
 
 
 @pytest.mark.parametrize("name", ["/busy.wav", "/broken.wav"])
 def test_a_web_server_that_cannot_answer_now_is_no_fault_of_the_clip(web, name):
-    with pytest.raises(StoreError, match=rf"{name}: its place does not answer: .*{ANSWERS[name]}.*Run again"):
+    with pytest.raises(StoreError, match=rf"{name}: the storage does not respond: .*{ANSWERS[name]}.*Run again"):
         look_at(f"{web[0]}{name}")
 
 
@@ -69,7 +69,7 @@ def test_a_web_server_that_breaks_down_before_the_reading_is_no_fault_of_the_cli
     address, answers = web
     found = look_at(f"{address}/a.wav")
     answers["/a.wav"] = 500
-    with pytest.raises(StoreError, match="does not answer"):
+    with pytest.raises(StoreError, match="does not respond"):
         read_file(found)
     answers["/a.wav"] = 404
     assert read_file(found) == (b"", "no such object")
@@ -79,7 +79,7 @@ def test_a_host_that_refuses_connections_is_an_outage_and_no_missing_file():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-    with pytest.raises(StoreError, match=r"http://me:\*\*\*@127.*its place does not answer") as caught:
+    with pytest.raises(StoreError, match=r"http://me:\*\*\*@127.*the storage does not respond") as caught:
         look_at(f"http://me:hush-hush@{address}/a.wav")
     assert "hush-hush" not in str(caught.value)
 
@@ -92,4 +92,4 @@ def test_a_name_that_would_be_a_chain_of_uris_is_told_and_not_another_file():
     finally:
         files.rm("/chained", recursive=True)
     assert found.reason == "unreadable"
-    assert "'::' stands between the links of a chain" in found.detail
+    assert "'::' separates the links of a chain" in found.detail

@@ -261,7 +261,7 @@ def test_a_cut_flac_is_truncated_and_says_the_same_every_time(encode):
         with pytest.raises(UnusableClipError) as caught:
             decode(content[: len(content) // 2], AUDIO)
         details.add((caught.value.reason, caught.value.detail))
-    assert details == {("truncated", "the header declares 1.000 s, and 0.512 s are there")}
+    assert details == {("truncated", "the header declares 1.000 s, but the file has 0.512 s")}
 
 
 def test_a_damaged_flac_is_unreadable_and_names_no_address(encode):

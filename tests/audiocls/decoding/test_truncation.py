@@ -73,7 +73,7 @@ def test_a_recording_that_is_cut_off_says_what_it_declares_and_what_is_there(
 def test_big_endian_wav_is_told_as_well(noise):
     content = big_endian(noise)
     assert truncation_of(content) is None
-    assert truncation_of(content[: 44 + RATE_HZ]) == "the header declares 4.000 s, and 0.500 s are there"
+    assert truncation_of(content[: 44 + RATE_HZ]) == "the header declares 4.000 s, but the file has 0.500 s"
 
 
 @pytest.mark.parametrize(("container", "subtype", "name", "layout"), [row for row in SIZED if row[3] != "<Q"])
@@ -115,7 +115,7 @@ def test_ogg_that_ends_within_a_page_is_truncated(noise, encode, container, subt
     assert truncation_of(content + b"a tag") is None
     last = content.rindex(b"OggS")
     for size in (len(content) // 3, last + 10, last + 27, len(content) - 1):
-        assert "the file ends within a page of Ogg, after " in truncation_of(content[:size])
+        assert "the file ends within an Ogg page, after " in truncation_of(content[:size])
 
 
 def test_a_whole_last_page_that_is_not_marked_as_the_last_is_let_pass(noise, encode):

@@ -17,7 +17,7 @@ from transformers import AutoFeatureExtractor
 from audiocls.balance.selection import balance
 from audiocls.batches.dataset import ClipDataset, Collator
 from audiocls.batches.normalisation import normalise_by_training
-from audiocls.batches.windows import count_windows, cut_into_windows
+from audiocls.batches.window_table import count_windows, cut_into_windows
 from audiocls.errors import FullDiskError, StoreError
 from audiocls.evaluation.scoring import evaluate
 from audiocls.features.store import map_features, plan_features, write_features

@@ -10,7 +10,7 @@ import pytest
 
 from audiocls.errors import FullDiskError
 from audiocls.files.atomic import living_parts, replacing
-from audiocls.files.storage import write_table
+from audiocls.files.tables import write_table
 
 
 def fail_half_way(target, error):

@@ -101,7 +101,7 @@ def test_the_suffix_is_that_of_the_path():
 def test_two_colons_in_a_name_are_no_chain(uri, good):
     assert (chain_fault(uri) is None) is good
     if not good:
-        with pytest.raises(DataError, match=rf"{uri}: in a URI '::' stands between the links .* rename it"):
+        with pytest.raises(DataError, match=rf"{uri}: in a URI, '::' separates the links .* rename the file"):
             file_system(uri)
 
 

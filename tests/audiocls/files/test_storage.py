@@ -118,7 +118,7 @@ def test_a_folder_made_by_hand_is_no_clip_and_a_name_with_two_colons_is_told(s3,
     assert pd.read_parquet(corpus.clips)["clip_id"].tolist() == ["yes/a.wav", "yes/b#1 c.wav"]
     (refused,) = pd.read_parquet(corpus.quarantine).itertuples()
     assert (refused.clip_id, refused.reason) == ("yes/d::e.wav", "unreadable")
-    assert "rename it" in refused.detail
+    assert "rename the file" in refused.detail
 
 
 def test_an_unfinished_fill_of_a_store_elsewhere_is_finished(in_memory, files, list_table, fill_store, tmp_path):
@@ -182,7 +182,7 @@ def test_a_clip_elsewhere_that_changes_between_the_look_and_the_reading_is_not_t
     plan = plan_store(list_table(tmp_path, [(f"{in_memory}/a.wav", "x")]), AudioParams(), tmp_path)
     files_there.pipe_file(f"{root}/a.wav", files[1].read_bytes())
     write_shard(plan.shards[0], AudioParams())
-    assert look_up(plan)["detail"].tolist() == ["it changed while the store was filled; the next run reads it"]
+    assert look_up(plan)["detail"].tolist() == ["the file changed while the store was filled; the next run reads it"]
 
 
 def test_clips_at_file_uris_are_those_at_their_paths(files, list_table, fill_store, tmp_path):
@@ -218,5 +218,5 @@ def test_a_clip_whose_driver_is_missing_stops_the_run(monkeypatch, list_table, t
 
 
 def test_a_protocol_that_nobody_knows_is_a_mistake():
-    with pytest.raises(UserMistake, match="nowhere:// is no protocol that fsspec knows"):
+    with pytest.raises(UserMistake, match="nowhere:// is not a protocol that fsspec supports"):
         open_place("nowhere://bucket/x")

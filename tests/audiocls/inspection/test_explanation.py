@@ -10,7 +10,7 @@ import yaml
 
 from audiocls.decoding.clip_files import FileFound
 from audiocls.errors import StoreError
-from audiocls.files.storage import write_table
+from audiocls.files.tables import write_table
 from audiocls.inspection.explanation import main
 from audiocls.params_file.reading import load_params
 from audiocls.sources.manifest import list_clips
@@ -171,9 +171,9 @@ def test_no_password_or_token_is_shown(params_file, say, tmp_path, monkeypatch):
     assert texts[0] == texts[1]
 
     def fail(paths, audio):
-        raise StoreError(f"{paths[0]}: its place does not answer")
+        raise StoreError(f"{paths[0]}: the storage does not respond")
 
     monkeypatch.setattr("audiocls.inspection.explanation.look_at_files", fail)
     texts.append(say(uri, status=1))
-    assert f"error: {shown}: its place" in texts[-1]
+    assert f"error: {shown}: the storage" in texts[-1]
     assert not [text for text in texts if "hunter2" in text or "SECRET" in text]

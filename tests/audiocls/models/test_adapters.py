@@ -75,7 +75,9 @@ def test_batches_as_long_as_their_longest_clip_keep_the_logits_where_the_adapter
     model, extractor = build(family, spans if norm is None else spans | {"feat_extract_norm": norm})
     adapter = ADAPTERS[family]
     if not adapter.ignores_padding(model.config):
-        with pytest.raises(ParamsError, match=r"training\.group_by_length: .* scored at the length trained on"):
+        with pytest.raises(
+            ParamsError, match=r"training\.group_by_length: .* padded to one length, in training and in evaluation"
+        ):
             adapter.least_length(model.config)
         return
     collate = Collator(extractor, AUDIO, adapter.least_length(model.config))
@@ -206,11 +208,11 @@ def test_all_layers_of_a_weighted_sum_are_trained_in_every_step(family, tmp_path
 
 def test_a_weighted_sum_with_layers_left_out_at_random_is_refused(tmp_path):
     both = {"use_weighted_layer_sum": True, "layerdrop": 0.1}
-    message = "leaves out layers at random, and use_weighted_layer_sum sums all of them; leave out one of the two"
+    message = "skips layers at random, and use_weighted_layer_sum sums all of them; leave out one of the two"
     assert dict(config_mistakes("hubert", both)) == {"model.config.layerdrop": f"= 0.1: {message}"}
     assert not dict(config_mistakes("hubert", both | {"layerdrop": 0.0}))
     save_model(*build("hubert", {"use_weighted_layer_sum": True}), tmp_path)
-    with pytest.raises(ParamsError, match=r"model\.config\.layerdrop = 0\.2: leaves out layers"):
+    with pytest.raises(ParamsError, match=r"model\.config\.layerdrop = 0\.2: skips layers"):
         build_model(ModelParams(family="hubert", pretrained=str(tmp_path), config={"layerdrop": 0.2}), AUDIO, "abc")
 
 
@@ -237,7 +239,7 @@ def test_fields_of_dropout_and_specaugment_reach_the_network(family):
 )
 def test_fields_that_the_classifier_does_not_look_at_are_refused(family, field):
     assert dict(config_mistakes(family, {field: 0})) == {
-        f"model.config.{field}": f"= 0: does nothing in the classifier of {family}; leave it out"
+        f"model.config.{field}": f"= 0: has no effect in the classifier of {family}; leave it out"
     }
 
 

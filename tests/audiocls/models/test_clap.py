@@ -83,7 +83,7 @@ def test_sizes_that_do_not_go_together_are_refused(tmp_path):
     with pytest.raises(ParamsError, match="hidden_size is 64, and must be 32"):
         build(config=TINY_CONFIGS["clap"] | {"hidden_size": 64})
     save_model(*build(), tmp_path)
-    with pytest.raises(ParamsError, match=r"makes 63 frames of 16 mel bins, and an image of spec_size = 16 holds 16"):
+    with pytest.raises(ParamsError, match=r"returns 63 frames of 16 mel bins, and an image of spec_size = 16 holds 16"):
         build(config={"spec_size": 16}, pretrained=str(tmp_path))
 
 

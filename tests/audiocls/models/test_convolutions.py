@@ -9,7 +9,7 @@ from tiny_configs import TINY_CONFIGS
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from audiocls.batches.dataset import input_samples
+from audiocls.batches.lengths import input_samples
 from audiocls.models.convolutions import has_faulty_bfloat16, use_float32, use_matrix_products
 from audiocls.models.families import build_model
 from audiocls.models.inputs import model_inputs

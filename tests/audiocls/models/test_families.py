@@ -9,7 +9,8 @@ import torch
 import transformers
 from tiny_configs import TINY_CONFIGS
 
-from audiocls.batches.dataset import Collator, input_samples
+from audiocls.batches.dataset import Collator
+from audiocls.batches.lengths import input_samples
 from audiocls.errors import ParamsError
 from audiocls.models.depth import encoder_of
 from audiocls.models.families import build_model, config_mistakes, load_model, save_model

@@ -65,7 +65,7 @@ def test_files_that_are_no_recordings_are_left_out_and_told(root, list_rows, cap
     assert [row["clip_id"] for row in rows] == ["cat/a.WAV"]
     (record,) = caplog.records
     assert record.getMessage() == (
-        "2 files are no recordings by their names and were left out, as no glob of `include` ends in their suffix: "
+        "2 files were left out because their suffix is not that of a recording and no glob of `include` ends in it: "
         "README.md, cat/notes.txt"
     )
 
@@ -265,7 +265,7 @@ def test_a_folder_may_be_a_uri_and_is_listed_by_the_same_rules(memory, list_rows
         ("stray.wav", None, "stray.wav"),
     ]
     assert [row["path"] for row in rows] == [f"{uri.rstrip('/')}/{row['clip_id']}" for row in rows]
-    assert "1 files are no recordings by their names and were left out" in caplog.text
+    assert "1 files were left out because their suffix is not that of a recording" in caplog.text
     assert "cat/notes.txt" in caplog.text
 
 
@@ -288,7 +288,7 @@ def test_a_file_uri_lists_what_its_path_lists(root, list_rows, touch):
 def test_a_uri_that_is_no_folder_is_told(memory, list_rows):
     memory("/lab/a.wav")
     for uri in ("memory://none", "memory://lab/a.wav", "file:///no/such/folder"):
-        with pytest.raises(DataError, match=r"no such directory\. It should hold one directory a class"):
+        with pytest.raises(DataError, match=r"no such directory\. It should contain one directory per class"):
             list_rows(folder(uri))
 
 
@@ -303,7 +303,7 @@ def test_class_directories_without_a_recording_are_told(root, tmp_path, caplog, 
     touch(root, "cat/a.wav", "dog/a.wav", "hidden/.a.wav", "notes/a.txt", ".git/x", "__MACOSX/cat/._a.wav")
     (root / "empty" / "deep").mkdir(parents=True)
     assert rest_of(root, tmp_path).empty_classes == ("empty", "hidden", "notes")
-    assert "class directories without a recording that is listed: empty, hidden, notes" in caplog.text
+    assert "class directories without any listed recording: empty, hidden, notes" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_a_split_is_given_by_all_sources_or_by_none(root, touch, write_csv, list
     split = write_csv(root, "path,label,split\na.wav,cat,train\nb.wav,cat,test\n")
     table = {"source": "table", "path": str(split), "split_column": "split"}
     folder = {"source": "folder", "path": str(root), "include": ["cat/*"]}
-    with pytest.raises(DataError, match=r"data\.sources: b give a split and a, c none\. Give every source"):
+    with pytest.raises(DataError, match=r"data\.sources: b give a split and a, c do not\. Set split_column"):
         list_rows(pool({"a": folder, "b": table, "c": folder}))
     rows = list_rows(pool({"a": table, "b": table}))
     assert [row["split"] for row in rows] == ["train", "test", "train", "test"]
@@ -101,16 +101,17 @@ def test_a_name_cannot_be_mistaken_for_a_part_of_a_path(two, name):
         ),
         (
             "{source: pool, sources: {a: {source: sample, max_bad_fraction: 0.5}}}",
-            "data.sources.a.max_bad_fraction = 0.5: is said once, of all sources together: data.max_bad_fraction",
+            "data.sources.a.max_bad_fraction = 0.5: applies to all sources together; set data.max_bad_fraction instead",
         ),
         (
             "{source: pool, sources: {a: {source: sample, allow_lost_classes: true}}}",
-            "data.sources.a.allow_lost_classes = true: is said once, of all sources together: data.allow_lost_classes",
+            "data.sources.a.allow_lost_classes = true: applies to all sources together; "
+            "set data.allow_lost_classes instead",
         ),
         (
             "{source: pool, sources: {a: {source: folder, path: x, group_by: folder, "
             "pattern: '(?P<label>.)(?P<group>.)'}}}",
-            "data.sources.a.group_by = 'folder': data.sources.a.pattern has a group (?P<group>...) already",
+            "data.sources.a.group_by = 'folder': data.sources.a.pattern already has a group (?P<group>...)",
         ),
     ],
 )

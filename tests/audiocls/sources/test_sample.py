@@ -144,7 +144,7 @@ def test_a_folder_that_is_no_corpus_is_left_alone(tmp_path, content):
     (tmp_path / "thesis.txt").write_text("mine")
     if content is not None:
         (tmp_path / "settings.json").write_text(content)
-    with pytest.raises(StoreError, match="Delete it or name another folder"):
+    with pytest.raises(StoreError, match="Delete it or use another folder"):
         build_sample_corpus(tmp_path, **SMALL)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 

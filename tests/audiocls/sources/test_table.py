@@ -157,7 +157,7 @@ def test_mistakes_in_a_table_that_has_a_uri_are_told(memory_table, list_rows):
     uri = memory_table("/lab/clips.csv", "file,label\na,b\n")
     with pytest.raises(DataError, match=r"memory://lab/clips\.csv: no such column: data\.path_column = path"):
         list_rows(table(uri))
-    with pytest.raises(DataError, match=r"a table is .*, and this one is \.xlsx"):
+    with pytest.raises(DataError, match=r"a table must be .*, but this file has the suffix \.xlsx"):
         list_rows(table(memory_table("/lab/clips.xlsx", "PK")))
 
 

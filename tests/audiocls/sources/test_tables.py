@@ -150,7 +150,7 @@ def test_text_that_is_not_unicode_is_refused_in_parquet_and_json_lines_too(root,
     with pytest.raises(DataError, match="the column label holds text that is not UTF-8"):
         list_rows(table(root / "clips.parquet"))
     (root / "clips.jsonl").write_bytes(b'{"path": "a", "label": "\\ud83d"}\n')
-    with pytest.raises(DataError, match=r"line 1: label holds '\\ud83d', half of a surrogate pair"):
+    with pytest.raises(DataError, match=r"line 1: label holds '\\ud83d', an unpaired surrogate"):
         list_rows(table(root / "clips.jsonl"))
 
 
@@ -181,7 +181,7 @@ def test_missing_columns_are_all_named_with_those_that_are_there(root, list_rows
 
 def test_a_column_name_given_twice_is_told_only_where_it_is_used(root, list_rows, write_csv):
     path = write_csv(root, "path,label,label\na.wav,x,y\n")
-    with pytest.raises(DataError, match=r"several columns have one name: data\.label_column = label"):
+    with pytest.raises(DataError, match=r"several columns have the same name: data\.label_column = label"):
         list_rows(table(path))
     path = write_csv(root, "path,label,note,note\na.wav,x,y,z\n")
     assert len(list_rows(table(path))) == 1
@@ -194,13 +194,17 @@ def test_a_column_name_given_twice_is_told_only_where_it_is_used(root, list_rows
         ("clips.csv", b"", "the table cannot be read: Empty CSV file"),
         ("clips.csv", b"path,label\na,b,c\n", "the table cannot be read: .*Expected 2 columns, got 3"),
         ("clips.parquet", b"PAR1 and no more PAR1", "the table cannot be read"),
-        ("clips.xlsx", b"PK", r"a table is \.csv, \.tsv, \.parquet, \.jsonl or \.ndjson, and this one is \.xlsx"),
-        ("clips", b"path,label\n", "and this one is none of them"),
+        (
+            "clips.xlsx",
+            b"PK",
+            r"a table must be \.csv, \.tsv, \.parquet, \.jsonl or \.ndjson, but this file has the suffix \.xlsx",
+        ),
+        ("clips", b"path,label\n", "but this file has no suffix"),
         ("clips.tsv", b"path\tlabel\n", "no clips found"),
         ("clips.jsonl", b"\n", "no clips found"),
         ("clips.jsonl", b'{"path": "a", "label": "x"}\n{"path":', "line 2 is not valid JSON"),
-        ("clips.ndjson", b"[1]\n", "line 1 must be an object, and is list"),
-        ("clips.jsonl", b'{"path": "a", "label": ["x"]}\n', "line 1: label holds list, and text is needed"),
+        ("clips.ndjson", b"[1]\n", "line 1 must be a JSON object, but is list"),
+        ("clips.jsonl", b'{"path": "a", "label": ["x"]}\n', "line 1: label holds list, but text is needed"),
         (
             "clips.jsonl",
             b'{"path": "a", "word": "x"}\n',
@@ -215,14 +219,14 @@ def test_a_file_that_is_no_table_is_told(root, list_rows, name, content, message
 
 
 def test_a_missing_table_and_a_folder_are_told(root, list_rows):
-    for path, what in ((root / "none.csv", "no such file"), (root, "it is a folder, and a table is a file")):
+    for path, what in ((root / "none.csv", "no such file"), (root, "it is a folder, but a table must be a file")):
         with pytest.raises(DataError, match=f"data.path = {path}: {what}"):
             list_rows(table(path))
 
 
 def test_a_column_that_is_no_text_is_told(root, list_rows):
     pd.DataFrame({"path": [{"bytes": 1}], "label": ["x"]}).to_parquet(root / "clips.parquet")
-    with pytest.raises(DataError, match="the column path holds struct<bytes: int64>, and text is needed"):
+    with pytest.raises(DataError, match="the column path holds struct<bytes: int64>, but text is needed"):
         list_rows(table(root / "clips.parquet"))
 
 

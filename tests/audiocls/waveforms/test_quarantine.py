@@ -13,17 +13,17 @@ from audiocls.waveforms.corpus import collect_corpus, quarantined
 PARAMS = AudioParams(max_file_seconds=2.0)
 FAULTS: dict[str, tuple[str, str]] = {
     "x/truncated.flac": ("truncated", "the header declares"),
-    "x/truncated.wav": ("truncated", "the header declares 0.200 s, and 0.100 s are there"),
+    "x/truncated.wav": ("truncated", "the header declares 0.200 s, but the file has 0.100 s"),
     "x/header.wav": ("unreadable", "No 'data' chunk marker"),
     "x/zero_bytes.wav": ("empty", "the file has no bytes"),
-    "x/zero_frames.wav": ("empty", "a header and no samples"),
+    "x/zero_frames.wav": ("empty", "a header but no samples"),
     "x/text.wav": ("unreadable", "Format not recognised"),
     "x/nan.wav": ("non_finite", "1 of 3200 frames"),
     "x/infinite.wav": ("non_finite", "2 of 3200 frames"),
     "x/zeros.wav": ("silent", "audio.silence_db"),
     "x/short.wav": ("too_short", "0.020 s, and audio.min_seconds is 0.05"),
     "x/long.wav": ("too_long", "2.5 s, and audio.max_file_seconds is 2"),
-    "x/broken_link.wav": ("missing", "a link to nowhere.wav, which is not there"),
+    "x/broken_link.wav": ("missing", "a link to nowhere.wav, which does not exist"),
     "x/film.m4a": ("unreadable", "MP4"),
     "stray.wav": ("unlabelled", "the source gives no label"),
 }

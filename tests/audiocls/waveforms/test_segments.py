@@ -63,11 +63,11 @@ def test_an_empty_cell_is_the_start_or_the_end_of_the_file(start, end, bounds):
 @pytest.mark.parametrize(
     ("start", "end", "detail"),
     [
-        ("half past", "2", "the start, 'half past', is no number of seconds"),
-        ("nan", "2", "the start, 'nan', is no number of seconds"),
-        ("1_0", None, "the start, '1_0', is no number of seconds"),
-        ("1", "inf", "the end, 'inf', is no number of seconds"),
-        ("0:01", None, "the start, '0:01', is no number of seconds"),
+        ("half past", "2", "the start, 'half past', is not a number of seconds"),
+        ("nan", "2", "the start, 'nan', is not a number of seconds"),
+        ("1_0", None, "the start, '1_0', is not a number of seconds"),
+        ("1", "inf", "the end, 'inf', is not a number of seconds"),
+        ("0:01", None, "the start, '0:01', is not a number of seconds"),
         ("-0.5", "2", "the start, -0.5 s, is negative"),
         ("2", "1.5", "the end, 1.5 s, is not after the start, 2 s"),
         ("2", "2.0", "the end, 2 s, is not after the start, 2 s"),
@@ -151,7 +151,7 @@ def test_seconds_are_those_of_the_recording_whatever_its_rate(collect, tmp_path,
 @pytest.mark.parametrize(
     ("start", "end", "reason", "detail"),
     [
-        ("soon", "2", "bad_segment", "no number"),
+        ("soon", "2", "bad_segment", "not a number"),
         ("-1", "2", "bad_segment", "negative"),
         ("2", "1", "bad_segment", "not after the start"),
         ("4", "5", "outside_file", "starts at 4 s, and the recording is 4.000 s long"),

@@ -127,7 +127,7 @@ def test_what_is_no_file_has_a_reason_and_the_others_are_stored(fill, tmp_path, 
     assert found.loc[[*names, "below.wav"], ["reason", "detail"]].apply(tuple, axis=1).tolist() == [
         ("missing", "no such file"),
         ("not_a_file", "a directory"),
-        ("missing", f"a link to {tmp_path / 'gone.wav'}, which is not there"),
+        ("missing", f"a link to {tmp_path / 'gone.wav'}, which does not exist"),
         ("missing", "Too many levels of symbolic links"),
         ("not_a_file", "neither a file nor a directory"),
         ("missing", "Not a directory"),
@@ -146,7 +146,7 @@ def test_a_file_too_large_to_be_short_enough_is_not_read(fill, plan, files, tmp_
     assert sum(shard.stop - shard.start for shard in planned.shards) == 4
     row = by_name(planned).loc["too-large.wav"]
     assert row["reason"] == "too_long"
-    assert row["detail"].startswith("0.1 GB, not read: audio.max_file_seconds = 1 takes 0.1 GB at most, at 12.3 MB a")
+    assert row["detail"].startswith("0.1 GB, not read: audio.max_file_seconds = 1 allows at most 0.1 GB, at 12.3 MB ")
 
 
 def test_the_largest_recordings_of_the_allowed_length_are_within_the_bound(encode, tone):
@@ -260,7 +260,7 @@ def test_a_plan_made_before_a_file_changed_does_not_take_the_new_bytes_for_the_o
     row = by_name(planned).loc[path.name]
     assert (row["reason"], row["detail"]) == (
         "unreadable",
-        "it changed while the store was filled; the next run reads it",
+        "the file changed while the store was filled; the next run reads it",
     )
     assert_holds(fill(files), path)
     path.write_bytes(old)
@@ -441,7 +441,7 @@ def test_a_damaged_shard_is_named_and_comes_back_when_it_is_deleted(fill, plan, 
     filled = fill(files)
     (shard,) = (filled.store / "shards").glob("*.parquet")
     shard.write_bytes(shard.read_bytes()[:-40])
-    with pytest.raises(StoreError, match=rf"{shard}: cannot be read .*Delete it; the next run writes it anew"):
+    with pytest.raises(StoreError, match=rf"{shard}: cannot be read .*Delete it; the next run writes it again"):
         plan(files)
     shard.unlink()
     assert set(by_name(filled)["detail"]) == {"the store has not been filled with it"}

@@ -1,0 +1,43 @@
+"""The clips table with a row a window, as validation and test read it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from audiocls.batches.windows import place_windows, windows_per_clip
+from audiocls.params import AudioParams
+
+CLIP: Final = "clip"
+"""The column of a window's clip: its position in the table that was cut."""
+
+
+def cut_into_windows(clips: pd.DataFrame, audio: AudioParams) -> pd.DataFrame:
+    """Return a row for each window that `place_windows` returns, in the order of the clips.
+
+    Args:
+        clips: Rows of the clips table, with `num_samples` and `first_sample`.
+        audio: Length of the input, and the overlap.
+
+    Returns:
+        The rows of the clips with samples and `audio_hash` of the windows, and the column `clip`.
+    """
+    num_samples = clips["num_samples"].to_numpy(np.int64)
+    clip, start, length = place_windows(num_samples, audio)
+    windows = clips.iloc[clip].reset_index(drop=True).assign(**{CLIP: clip})
+    windows["first_sample"] = windows["first_sample"].to_numpy(np.int64) + start
+    windows["num_samples"] = length
+    if "audio_hash" in windows:
+        # Of the clip's samples, so that with the window's start it stands for the window's.
+        is_cut = length < num_samples[clip]
+        cut = windows.loc[is_cut, "audio_hash"] + ":" + pd.Series(start, dtype="str")[is_cut]
+        windows.loc[is_cut, "audio_hash"] = cut
+    return windows
+
+
+def count_windows(clips: pd.DataFrame, audio: AudioParams) -> NDArray[np.int64]:
+    """Return into how many windows each clip of a table is cut, shape (num_clips,)."""
+    return windows_per_clip(clips["num_samples"].to_numpy(np.int64), audio)

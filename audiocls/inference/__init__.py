@@ -1,0 +1,8 @@
+"""A trained model in use: on files, bytes, samples, hours of audio and streams. Needs neither Prefect nor MLflow.
+
+`classifier` is the entry, `sources` reads what it is given, `windows` cuts it and `pooling` makes one answer of it.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

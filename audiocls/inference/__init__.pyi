@@ -1,0 +1,10 @@
+from .classifier import UNKNOWN as UNKNOWN, Classifier as Classifier, Prediction as Prediction
+from .segments import (
+    Segment as Segment,
+    SegmentParams as SegmentParams,
+    WindowScores as WindowScores,
+    find_segments as find_segments,
+    tune_segments as tune_segments,
+)
+from .sources import Samples as Samples, Source as Source
+from .streaming import Decision as Decision, Stream as Stream
