@@ -9,7 +9,8 @@ from prefect.cache_policies import NO_CACHE
 
 from audiocls import heads, tracking
 from audiocls.balance import Balanced, balance
-from audiocls.params import BalanceParams, RunParams
+from audiocls.params import BalanceParams
+from audiocls.splits import PreparedData
 from audiocls.stopwatch import timed
 from audiocls.training import TrainedModel
 
@@ -23,17 +24,9 @@ def balance_classes(split_clips: Path, params: BalanceParams, seed: int, workspa
 
 @task(cache_policy=NO_CACHE)
 @timed
-def balance_head(
-    model: TrainedModel,
-    balanced: Balanced,
-    split_clips: Path,
-    store: Path,
-    params: RunParams,
-    run: tracking.TrackedRun,
-    features: Path | None,
-) -> Balanced:
+def balance_head(model: TrainedModel, balanced: Balanced, data: PreparedData, run: tracking.TrackedRun) -> Balanced:
     """Train the head anew, or shift it, where the method says so, and log what it is made of."""
-    done = heads.balance_head(model.folder, balanced, split_clips, store, params, run.folder, features)
+    done = heads.balance_head(model.folder, balanced, data, run.folder)
     if done.files:
         tracking.log_artifacts(run, done.files, "data/balance")
         tracking.log_metrics(run, done.metrics)

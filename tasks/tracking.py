@@ -24,7 +24,7 @@ from audiocls.evaluation import Evaluation, summarise
 from audiocls.markdown import escaped
 from audiocls.params import RunParams
 from audiocls.plots import draw_class_counts
-from audiocls.splits import dropped_beside, read_dropped
+from audiocls.splits import PreparedData, dropped_beside, read_dropped
 from audiocls.stopwatch import timed
 from audiocls.tracking import TrackedRun
 from audiocls.training import TrainedModel
@@ -106,10 +106,10 @@ def log_balance(run: TrackedRun, balanced: Balanced) -> None:
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
-def log_augmentation(run: TrackedRun, split_clips: Path, store: Path, params: RunParams) -> None:
+def log_augmentation(run: TrackedRun, data: PreparedData) -> None:
     """Log a picture of what the transforms make of some training clips, where there are any."""
-    if params.augmentation:
-        picture = draw_augmented(split_clips, store, params, run.folder / "augmentation.png")
+    if data.params.augmentation:
+        picture = draw_augmented(data, run.folder / "augmentation.png")
         tracking.log_artifacts(run, picture, "data")
 
 

@@ -13,6 +13,7 @@ from audiocls.audit import plots
 from audiocls.audit.census import DC_OFFSET, Census
 from audiocls.audit.confounds import Predictability
 from audiocls.audit.duplicates import Duplicates, NearDuplicate
+from audiocls.audit.facts import CorpusFacts
 from audiocls.audit.findings import Finding
 from audiocls.decoding import SILENCE_BELOW_LOUDEST_DB
 from audiocls.waveforms import Counts, left_out_table, stage_table
@@ -59,24 +60,17 @@ th { font-weight: 600; color: #52606d; } tr:last-child td { border: 0; }
 
 
 def render_audit(
-    verdict: str,
-    findings: Sequence[Finding],
-    census: Census,
-    counts: Counts,
-    duplicates: Duplicates,
-    near: Sequence[NearDuplicate],
-    confounds: Sequence[Predictability],
-    clips: pd.DataFrame,
-    quarantine: pd.DataFrame,
+    verdict: str, findings: Sequence[Finding], facts: CorpusFacts, clips: pd.DataFrame, quarantine: pd.DataFrame
 ) -> str:
     """Render the page; all text from the data is escaped."""
+    census = facts.census
     body = [
         _verdict(verdict, findings),
-        _tiles(census, duplicates, near),
+        _tiles(census, facts.duplicates, facts.near_duplicates),
         "<h2>From the source to the corpus</h2>",
-        _stages(counts),
+        _stages(facts.counts),
         "<h2>What else could predict the class</h2>",
-        _confounds(confounds),
+        _confounds(facts.confounds),
         "<h2>Classes</h2>",
         _picture("Clips and groups by class", plots.draw_classes(census.classes)),
         _classes(census),
@@ -92,8 +86,8 @@ def render_audit(
         _levels(census),
         "</div>",
         _sources(census),
-        *_duplicates(duplicates),
-        *_near_duplicates(near),
+        *_duplicates(facts.duplicates),
+        *_near_duplicates(facts.near_duplicates),
         *_quarantine(quarantine),
     ]
     return (

@@ -13,23 +13,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from audiocls.audit.census import Census, census_findings, count_corpus
-from audiocls.audit.confounds import Predictability, confound_findings, measure_confounds
+from audiocls.audit.census import census_findings, count_corpus
+from audiocls.audit.confounds import confound_findings, measure_confounds
 from audiocls.audit.duplicates import (
-    Duplicates,
-    NearDuplicate,
     duplicate_findings,
     find_duplicates,
     name_near_duplicates,
     near_duplicate_findings,
 )
+from audiocls.audit.facts import CorpusFacts
 from audiocls.audit.findings import Finding, by_severity, verdict
 from audiocls.audit.lost import count_findings
 from audiocls.audit.page import render_audit
 from audiocls.audit.spelling import spelling_findings
 from audiocls.files import replacing
 from audiocls.markdown import escaped
-from audiocls.waveforms import Corpus, Counts, check_quarantine, read_counts
+from audiocls.waveforms import Corpus, check_quarantine, read_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +66,30 @@ def write_audit(corpus: Corpus, near_duplicates: Path, folder: Path, further: It
     """
     check_quarantine(corpus, max_bad_fraction=1.0)
     clips, quarantine = pd.read_parquet(corpus.clips), pd.read_parquet(corpus.quarantine)
-    census, duplicates = count_corpus(clips, quarantine), find_duplicates(clips)
-    counts = read_counts(corpus.counts)
-    pairs = pd.read_parquet(near_duplicates)
-    near = name_near_duplicates(clips, pairs)
-    confounds = measure_confounds(clips, corpus.store, _sample_rate_hz(corpus.store))
+    facts = CorpusFacts(
+        census=count_corpus(clips, quarantine),
+        counts=read_counts(corpus.counts),
+        duplicates=find_duplicates(clips),
+        near_duplicates=name_near_duplicates(clips, pd.read_parquet(near_duplicates)),
+        confounds=measure_confounds(clips, corpus.store, _sample_rate_hz(corpus.store)),
+    )
     findings = by_severity(
         [
-            *count_findings(counts),
-            *spelling_findings(counts, clips, quarantine),
-            *confound_findings(clips, confounds),
-            *duplicate_findings(duplicates),
-            *near_duplicate_findings(near),
+            *count_findings(facts.counts),
+            *spelling_findings(facts.counts, clips, quarantine),
+            *confound_findings(clips, facts.confounds),
+            *duplicate_findings(facts.duplicates),
+            *near_duplicate_findings(facts.near_duplicates),
             *further,
-            *census_findings(census),
+            *census_findings(facts.census),
         ]
     )
     report = AuditReport(folder / "audit.html", folder / "audit.json", verdict(findings), findings)
     with replacing(report.html) as part:
-        page = render_audit(report.verdict, findings, census, counts, duplicates, near, confounds, clips, quarantine)
-        part.write_text(page, encoding="utf-8")
+        part.write_text(render_audit(report.verdict, findings, facts, clips, quarantine), encoding="utf-8")
     with replacing(report.json) as part:
-        facts = _as_json(corpus.digest, report, census, counts, duplicates, near, confounds)
-        part.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        described = _as_json(corpus.digest, report, facts)
+        part.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return report
 
 
@@ -97,24 +97,16 @@ def _sample_rate_hz(store: Path) -> int:
     return int(json.loads((store / "settings.json").read_text())["sample_rate_hz"])
 
 
-def _as_json(
-    digest: str,
-    report: AuditReport,
-    census: Census,
-    counts: Counts,
-    duplicates: Duplicates,
-    near: list[NearDuplicate],
-    confounds: list[Predictability],
-) -> dict[str, object]:
+def _as_json(digest: str, report: AuditReport, facts: CorpusFacts) -> dict[str, object]:
     return {
         "digest": digest,
         "verdict": report.verdict,
         "findings": [asdict(finding) for finding in report.findings],
-        "corpus": asdict(census),
-        "counts": asdict(counts),
-        "duplicates": asdict(duplicates),
-        "near_duplicates": [asdict(pair) for pair in near],
-        "confounds": [asdict(found) | {"reported": found.reported} for found in confounds],
+        "corpus": asdict(facts.census),
+        "counts": asdict(facts.counts),
+        "duplicates": asdict(facts.duplicates),
+        "near_duplicates": [asdict(pair) for pair in facts.near_duplicates],
+        "confounds": [asdict(found) | {"reported": found.reported} for found in facts.confounds],
     }
 
 

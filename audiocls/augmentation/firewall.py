@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,7 @@ from audiocls.files import write_table
 from audiocls.near_duplicates import search
 from audiocls.params import AnyAugmentation, Background, ImpulseResponse, RunParams
 from audiocls.sources import MANIFEST_SCHEMA
-from audiocls.splits import same_sound
+from audiocls.splits import PreparedData, same_sound
 from audiocls.waveforms import look_up, plan_store, write_shard
 
 logger = logging.getLogger(__name__)
@@ -47,27 +47,26 @@ class _Leak:
         return f"{self.file} {sign} {self.clip_id} ({self.split})"
 
 
-def check_recordings(split_clips: Path, store: Path, params: RunParams) -> RunParams:
+def check_recordings(data: PreparedData) -> PreparedData:
     """Raise an error if training would use validation or test recordings; leave such files out if params say drop.
 
     Args:
-        split_clips: The clips table with its splits.
-        store: The waveform store.
-        params: Params of the run. With `split.near_duplicates: ignore`, only equal bytes and samples are searched for.
+        data: Of the run. With `split.near_duplicates: ignore`, only equal bytes and samples are searched for.
 
     Returns:
-        The params to train with: excluded files are added to `leave_out` of their transform.
+        The same with the params to train with: excluded files are added to `leave_out` of their transform.
 
     Raises:
         LeakageError: A file contains a held-out clip; the message names the first ten such files with their clips.
         DataError: A folder has no files, or none that may be used.
     """
+    params = data.params
     steps = [step for step in params.augmentation if isinstance(step, Background | ImpulseResponse)]
     files = sorted({str(path) for step in steps for path in list_recordings(step.folder, step.leave_out)})
     if not files:
-        return params
-    table = pd.read_parquet(split_clips)
-    leaks = _find_leaks(files, table[table["split"] != "train"], store, params)
+        return data
+    table = pd.read_parquet(data.split_clips)
+    leaks = _find_leaks(files, table[table["split"] != "train"], data.waveforms, params)
     stopping = [leak for leak in leaks if getattr(params.split, leak.key) != "drop"]
     if stopping:
         raise LeakageError(
@@ -79,7 +78,8 @@ def check_recordings(split_clips: Path, store: Path, params: RunParams) -> RunPa
     if leaks:
         logger.warning("Augmentation recordings are left out because they contain held-out clips: %s", name_some(leaks))
     leaking = {leak.file for leak in leaks}
-    return params.model_copy(update={"augmentation": [_without(step, leaking) for step in params.augmentation]})
+    kept = [_without(step, leaking) for step in params.augmentation]
+    return replace(data, params=params.model_copy(update={"augmentation": kept}))
 
 
 def _without(step: AnyAugmentation, files: set[str]) -> AnyAugmentation:

@@ -104,6 +104,15 @@ def _identity(rows: NDArray[np.int64], num_clips: int) -> Any:
     return sparse.csr_matrix((np.ones(len(rows)), rows, np.arange(len(rows) + 1)), shape=(len(rows), num_clips))
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The clips that synthetic samples lie between, as rows of the identity matrix."""
+
+    shares: Any  # scipy CSR, (num_rows, num_clips)
+    labels: NDArray[np.str_]  # (num_rows,)
+    embeddings: NDArray[np.float32]  # of the clips, (num_clips, dim)
+
+
 def _add_synthetic(
     embeddings: NDArray[np.float32],
     labels: NDArray[np.str_],
@@ -113,14 +122,14 @@ def _add_synthetic(
     seed: int,
 ) -> Blends:
     rows, neighbours = _with_enough_clips(labels, wanted, params, seed)
-    base, base_labels = _identity(rows, len(labels)), labels[rows]
-    parts, names, as_smote = [base], [base_labels], []
-    for name, count in class_counts(base_labels).items():
+    base = _Rows(_identity(rows, len(labels)), labels[rows], embeddings)
+    parts, names, as_smote = [base.shares], [base.labels], []
+    for name, count in class_counts(base.labels).items():
         missing = wanted[name] - count
         if not missing:
             continue
         k = neighbours[name]
-        made = _new_rows(embeddings, base, base_labels, name, missing, resampling, k, seed)
+        made = _new_rows(base, name, missing, resampling, k, seed)
         if made is None:
             if params.no_border == "stop":
                 raise BalanceError(
@@ -128,7 +137,7 @@ def _add_synthetic(
                     "near other classes. Use smote, or set balance.no_border=smote to use it for such classes."
                 )
             as_smote.append(name)
-            made = _new_rows(embeddings, base, base_labels, name, missing, "smote", k, seed)
+            made = _new_rows(base, name, missing, "smote", k, seed)
         parts.append(made)
         names.append(np.full(missing, name, dtype=labels.dtype))
     shares = sparse.vstack(parts, format="csr")
@@ -160,25 +169,16 @@ def _with_enough_clips(
     return np.concatenate([np.arange(len(labels)), *extra]), dict.fromkeys(counts, params.neighbours)
 
 
-def _new_rows(
-    embeddings: NDArray[np.float32],
-    base: Any,
-    labels: NDArray[np.str_],
-    name: str,
-    missing: int,
-    resampling: str,
-    neighbours: int,
-    seed: int,
-) -> Any | None:
+def _new_rows(base: _Rows, name: str, missing: int, resampling: str, neighbours: int, seed: int) -> Any | None:
     """Return `missing` synthetic rows of a class, CSR (missing, num_clips); None if the method can make none."""
-    count = int((labels == name).sum())
+    count = int((base.labels == name).sum())
 
     def near(k: int) -> _NeighboursOfRows:
-        return _NeighboursOfRows(k + 1, embeddings)
+        return _NeighboursOfRows(k + 1, base.embeddings)
 
     match resampling:
         case "borderline_smote":
-            border = min(_BORDER_NEIGHBOURS, len(labels) - 1)
+            border = min(_BORDER_NEIGHBOURS, len(base.labels) - 1)
             options = {"k_neighbors": near(neighbours), "m_neighbors": near(border), "random_state": seed}
             sampler = BorderlineSMOTE(sampling_strategy={name: count + missing}, **options)
         case "adasyn":
@@ -189,7 +189,7 @@ def _new_rows(
             asked = {name: count + missing}
             sampler = SMOTE(sampling_strategy=asked, k_neighbors=near(neighbours), random_state=seed)
     try:
-        made = sampler.fit_resample(base, labels)[0][len(labels) :]
+        made = sampler.fit_resample(base.shares, base.labels)[0][len(base.labels) :]
     except RuntimeError as error:
         if "belong to the majority" not in str(error):
             raise

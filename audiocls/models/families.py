@@ -124,6 +124,11 @@ def load_model(folder: Path) -> tuple[PreTrainedModel, Any]:
     return model.eval(), AutoFeatureExtractor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
+def labels_of(model: PreTrainedModel) -> list[str]:
+    """Return the class names of a model, in the order of its outputs."""
+    return [model.config.id2label[i] for i in range(model.config.num_labels)]
+
+
 def save_model(model: PreTrainedModel, extractor: Any, folder: Path) -> None:
     """Save the model and its extractor for `load_model` and for `from_pretrained` of the Auto classes."""
     with no_progress_bars():

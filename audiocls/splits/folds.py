@@ -17,7 +17,6 @@ def split_folds(
     validation: float,
     seed: int,
     remembered: dict[str, str] | None = None,
-    near: pd.DataFrame | None = None,
     units: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Split clips once for each fold.
@@ -32,7 +31,6 @@ def split_folds(
         remembered: The splits of each group assigned earlier, such as "train test validation" for three folds. These
             groups stay where they are, and new ones are added. If a new copy links groups of several folds, each group
             stays in its own, and `copies.leave_out` returns which copies to drop from a fold.
-        near: Pairs of near-duplicates that count as one recording.
         units: What must stay in one fold, by clip; None uses `leakage.linked_groups`.
 
     Returns:
@@ -42,7 +40,7 @@ def split_folds(
         DataError: The source gives a split, or there are fewer groups than folds.
     """
     remembered = {} if remembered is None else remembered
-    units = linked_groups(table, near) if units is None else units
+    units = linked_groups(table) if units is None else units
     _check(table, units, folds)
     units, entries = hold(units, recall(table, remembered))
     words = {unit: entry.split(BETWEEN) for unit, entry in entries.items()}

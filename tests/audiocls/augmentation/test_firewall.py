@@ -12,6 +12,7 @@ from audiocls.augmentation.firewall import check_recordings
 from audiocls.augmentation.recordings import read_recordings
 from audiocls.errors import DataError, LeakageError
 from audiocls.params.run import RunParams
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.waveforms.corpus import collect_corpus
 
 RATE_HZ = 16_000
@@ -56,7 +57,9 @@ def check(corpus, tmp_path):
                 "augmentation": [{"kind": kind, "folder": str(folder), "leave_out": list(leave_out)}],
             }
         )
-        return check_recordings(collected.clips, collected.store, params)
+        done = check_recordings(PreparedData(collected.clips, collected.store, params))
+        assert (done.split_clips, done.waveforms) == (collected.clips, collected.store)
+        return done.params
 
     return checked
 

@@ -18,6 +18,7 @@ from audiocls.models.families import build_extractor, build_model, load_model, s
 from audiocls.models.inputs import model_inputs
 from audiocls.params.model import ModelParams
 from audiocls.params.run import AudioParams, RunParams
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.training.run import fit
 from audiocls.waveforms.corpus import collect_corpus
 from audiocls.waveforms.mapped import MappedWaveforms
@@ -109,15 +110,16 @@ def test_a_run_with_fusion_trains_on_whole_clips_and_scores_them_whole(tmp_path,
         }
     )
     balanced = balance(corpus.clips, params.balance, params.seed, tmp_path)
+    data = PreparedData(corpus.clips, corpus.store, params)
 
     def train(name: str) -> Path:
-        return fit(corpus.clips, balanced, corpus.store, params, tmp_path / name, lambda *_: None).folder
+        return fit(data, balanced, tmp_path / name, lambda *_: None).folder
 
     folder = train("one")
     clips = pd.read_parquet(corpus.clips)
     waveforms = MappedWaveforms(clips, corpus.store)
     model, extractor = load_model(folder)
-    scored = predict(model, extractor, clips, corpus.store, ["high", "low"], params.audio, 4)
+    scored = predict(model, extractor, clips, data)
     whole = logits(model, extractor, *(waveforms.read(i) for i in range(len(clips))))
     np.testing.assert_allclose(scored, whole.numpy(), atol=1e-5)
     np.random.seed(5)  # noqa: NPY002  # a global generator that must not matter

@@ -162,7 +162,8 @@ def test_near_duplicates_are_in_one_fold():
     hashes = [f"s{i}-a" for i in range(30)]
     near = pd.DataFrame({"audio_hash_a": hashes[:10], "audio_hash_b": hashes[10:20]})
     fold = folds_of(clips).eq("test").idxmax(axis=1).groupby(clips["group"]).first()
-    together = split_folds(clips, 5, 0.2, 0, near=near).eq("test").idxmax(axis=1).groupby(clips["group"]).first()
+    units = linked_groups(clips, near)
+    together = split_folds(clips, 5, 0.2, 0, units=units).eq("test").idxmax(axis=1).groupby(clips["group"]).first()
     pairs = [(f"s{i}", f"s{i + 10}") for i in range(10)]
     assert any(fold[a] != fold[b] for a, b in pairs)
     assert all(together[a] == together[b] for a, b in pairs)
