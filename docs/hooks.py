@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any, Final
@@ -127,7 +128,12 @@ def _number(value: Any) -> str:
 
 
 def _cell(text: str) -> str:
-    """Keep a text in its cell of the table, and YAML's stars and brackets as they are."""
+    """Keep a text in its cell of the table, and YAML's stars and brackets as they are; code is left alone."""
+    parts = " ".join(text.split()).split("`")
+    return "`".join(part if inside else _plain(part) for part, inside in zip(parts, itertools.cycle([False, True])))
+
+
+def _plain(text: str) -> str:
     for character in "\\|*<>[]{}_":
         text = text.replace(character, f"&#{ord(character)};")
-    return " ".join(text.split())
+    return text
