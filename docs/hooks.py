@@ -96,7 +96,7 @@ def _default(key: Schema) -> str:
     if "default" not in key:  # a factory, which JSON schema does not show, makes an empty one
         return "`[]`" if key.get("type") == "array" else "`{}`"
     value = key["default"]
-    return "see its section" if isinstance(value, dict) and value else f"`{json.dumps(value)}`"
+    return "see below" if isinstance(value, dict) and value else f"`{json.dumps(value)}`"
 
 
 def _type(key: Schema, definitions: dict[str, Schema]) -> str:
