@@ -87,7 +87,7 @@ stores: $(VENV)/.train ## List the stores of audio and features; remove those ou
 docs docs-serve: export NO_MKDOCS_2_WARNING := 1
 
 docs: $(VENV)/.dev ## Build the documentation into site/
-	@$(BIN)/python -m mkdocs build --strict --quiet
+	@$(BIN)/python -m mkdocs build --strict
 
 docs-serve: $(VENV)/.dev ## Show the documentation at http://127.0.0.1:8000 (DOCS_PORT)
 	@$(BIN)/python -m mkdocs serve --dev-addr 127.0.0.1:$(DOCS_PORT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -136,7 +136,9 @@ def check_audiocls(command, rest, params_file):
         told = subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True, check=True).stdout
         assert all(option in told for option in rest if option.startswith("--"))
     else:
-        assert command in TARGETS
+        (module,) = re.findall(rf"^{command}:.*\n\t@\$\(BIN\)/python -m (\S+)", MAKEFILE, flags=re.MULTILINE)
+        code = Path(str(importlib.util.find_spec(module).origin)).read_text()
+        assert all(f'"{option}"' in code for option in rest if option.startswith("--"))
     overrides = [word for word in rest if "=" in word]
     if rest:
         load_params(known_file(rest[0], params_file), overrides)

@@ -24,9 +24,9 @@ PACKAGES = ("audiocls", "tasks", "flows")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The built site; --strict turns a broken link or a page outside the navigation into a failure."""
+    """The built site; --strict makes a broken link or a page outside the navigation fail, but not with --quiet."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=HOME, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
