@@ -64,6 +64,13 @@ def test_no_page_loads_anything_from_another_address(site):
         assert not [address for address in loaded.addresses if re.match(r"(\w+:)?//", address)], page.name
 
 
+def test_no_page_has_what_makes_the_theme_load_scripts_or_figures_from_another_address(site):
+    for page in site.glob("*.html"):
+        text = page.read_text()
+        assert 'class="mermaid"' not in text, page.name
+        assert 'data-md-component="source"' not in text, page.name
+
+
 def test_no_style_loads_a_font_or_a_picture_from_another_address(site):
     styles = sorted(site.rglob("*.css"))
     assert len(styles) > 2
