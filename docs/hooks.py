@@ -114,7 +114,8 @@ def _type(key: Schema, definitions: dict[str, Schema]) -> str:
         return f"list of {_type(key['items'], definitions)}"
     if key.get("type") == "object" and isinstance(key.get("additionalProperties"), dict):
         return f"mapping to {_type(key['additionalProperties'], definitions)}"
-    return {"object": "mapping"}.get(key.get("type", "any"), key.get("type", "any"))
+    kind = str(key.get("type", "any"))
+    return "mapping" if kind == "object" else kind
 
 
 def _bounds(key: Schema) -> str:

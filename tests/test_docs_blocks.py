@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import re
 import shlex
@@ -131,10 +132,7 @@ def check_audiocls(command, rest, params_file):
     """Require a command, its options and its overrides; ask the command itself, where it is installed."""
     assert command in COMMANDS
     if "scripts" in PROJECT:
-        module, _, function = PROJECT["scripts"]["audiocls"].partition(":")
-        code = f"import sys; from {module} import {function}; sys.exit({function}([{command!r}, '--help']))"
-        told = subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True, check=True).stdout
-        assert all(option in told for option in rest if option.startswith("--"))
+        assert all(option in told_by(command) for option in rest if option.startswith("--"))
     else:
         (module,) = re.findall(rf"^{command}:.*\n\t@\$\(BIN\)/python -m (\S+)", MAKEFILE, flags=re.MULTILINE)
         code = Path(str(importlib.util.find_spec(module).origin)).read_text()
@@ -142,6 +140,14 @@ def check_audiocls(command, rest, params_file):
     overrides = [word for word in rest if "=" in word]
     if rest:
         load_params(known_file(rest[0], params_file), overrides)
+
+
+@functools.cache
+def told_by(command):
+    """Return the help of a subcommand."""
+    module, _, function = PROJECT["scripts"]["audiocls"].partition(":")
+    code = f"import sys; from {module} import {function}; sys.exit({function}([{command!r}, '--help']))"
+    return subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True, check=True).stdout
 
 
 def known_file(named, params_file):
