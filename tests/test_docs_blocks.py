@@ -31,7 +31,7 @@ TARGETS = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, flags=re.MULTILINE)
 DEPLOYED = yaml.safe_load((HOME / "prefect.yaml").read_text())["deployments"]
 # What a page cannot check without a cluster or a shell, and its first words.
 OTHER_COMMANDS = (["source", ".venv/bin/activate"], ["export"])
-COMMANDS = {"train", "ingest", "balance", "explain", "stores", "schema"}
+COMMANDS = {"train", "ingest", "balance", "explain", "stores", "schema", "init"}
 
 
 def blocks(language: str) -> list:
@@ -132,21 +132,29 @@ def check_audiocls(command, rest, params_file):
     """Require a command, its options and its overrides; ask the command itself, where it is installed."""
     assert command in COMMANDS
     if "scripts" in PROJECT:
-        assert all(option in told_by(command) for option in rest if option.startswith("--"))
-    else:
+        assert {option for option in rest if option.startswith("--")} <= set(re.findall(r"--[\w-]+", told_by(command)))
+    elif command != "init":
         (module,) = re.findall(rf"^{command}:.*\n\t@\$\(BIN\)/python -m (\S+)", MAKEFILE, flags=re.MULTILINE)
         code = Path(str(importlib.util.find_spec(module).origin)).read_text()
         assert all(f'"{option}"' in code for option in rest if option.startswith("--"))
     overrides = [word for word in rest if "=" in word]
-    if rest:
+    if rest and command != "init":
         load_params(known_file(rest[0], params_file), overrides)
 
 
+def test_every_subcommand_that_a_page_names_is_there():
+    named = {name for page in PAGES for name in re.findall(r"`audiocls ([a-z]+)", page.read_text())}
+    assert len(named) > 3
+    assert named <= COMMANDS
+    if "scripts" in PROJECT:
+        assert COMMANDS <= set(re.findall(r"^\W+([a-z]+) ", told_by(), flags=re.MULTILINE))
+
+
 @functools.cache
-def told_by(command):
-    """Return the help of a subcommand."""
+def told_by(*command):
+    """Return the help of a subcommand, or of the whole command."""
     module, _, function = PROJECT["scripts"]["audiocls"].partition(":")
-    code = f"import sys; from {module} import {function}; sys.exit({function}([{command!r}, '--help']))"
+    code = f"import sys; from {module} import {function}; sys.exit({function}([*{command!r}, '--help']))"
     return subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True, check=True).stdout
 
 
