@@ -147,7 +147,7 @@ def test_every_subcommand_that_a_page_names_is_there():
     assert len(named) > 3
     assert named <= COMMANDS
     if "scripts" in PROJECT:
-        assert COMMANDS <= set(re.findall(r"^\W+([a-z]+) ", told_by(), flags=re.MULTILINE))
+        assert set(re.findall(r"^\W+([a-z]+) ", told_by(), flags=re.MULTILINE)) >= COMMANDS
 
 
 @functools.cache
