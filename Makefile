@@ -44,14 +44,14 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	@touch $(VENV)/.train $@
 
 train: $(VENV)/.train ## Train on PARAMS (params/quickstart.yaml), with overrides in ARGS
-	@$(BIN)/python -m flows.train $(PARAMS) $(ARGS)
+	@$(BIN)/audiocls train $(PARAMS) $(ARGS)
 	@echo 'To see the runs: make mlflow, then http://127.0.0.1:$(MLFLOW_PORT)' >&2
 
 ingest: $(VENV)/.train ## Read the recordings of PARAMS, and write a page on what is wrong with them
-	@$(BIN)/python -m flows.ingest $(PARAMS) $(ARGS)
+	@$(BIN)/audiocls ingest $(PARAMS) $(ARGS)
 
 balance: $(VENV)/.train ## Compare balance methods on the corpus of PARAMS, and say which to take
-	@$(BIN)/python -m flows.balance $(PARAMS) $(ARGS)
+	@$(BIN)/audiocls balance $(PARAMS) $(ARGS)
 	@echo 'To see the runs: make mlflow, then http://127.0.0.1:$(MLFLOW_PORT)' >&2
 
 test: $(VENV)/.dev ## Run the tests
@@ -76,10 +76,10 @@ format: $(VENV)/.dev ## Mend what style can be mended by itself
 	@$(BIN)/ruff format .
 
 explain: $(VENV)/.train ## Say of one CLIP of PARAMS, an id or a path, why it was decoded or not
-	@$(BIN)/python -m audiocls.inspection.explanation $(PARAMS) "$(CLIP)" $(ARGS)
+	@$(BIN)/audiocls explain $(PARAMS) "$(CLIP)" $(ARGS)
 
 stores: $(VENV)/.train ## List the stores of audio and features; remove those out of use for DAYS=30 with YES=--yes
-	@$(BIN)/python -m audiocls.inspection.generations $(PARAMS) --remove-unused-days $(DAYS) $(YES) $(ARGS)
+	@$(BIN)/audiocls stores $(PARAMS) --remove-unused-days $(DAYS) $(YES) $(ARGS)
 
 phrases: data/phrases/manifest.csv ## Fetch telephone prompts in 5 languages (Debian and Ubuntu; no root)
 letters: data/letters/manifest.csv ## Fetch spoken letters in 20 languages (Debian and Ubuntu; no root)
@@ -103,7 +103,7 @@ stop: ## Stop the Prefect server that `make deploy` started
 	@$(BIN)/prefect server stop
 
 schema: $(VENV)/.train ## Print the JSON schema of a params file, for editors
-	@$(BIN)/python -m audiocls.params.run
+	@$(BIN)/audiocls schema
 
 clean: ## Remove the environment; workspace/ and data/ stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

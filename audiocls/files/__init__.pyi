@@ -7,6 +7,7 @@ from .atomic import (
 )
 from .databases import database_file as database_file
 from .masking import masked as masked, masked_values as masked_values, without_user as without_user
+from .parquet import open_table as open_table, read_table as read_table, write_table as write_table
 from .places import (
     Location as Location,
     chain_fault as chain_fault,
@@ -36,10 +37,7 @@ from .storage import (
     missing_drivers_named as missing_drivers_named,
     name_of_home as name_of_home,
     open_place as open_place,
-    open_table as open_table,
-    read_table as read_table,
     tables_in as tables_in,
-    write_table as write_table,
     writing as writing,
 )
 from .text_encoding import EncodingFault as EncodingFault, as_utf8 as as_utf8

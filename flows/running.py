@@ -1,0 +1,64 @@
+"""One run of a flow, with a Prefect server that starts beside the imports."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from prefect import Flow
+
+from audiocls.errors import AudioclsError
+from flows.command_line import is_refusal
+from flows.server import ServerError, begin_server, is_lost_server, lost, wait_for_server
+from tasks.reconnection import drop_unsent
+
+
+class StageError(AudioclsError):
+    """A stage failed in a way that nobody foresaw; Prefect has printed the traceback."""
+
+
+def run(find: Callable[[], Flow[..., Any]], params_file: str, overrides: Sequence[str], *, verbose: bool) -> Any:
+    """Import a flow, run it and return its result.
+
+    Raises:
+        ServerError: Prefect's server cannot be started, or stayed away in the middle of the run.
+        StageError: A stage failed for a reason that is no error of this library's, nor the disk's refusal.
+    """
+    _hide_explained_tracebacks()
+    server = begin_server()
+    flow = find()
+    wait_for_server(server)
+    try:
+        return flow(params_file=params_file, overrides=tuple(overrides))
+    except AudioclsError:
+        raise
+    except Exception as error:
+        if is_refusal(error):
+            raise
+        if is_lost_server(error):
+            drop_unsent()
+            raise ServerError(lost()) from error
+        raise StageError(f"{type(error).__name__}: {error}") from error
+
+
+def _hide_explained_tracebacks() -> None:
+    """Prefect logs the traceback of every failed task and flow; where the user can mend it, the message is enough."""
+
+    def is_explained(error: object) -> bool:
+        return isinstance(error, AudioclsError) or is_refusal(error) or is_lost_server(error)
+
+    def without_traceback(record: logging.LogRecord) -> bool:
+        if record.exc_info and is_explained(record.exc_info[1]):
+            return False
+        return not (record.levelno >= logging.ERROR and any(map(is_explained, _arguments(record))))
+
+    for name in ("prefect.task_engine", "prefect.flow_engine", "prefect.task_runs", "prefect.flow_runs"):
+        logging.getLogger(name).addFilter(without_traceback)
+    # It prints each event that cannot be sent in full; that the server cannot be reached is another record.
+    services = logging.getLogger("prefect._internal.concurrency")
+    services.addFilter(lambda record: record.msg != "Service %r failed to process item %r")
+
+
+def _arguments(record: logging.LogRecord) -> Sequence[Any]:
+    return record.args if isinstance(record.args, tuple) else ()
