@@ -7,31 +7,29 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import heads, tracking
-from audiocls.balance import Balanced, balance
+from audiocls import balance, heads, tracking, training
 from audiocls.params import BalanceParams, RunParams
 from audiocls.stopwatch import timed
-from audiocls.training import TrainedModel
 
 
 @task(cache_policy=NO_CACHE)
 @timed
-def balance_classes(split_clips: Path, params: BalanceParams, seed: int, workspace: Path) -> Balanced:
+def balance_classes(split_clips: Path, params: BalanceParams, seed: int, workspace: Path) -> balance.Balanced:
     """Repeat, leave out or weigh training clips, as the method says."""
-    return balance(split_clips, params, seed, workspace)
+    return balance.balance(split_clips, params, seed, workspace)
 
 
 @task(cache_policy=NO_CACHE)
 @timed
 def balance_head(
-    model: TrainedModel,
-    balanced: Balanced,
+    model: training.TrainedModel,
+    balanced: balance.Balanced,
     split_clips: Path,
     store: Path,
     params: RunParams,
     run: tracking.TrackedRun,
     features: Path | None,
-) -> Balanced:
+) -> balance.Balanced:
     """Train the head anew, or shift it, where the method says so, and log what it is made of."""
     done = heads.balance_head(model.folder, balanced, split_clips, store, params, run.folder, features)
     if done.files:

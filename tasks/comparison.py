@@ -8,18 +8,16 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import comparison
-from audiocls.comparison import Comparison
+from audiocls import comparison, tracking
 from audiocls.errors import BalanceError
 from audiocls.params import RunParams
 from audiocls.params_file import NONE
 from audiocls.stopwatch import timed
-from audiocls.tracking import TrackedRun
 
 
 @timed
 def train_contenders(
-    split_clips: Path, store: Path, params: RunParams, run: TrackedRun, features: Path | None
+    split_clips: Path, store: Path, params: RunParams, run: tracking.TrackedRun, features: Path | None
 ) -> tuple[list[comparison.Training], dict[str, str]]:
     """Train what has to be trained, one after another: two at a time would share the cores or the GPU.
 
@@ -58,9 +56,9 @@ def compare(
     split_clips: Path,
     store: Path,
     params: RunParams,
-    run: TrackedRun,
+    run: tracking.TrackedRun,
     features: Path | None,
-) -> Comparison:
+) -> comparison.Comparison:
     """Score every method and seed, and say which to take."""
     models, refused = trained
     return comparison.compare(models, split_clips, store, params, run.folder, features, refused)

@@ -7,8 +7,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import tracking, training
-from audiocls.balance import Balanced
+from audiocls import balance, tracking, training
 from audiocls.params import RunParams
 from audiocls.stopwatch import timed
 
@@ -18,7 +17,7 @@ from audiocls.stopwatch import timed
 @timed
 def fit(
     split_clips: Path,
-    balanced: Balanced,
+    balanced: balance.Balanced,
     store: Path,
     params: RunParams,
     run: tracking.TrackedRun,
