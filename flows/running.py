@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from prefect import Flow
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from rich.console import Console
 
 from audiocls.errors import AudioclsError
 from flows.command_line import is_refusal
-from flows.server import ServerError, begin_server, is_lost_server, lost, wait_for_server
+from flows.server import EmbeddedServer, ServerError, begin_server, is_lost_server, lost, wait_for_server
 from tasks.reconnection import drop_unsent
 
 
@@ -25,12 +28,13 @@ def run(find: Callable[[], Flow[..., Any]], params_file: str, overrides: Sequenc
         ServerError: Prefect's server cannot be started, or stayed away in the middle of the run.
         StageError: A stage failed for a reason that is no error of this library's, nor the disk's refusal.
     """
-    _hide_explained_tracebacks()
     server = begin_server()
+    _hide_explained_tracebacks()
     flow = find()
     wait_for_server(server)
     try:
-        return flow(params_file=params_file, overrides=tuple(overrides))
+        with _without_heartbeat(server), _screen(verbose):
+            return flow(params_file=params_file, overrides=tuple(overrides))
     except AudioclsError:
         raise
     except Exception as error:
@@ -40,6 +44,21 @@ def run(find: Callable[[], Flow[..., Any]], params_file: str, overrides: Sequenc
             drop_unsent()
             raise ServerError(lost()) from error
         raise StageError(f"{type(error).__name__}: {error}") from error
+
+
+def _screen(verbose: bool) -> AbstractContextManager[None]:
+    """Open a screen on a terminal, unless Prefect's log is asked for."""
+    console = Console(stderr=True)
+    if verbose or not console.is_terminal or console.is_dumb_terminal:
+        return nullcontext()
+    from flows.screen import Screen
+
+    return Screen(console).shown()
+
+
+def _without_heartbeat(server: EmbeddedServer | None) -> AbstractContextManager[object]:
+    """Send no heartbeats to an embedded server, which nobody watches: each flow would wait a second at its end."""
+    return nullcontext() if server is None else temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
 
 
 def _hide_explained_tracebacks() -> None:

@@ -1,6 +1,7 @@
 """Files and places: atomic writes, local paths and URIs, full disks, masked secrets.
 
-`storage` and `parquet` read and write anywhere, `places` understands URIs, `atomic` writes local files whole or not at all.
+`storage` and `parquet` read and write anywhere, `places` understands URIs, `atomic` writes local files whole or not at
+all.
 """
 
 import lazy_loader
