@@ -12,6 +12,7 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from rich.console import Console
 
 from audiocls.errors import AudioclsError
+from audiocls.stopwatch import stage
 from flows.command_line import is_refusal
 from flows.server import EmbeddedServer, ServerError, begin_server, is_lost_server, lost, wait_for_server
 from tasks.reconnection import drop_unsent
@@ -30,11 +31,16 @@ def run(find: Callable[[], Flow[..., Any]], params_file: str, overrides: Sequenc
     """
     server = begin_server()
     _hide_explained_tracebacks()
-    flow = find()
-    wait_for_server(server)
+    with _without_heartbeat(server), _screen(verbose):
+        with stage("start"):
+            flow = find()
+            wait_for_server(server)
+        return _result_of(flow, params_file, overrides)
+
+
+def _result_of(flow: Flow[..., Any], params_file: str, overrides: Sequence[str]) -> Any:
     try:
-        with _without_heartbeat(server), _screen(verbose):
-            return flow(params_file=params_file, overrides=tuple(overrides))
+        return flow(params_file=params_file, overrides=tuple(overrides))
     except AudioclsError:
         raise
     except Exception as error:

@@ -26,11 +26,12 @@ from audiocls.progress import Bar, shown_on
 from audiocls.stopwatch import watched_by
 
 _TITLES: Final = {
+    "start": "Starting",
     "open_run": "Opening the run",
     "check_run": "Checking the params",
     "ingest": "Listing the clips",
     "cache_waveforms": "Decoding",
-    "collect_corpus": "Collecting the corpus",
+    "collect_corpus": "Collecting clips",
     "find_near_duplicates": "Near-duplicates",
     "audit_corpus": "Audit",
     "assign_splits": "Splitting",
@@ -46,8 +47,9 @@ _TITLES: Final = {
 }
 # A stage without a title of its own, such as an upload of counts, has a line of its own only where it was felt.
 _FELT_SECONDS: Final = 1.0
-_TITLE_WIDTH: Final = 22
-_LEAST_BAR: Final = 10
+_TITLE_WIDTH: Final = 20
+_LEAST_BAR: Final = 6
+_LONGEST_BAR: Final = 40
 _FRAMES_PER_SECOND: Final = 5
 
 
@@ -165,12 +167,12 @@ class Screen:
         if not self._stages:
             return line
         stage, now = self._stages[-1], self._now()
-        facts = stage.describe(now)
-        room = self._console.width - _TITLE_WIDTH - 6  # the spinner and the gaps
-        text = fitting(facts, room - _LEAST_BAR if stage.total else room)
+        room = self._console.width - _TITLE_WIDTH - 5  # the spinner and the gaps
+        text = fitting(stage.describe(now), room)
         title = set_cell_size(stage.title, _TITLE_WIDTH)
-        if stage.total:
-            bar = ProgressBar(stage.total, min(stage.done, stage.total), width=min(40, room - cell_len(text)))
+        width = min(_LONGEST_BAR, room - cell_len(text))
+        if stage.total and width >= _LEAST_BAR:
+            bar = ProgressBar(stage.total, min(stage.done, stage.total), width=width)
             line.add_row(self._spinner, title, bar, text)
         else:
             line.add_row(self._spinner, title, text)
