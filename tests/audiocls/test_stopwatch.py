@@ -72,10 +72,14 @@ def test_a_watcher_hears_of_stages_and_their_end_even_of_one_that_fails():
             heard.append(("ended", name))
             assert seconds >= 0
 
-    with watched_by(Watcher()), pytest.raises(ValueError, match="no"), stage("outer"):
-        with stage("inner"):
-            pass
-        raise ValueError("no")
+    def fail():
+        with stage("outer"):
+            with stage("inner"):
+                pass
+            raise ValueError("no")
+
+    with watched_by(Watcher()), pytest.raises(ValueError, match="no"):
+        fail()
     with stage("unheard"):
         pass
     assert heard == [("began", "outer"), ("began", "inner"), ("ended", "inner"), ("ended", "outer")]
