@@ -151,6 +151,28 @@ def schema() -> None:
     sys.stdout.write(json_schema() + "\n")
 
 
+@app.command(rich_help_panel=_SET_UP)
+def init(
+    source: Annotated[
+        str, typer.Argument(metavar="FOLDER_OR_TABLE", help="A folder of recordings, or a table with a row a clip.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The params file to write.")] = Path("params.yaml"),
+) -> None:
+    """Look at a folder or a table of recordings, and write a params file to start from.
+
+    Says which classes, clips and groups it found. A file that is there already is not written over.
+    """
+
+    def work() -> None:
+        from audiocls.params_file import write_starter
+
+        look = write_starter(source, out)
+        said = [*look.seen, f"Wrote {out}. Look it through, then: audiocls train {out}"]
+        sys.stdout.write("\n".join(said) + "\n")
+
+    raise typer.Exit(exit_status(work))
+
+
 def _inspect(
     find: Callable[[], Callable[[Sequence[str]], int]], params_file: Path, overrides: Sequence[str], more: Sequence[str]
 ) -> int:

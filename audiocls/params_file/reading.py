@@ -55,7 +55,12 @@ def load_params(file: Path | str, overrides: Sequence[str] = ()) -> RunParams:
 
 def dump_params(params: RunParams) -> str:
     """Write resolved params as YAML that `load_params` reads back to an equal object."""
-    return yaml.dump(params.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return dump_yaml(params.model_dump(mode="json"))
+
+
+def dump_yaml(section: Raw) -> str:
+    """Write keys and values as YAML that a params file may hold."""
+    return yaml.dump(section, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 class _Loader(yaml.SafeLoader):
