@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -29,6 +31,9 @@ def run(find: Callable[[], Flow[..., Any]], params_file: str, overrides: Sequenc
         ServerError: Prefect's server cannot be started, or stayed away in the middle of the run.
         StageError: A stage failed for a reason that is no error of this library's, nor the disk's refusal.
     """
+    # Before it ends, Python looks for garbage among all that was imported, for seconds. This runs after what else was
+    # registered, Prefect's last logs and the end of the server included.
+    atexit.register(gc.freeze)
     server = begin_server()
     _hide_explained_tracebacks()
     with _without_heartbeat(server), _screen(verbose):

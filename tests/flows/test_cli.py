@@ -16,7 +16,7 @@ from flows.cli import main
 HOME = Path(__file__).resolve().parents[2]
 QUICKSTART = str(HOME / "params" / "quickstart.yaml")
 HEAVY = {"torch", "transformers", "prefect", "mlflow", "pandas", "pyarrow", "datasets", "sklearn", "matplotlib"}
-COMMANDS = ("train", "ingest", "balance", "explain", "stores", "schema")
+COMMANDS = ("train", "ingest", "balance", "explain", "stores", "init", "schema")
 
 # Runs the command in a process of its own, and says at its end which of the heavy packages were imported.
 IMPORTS = f"""
@@ -81,7 +81,7 @@ def test_every_command_has_help_with_an_example_of_what_it_takes(name, capsys):
     assert main([name, "-h"]) == 0
     said = capsys.readouterr().out
     assert f"audiocls {name}" in said
-    assert name == "schema" or "training.epochs=3" in said
+    assert name in ("init", "schema") or "training.epochs=3" in said
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("trian", "train"), ("explian", "explain"), ("store", "stores")])
@@ -130,3 +130,14 @@ def test_keys_are_completed():
         check=False,
     )  # fmt: skip
     assert "training.epochs=" in done.stdout.splitlines(), done.stderr
+
+
+def test_init_writes_params_that_train_reads_and_says_what_it_saw(tmp_path, tones, capsys):
+    file = tmp_path / "params.yaml"
+    assert main(["init", str(tones), "--out", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert " clips of " in said
+    assert said.endswith(f"Wrote {file}. Look it through, then: audiocls train {file}\n")
+    assert main(["stores", str(file), f"workspace={tmp_path / 'workspace'}"]) == 0
+    assert main(["init", str(tones), "--out", str(file)]) == 2
+    assert "is there already, and is not written over" in capsys.readouterr().err
