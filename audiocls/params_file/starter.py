@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,7 +40,11 @@ def starter(source: str, file: Path, look: FirstLook) -> str:
     counts = look.labels.values()
     imbalanced = max(counts) > _BALANCED * min(counts)
     lines = [
-        *(f"# {line}" for line in look.seen),
+        *(
+            line
+            for seen in look.seen
+            for line in textwrap.wrap(seen, 118, initial_indent="# ", subsequent_indent="#   ")
+        ),
         "#",
         f"#   audiocls train {visible(str(file))}",
         "#",
