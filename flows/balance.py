@@ -1,15 +1,15 @@
-"""Which balance method to take: `python -m flows.balance PARAMS.yaml [key.path=value ...]`."""
+"""Which balance method to take: `audiocls balance PARAMS.yaml [key.path=value ...]`."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from prefect import flow
 
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
-from flows.command_line import run_flow
+from flows.cli import main
 from flows.preparation import prepare_data
 from flows.runs import name_run
 from tasks.comparison import compare, train_contenders
@@ -52,4 +52,4 @@ def balance_flow(params_file: str, overrides: tuple[str, ...] = ()) -> BalanceRe
 
 
 if __name__ == "__main__":
-    sys.exit(run_flow(balance_flow, asdict))
+    sys.exit(main(["balance", *sys.argv[1:]]))

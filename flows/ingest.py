@@ -1,15 +1,15 @@
-"""From recordings and labels to an audited corpus: `python -m flows.ingest PARAMS.yaml [key.path=value ...]`."""
+"""From recordings and labels to an audited corpus: `audiocls ingest PARAMS.yaml [key.path=value ...]`."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from prefect import flow
 
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
-from flows.command_line import run_flow
+from flows.cli import main
 from flows.preparation import check_corpus, gather_corpus
 from flows.runs import name_run
 from tasks.audit import audit_corpus
@@ -43,4 +43,4 @@ def ingest_flow(params_file: str, overrides: tuple[str, ...] = ()) -> IngestResu
 
 
 if __name__ == "__main__":
-    sys.exit(run_flow(ingest_flow, asdict))
+    sys.exit(main(["ingest", *sys.argv[1:]]))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from audiocls import tracking, waveforms
 from audiocls.params import RunParams
 from audiocls.splits import PreparedData
-from audiocls.tracking import TrackedRun
-from audiocls.waveforms import Corpus
 from tasks.audit import audit_corpus
 from tasks.augmentation import check_augmentation
 from tasks.corpus import check_lost_classes, check_quarantine, collect_corpus
@@ -17,7 +16,7 @@ from tasks.tracking import log_audit, log_corpus, log_counts, log_splits
 from tasks.waveforms import cache_waveforms
 
 
-def gather_corpus(params: RunParams, run: TrackedRun) -> Corpus:
+def gather_corpus(params: RunParams, run: tracking.TrackedRun) -> waveforms.Corpus:
     """List and decode the clips, and log which can be used, before anything can stop the run."""
     manifest = ingest(params.data, params.workspace)
     filled = cache_waveforms(manifest, params.audio, params.workspace, params.runner)
@@ -26,13 +25,13 @@ def gather_corpus(params: RunParams, run: TrackedRun) -> Corpus:
     return corpus
 
 
-def check_corpus(corpus: Corpus, params: RunParams) -> None:
+def check_corpus(corpus: waveforms.Corpus, params: RunParams) -> None:
     """Stop the run if too many clips, or all clips of a class, cannot be used."""
     check_quarantine(corpus, params.data.max_bad_fraction)
     check_lost_classes(corpus, allow=params.data.allow_lost_classes)
 
 
-def prepare_data(params: RunParams, run: TrackedRun) -> tuple[Corpus, PreparedData]:
+def prepare_data(params: RunParams, run: tracking.TrackedRun) -> tuple[waveforms.Corpus, PreparedData]:
     """Run every stage before balancing; return the usable clips, and what to train and evaluate on."""
     check_run(params)
     corpus = gather_corpus(params, run)

@@ -1,16 +1,15 @@
-"""From recordings and labels to a tracked model: `python -m flows.train PARAMS.yaml [key.path=value ...]`."""
+"""From recordings and labels to a tracked model: `audiocls train PARAMS.yaml [key.path=value ...]`."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from prefect import flow
 
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
-from audiocls.training import join_training
-from flows.command_line import run_flow
+from flows.cli import main
 from flows.preparation import prepare_data
 from flows.runs import name_run
 from tasks.balance import balance_classes, balance_head
@@ -54,4 +53,4 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
 
 
 if __name__ == "__main__":
-    sys.exit(run_flow(train_flow, asdict, join=join_training))
+    sys.exit(main(["train", *sys.argv[1:]]))

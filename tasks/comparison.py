@@ -7,17 +7,15 @@ from collections.abc import Mapping, Sequence
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import comparison
-from audiocls.comparison import Comparison
+from audiocls import comparison, tracking
 from audiocls.errors import BalanceError
 from audiocls.params_file import NONE
 from audiocls.splits import PreparedData
 from audiocls.stopwatch import timed
-from audiocls.tracking import TrackedRun
 
 
 @timed
-def train_contenders(data: PreparedData, run: TrackedRun) -> tuple[list[comparison.Training], dict[str, str]]:
+def train_contenders(data: PreparedData, run: tracking.TrackedRun) -> tuple[list[comparison.Training], dict[str, str]]:
     """Train what has to be trained, one after another: two at a time would share the cores or the GPU.
 
     Returns:
@@ -49,8 +47,8 @@ def train_contender(training: comparison.Training, data: PreparedData) -> compar
 @task(cache_policy=NO_CACHE)
 @timed
 def compare(
-    trained: tuple[Sequence[comparison.Training], Mapping[str, str]], data: PreparedData, run: TrackedRun
-) -> Comparison:
+    trained: tuple[Sequence[comparison.Training], Mapping[str, str]], data: PreparedData, run: tracking.TrackedRun
+) -> comparison.Comparison:
     """Score every method and seed, and say which to take."""
     models, refused = trained
     return comparison.compare(models, data, run.folder, refused)

@@ -55,7 +55,12 @@ def load_params(file: Path | str, overrides: Sequence[str] = ()) -> RunParams:
 
 def dump_params(params: RunParams) -> str:
     """Write resolved params as YAML that `load_params` reads back to an equal object."""
-    return yaml.dump(params.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return dump_yaml(params.model_dump(mode="json"))
+
+
+def dump_yaml(section: Raw) -> str:
+    """Write keys and values as YAML that a params file may hold."""
+    return yaml.dump(section, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 class _Loader(yaml.SafeLoader):
@@ -240,7 +245,7 @@ def _suggestion(raw: Raw, path: Key) -> str:
         if owners:
             tags = [t for m in owners for t in get_args(m.model_fields[str(field.discriminator)].annotation)]
             return f"{here}; it belongs to {' or '.join(f'{tag}={t}' for t in tags)}"
-    known = list(dict.fromkeys(_known_keys()))
+    known = list(dict.fromkeys(known_keys()))
     same_name = [other for other in known if other.rsplit(".", 1)[-1] == name]
     close = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.75)
     return here + (f"; did you mean {' or '.join(close[:3])}?" if close else "")
@@ -259,7 +264,8 @@ def _suggestion_in_list(name: str, kind: str) -> str:
     return f" of kind={kind}" + (f"; did you mean {close[0]}?" if close else "")
 
 
-def _known_keys() -> Iterator[str]:
+def known_keys() -> Iterator[str]:
+    """Yield every key of a params file but those of transforms, e.g. training.epochs; some come several times."""
     for name, field in RunParams.model_fields.items():
         yield name
         yield from (f"{name}.{key}" for model in _models(field.annotation) for key in model.model_fields)

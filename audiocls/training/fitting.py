@@ -49,6 +49,7 @@ from audiocls.training.loss_watch import LossWatch
 from audiocls.training.losses import build_loss
 from audiocls.training.machines import num_processes
 from audiocls.training.resumption import SaveByTheClock, SaveOnInterrupt
+from audiocls.training.step_progress import step_progress
 from audiocls.training.trained_model import TrainedModel
 from audiocls.training.trainer import ClassifierTrainer, MetricLog, MetricReporter
 
@@ -143,10 +144,11 @@ def _collator(model: PreTrainedModel, extractor: Any, params: RunParams, argumen
 def _train(trainer: ClassifierTrainer, checkpoint: Path | None, interrupt: SaveOnInterrupt) -> None:
     """Train from the beginning, or on from a checkpoint."""
     trainer.remove_callback(PrinterCallback)
-    # Last, so that what other callbacks add to a checkpoint is in it before training ends.
-    trainer.add_callback(interrupt)
     writing = told_when_full(Path(trainer.args.output_dir), "a checkpoint was written")
-    with no_progress_bars(), interrupt.listening(), writing:
+    with no_progress_bars(), interrupt.listening(), writing, step_progress(trainer.args) as steps:
+        # `interrupt` last, so that what other callbacks add to a checkpoint is in it before training ends.
+        for callback in (*steps, interrupt):
+            trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 

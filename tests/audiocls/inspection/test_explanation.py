@@ -10,7 +10,7 @@ import yaml
 
 from audiocls.decoding.clip_files import FileFound
 from audiocls.errors import StoreError
-from audiocls.files.tables import write_table
+from audiocls.files import write_table
 from audiocls.inspection.explanation import main
 from audiocls.params_file.reading import load_params
 from audiocls.sources.manifest import list_clips

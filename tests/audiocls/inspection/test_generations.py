@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from audiocls.files import local_folder, write_table
 from audiocls.files.atomic import replacing
-from audiocls.files.storage import local_folder
-from audiocls.files.tables import write_table
 from audiocls.inspection.generations import list_generations, main
 from audiocls.params.run import AudioParams
 from audiocls.waveforms.store import open_store
