@@ -1,4 +1,4 @@
-"""All that is written to MLflow, which no other room imports.
+"""MLflow tracking; no other room imports MLflow.
 
 `runs` opens and logs runs, `store` creates the database, `unfinished` finds runs to continue.
 """
