@@ -22,6 +22,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from audiocls.errors import AudioclsError, FullDiskError, MissingExtraError, UserMistake
+from audiocls.extras import PIPELINE
 from audiocls.files import masked
 from audiocls.params_file import check_writable, load_params
 from audiocls.training.machines import machines
@@ -35,12 +36,6 @@ if TYPE_CHECKING:
 _DISK_REFUSES: Final = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG,
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG,
-}  # fmt: skip
-
-# What the extra `pipeline` installs and a command may find missing.
-_PIPELINE: Final = {
-    "accelerate", "datasets", "imblearn", "matplotlib", "mlflow", "numpy", "pandas", "prefect", "pyarrow", "sklearn",
-    "soundfile", "soxr", "torch", "transformers",
 }  # fmt: skip
 
 
@@ -90,7 +85,7 @@ def exit_status(work: Callable[[], object]) -> int:
         return _fail(str(error), 1)
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
-        if missing not in _PIPELINE:
+        if missing not in PIPELINE:
             raise
         return _fail(str(_not_installed(missing)), 2)
     except OSError as error:

@@ -1,4 +1,5 @@
 from .classifier import UNKNOWN as UNKNOWN, Classifier as Classifier, Prediction as Prediction
+from .label_files import SUFFIXES as SUFFIXES, LabelFormat as LabelFormat, write_labels as write_labels
 from .segments import (
     Segment as Segment,
     SegmentParams as SegmentParams,

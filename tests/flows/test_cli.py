@@ -44,7 +44,7 @@ def test_the_package_installs_the_command_and_what_it_needs():
     project = tomllib.loads((HOME / "pyproject.toml").read_text())
     module, _, name = project["project"]["scripts"]["audiocls"].partition(":")
     assert getattr(import_module(module), name) is main
-    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["audiocls", "tasks", "flows"]
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["audiocls", "flows", "tasks"]
 
 
 @pytest.mark.parametrize(
