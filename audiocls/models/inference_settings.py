@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from audiocls.errors import ParamsError
-from audiocls.files import replacing
-from audiocls.params import AudioParams, Params
+from audiocls.files import masked_values, replacing
+from audiocls.params import AudioParams, Params, RunParams
 
 logger = logging.getLogger(__name__)
 
 FILE_NAME: Final = "inference.json"
 VERSION: Final = 1
+_VERSIONED: Final = ("audiocls", "torch", "transformers")
 
 Pooling = Literal["mean", "max", "vote", "attention"]
 
@@ -47,6 +50,32 @@ class InferenceSettings(Params):
         if isinstance(version, int) and version > VERSION:
             raise ValueError(f"version {version} was written by a newer audiocls; this one reads up to {VERSION}")
         return fields
+
+
+def settings_of(params: RunParams, labels: Sequence[str], extractor: Any) -> InferenceSettings:
+    """Return the settings of a model that a run trained. Secrets in URIs are masked, and the store is left out.
+
+    Args:
+        params: Of the run.
+        labels: Class names; the position is the class index.
+        extractor: Saved with the model.
+    """
+    statistics = {name: getattr(extractor, name, None) for name in ("mean", "std")}
+    return InferenceSettings(
+        audio=params.audio.model_copy(update={"store": None}),
+        labels=list(labels),
+        feature_statistics={name: float(value) for name, value in statistics.items() if isinstance(value, int | float)},
+        params=masked_values(params.model_dump(mode="json")),
+        versions=_versions(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _VERSIONED:
+        with contextlib.suppress(PackageNotFoundError):  # a checkout on the path that is not installed
+            found[name] = version(name)
+    return found
 
 
 def write_settings(settings: InferenceSettings, folder: Path) -> Path:

@@ -1,6 +1,7 @@
-"""All that is written to MLflow, which no other room imports.
+"""All that is written to MLflow; what a logged model holds is written by `registry`.
 
-`runs` opens and logs runs, `store` creates the database, `unfinished` finds runs to continue.
+`runs` opens and logs runs, `models` logs and finds models, `store` creates the database, `unfinished` finds runs to
+continue.
 """
 
 import lazy_loader

@@ -3,15 +3,75 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
 from mlflow import MlflowException, artifacts, get_tracking_uri
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.models import Model
 
 from audiocls.errors import ParamsError
 from audiocls.files import masked
+from audiocls.tracking.names import fit_names
+from audiocls.tracking.runs import TrackedRun, _client
 
+MODEL_NAME: Final = "model"
 _RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
+_DATA_DIGEST: Final = "data.digest"
+
+
+def log_logged_model(
+    run: TrackedRun,
+    save: Callable[[Path, Model], None],
+    metrics: Mapping[str, float],
+    step: int,
+    tags: Mapping[str, str],
+) -> str:
+    """Log a model of a run, with the run's params and with metrics that belong to both; return the model's id.
+
+    A run has one model: a call that is repeated, because an earlier one failed, replaces what that one left.
+
+    Args:
+        run: That trained the model.
+        save: Writes MLflow's model folder: takes the path, and the record that becomes its `MLmodel`.
+        metrics: Of the model, such as `test/f1_macro`.
+        step: Of training, at which the model was kept.
+        tags: Of the model.
+    """
+    with _client(run.uri) as client, TemporaryDirectory() as scratch:
+        logged = client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'")
+        for left in logged:
+            client.delete_logged_model(left.model_id)
+        params = client.get_run(run.run_id).data.params
+        model = client.create_logged_model(run.experiment_id, MODEL_NAME, run.run_id, dict(tags), params, "classifier")
+        folder = Path(scratch) / MODEL_NAME
+        record = Model(artifact_path=model.artifact_location, run_id=run.run_id, model_id=model.model_id)
+        save(folder, record)
+        client.log_model_artifacts(model.model_id, str(folder))
+        client.log_outputs(run.run_id, [LoggedModelOutput(model.model_id, step)])
+        _log_metrics(client, run, model.model_id, metrics, step)
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        return str(model.model_id)
+
+
+def _log_metrics(client: Any, run: TrackedRun, model_id: str, metrics: Mapping[str, float], step: int) -> None:
+    """Log metrics of a model on the clips that the run names as its data."""
+    found = client.get_run(run.run_id).inputs.dataset_inputs
+    name, digest = (found[0].dataset.name, found[0].dataset.digest) if found else (None, None)
+    now = int(time.time() * 1000)
+    entries = [Metric(fit, metrics[key], now, step, model_id, name, digest) for key, fit in fit_names(metrics).items()]
+    for start in range(0, len(entries), 1_000):
+        client.log_batch(run.run_id, metrics=entries[start : start + 1_000])
+
+
+def data_digest(run: TrackedRun) -> str | None:
+    """Return the digest of the run's data, if it was logged."""
+    with _client(run.uri) as client:
+        digest: str | None = client.get_run(run.run_id).data.tags.get(_DATA_DIGEST)
+        return digest
 
 
 def download_model(name: str) -> Path:
@@ -23,7 +83,7 @@ def download_model(name: str) -> Path:
     Raises:
         ParamsError: The store has no such model.
     """
-    uri = f"runs:/{name}/model" if _RUN_ID.fullmatch(name) else name
+    uri = f"runs:/{name}/{MODEL_NAME}" if _RUN_ID.fullmatch(name) else name
     try:
         folder = Path(artifacts.download_artifacts(uri))
     except (MlflowException, OSError) as error:

@@ -42,6 +42,8 @@ from audiocls.models import (
     merge_lora,
     no_progress_bars,
     save_model,
+    settings_of,
+    write_settings,
 )
 from audiocls.params import EmbeddingBalance, HeadOnly, Resampled, RunParams, TrainingParams
 from audiocls.training.arguments import choose_device, prepare_model, training_arguments
@@ -127,6 +129,7 @@ def fit_here(
     if trainer.is_world_process_zero():
         with told_when_full(folder, "the model was saved"):
             save_model(model, extractor, folder / "model")
+            write_settings(settings_of(params, labels, extractor), folder / "model")
     return trained
 
 
@@ -156,6 +159,8 @@ def _keep_encoder(model: PreTrainedModel, extractor: Any, params: RunParams, fol
     if params.model.lora is not None:
         merge_lora(model)  # it has learnt nothing, and adds nothing
     save_model(model, extractor, folder)
+    labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    write_settings(settings_of(params, labels, extractor), folder)
     return TrainedModel(
         folder=folder,
         num_parameters=sum(p.numel() for p in model.parameters()),
