@@ -14,14 +14,15 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_UI_URL
 
-from audiocls import tracking
+from audiocls import registry, tracking
 from audiocls.audit import AuditReport, audit_markdown
 from audiocls.balance import Balanced
 from audiocls.batches import draw_augmented
 from audiocls.comparison import Comparison, nested_runs
 from audiocls.errors import name_some
-from audiocls.evaluation import Evaluation, summarise
+from audiocls.evaluation import Evaluation, summarise, write_card
 from audiocls.markdown import escaped
+from audiocls.models import note_data_digest
 from audiocls.params import RunParams
 from audiocls.plots import draw_class_counts
 from audiocls.splits import dropped_beside, read_dropped
@@ -116,11 +117,12 @@ def log_augmentation(run: TrackedRun, split_clips: Path, store: Path, params: Ru
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
 def log_results(run: TrackedRun, model: TrainedModel, evaluation: Evaluation) -> None:
-    """Log the model folder, the test report and what was trained."""
+    """Log the model with its card and test metrics, the test report and what was trained."""
     facts = {name: value for name, value in asdict(model).items() if name != "folder"}
     tracking.log_tags(run, {f"model.{name}": str(value) for name, value in facts.items()})
-    tracking.log_metrics(run, evaluation.metrics, model.steps)
-    tracking.log_artifacts(run, model.folder, "model")
+    note_data_digest(model.folder, tracking.data_digest(run))
+    write_card(model, evaluation, run.folder / "data" / "counts.json")
+    registry.log_model(run, model.folder, evaluation.metrics, model.steps)
     tracking.log_artifacts(run, evaluation.folder, "evaluation")
 
 

@@ -101,12 +101,7 @@ def read_settings(folder: Path, labels: Sequence[str], rate_hz: int, window_seco
     file = folder / FILE_NAME
     if not file.exists():
         return _defaults(folder, labels, rate_hz, window_seconds)
-    try:
-        settings = InferenceSettings.model_validate(json.loads(file.read_text(encoding="utf-8")))
-    except (ValidationError, ValueError) as error:
-        raise ParamsError(
-            f"{file}: {_first_line(error)}. Copy the file again from the run that trained the model."
-        ) from error
+    settings = load_settings(folder)
     for name, found, expected in (
         ("labels", settings.labels, list(labels)),
         ("audio.sample_rate_hz", settings.audio.sample_rate_hz, rate_hz),
@@ -114,6 +109,26 @@ def read_settings(folder: Path, labels: Sequence[str], rate_hz: int, window_seco
         if found != expected:
             raise ParamsError(f"{file}: {name} = {found}, and the model has {expected}; the file is of another model")
     return settings
+
+
+def load_settings(folder: Path) -> InferenceSettings:
+    """Read the settings of a model folder that has them.
+
+    Raises:
+        ParamsError: The file is damaged, or of a newer version.
+    """
+    file = folder / FILE_NAME
+    try:
+        return InferenceSettings.model_validate(json.loads(file.read_text(encoding="utf-8")))
+    except (ValidationError, ValueError) as error:
+        raise ParamsError(
+            f"{file}: {_first_line(error)}. Copy the file again from the run that trained the model."
+        ) from error
+
+
+def note_data_digest(folder: Path, digest: str | None) -> None:
+    """Write the digest of the corpus, which training does not know, into the settings of a model folder."""
+    write_settings(load_settings(folder).model_copy(update={"data_digest": digest}), folder)
 
 
 def _defaults(folder: Path, labels: Sequence[str], rate_hz: int, window_seconds: float | None) -> InferenceSettings:
