@@ -9,13 +9,14 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import yaml
+from transformers import Wav2Vec2FeatureExtractor
 
 from audiocls.errors import name_some
 from audiocls.evaluation.scoring import Evaluation
 from audiocls.files import replacing
 from audiocls.markdown import escaped
 from audiocls.metrics import GroupCounts, Interval, accuracy, balanced_accuracy, f1_macro, interval, jackknife
-from audiocls.models import InferenceSettings, load_settings
+from audiocls.models import ADAPTERS, InferenceSettings, load_settings
 from audiocls.training import TrainedModel
 
 CARD: Final = "README.md"
@@ -24,6 +25,12 @@ _WITH_INTERVALS: Final = {
     "accuracy": ("Accuracy", accuracy),
     "balanced_accuracy": ("Balanced accuracy", balanced_accuracy),
     "f1_macro": ("F1, macro", f1_macro),
+}
+_FILLING: Final = {
+    "nothing": "Give it shorter clips as they are.",
+    "zero": "Fill shorter clips with zeros to that length, as in training.",
+    "repeat": "Fill shorter clips to that length by repeating them, as in training.",
+    "repeat_pad": "Fill shorter clips to that length by whole repeats and zeros, as in training.",
 }
 _SHOWN_CLASSES: Final = 30
 _FEW_CLIPS: Final = 10
@@ -93,8 +100,18 @@ model = mlflow.pyfunc.load_model("models:/MODEL_ID")
 model.predict(pandas.DataFrame({{"path": ["clip.wav"]}}))  # or "audio": bytes; or "audio": samples, and "rate_hz"
 ```
 
-`mlflow models serve` takes `{{"dataframe_records": [{{"audio": "<base64 of a file>"}}]}}`. `transformers.pipeline`
-takes mono samples of {audio.sample_rate_hz} Hz and up to {audio.max_seconds:g} s."""
+`mlflow models serve` takes `{{"dataframe_records": [{{"audio": "<base64 of a file>"}}]}}`.
+
+`transformers.pipeline` neither resamples nor cuts: give it mono samples of {audio.sample_rate_hz} Hz and at most
+{audio.max_seconds:g} s. {_FILLING[_filled_with(settings)]}"""
+
+
+def _filled_with(settings: InferenceSettings) -> str:
+    """Return what training filled short clips with, as far as the model sees it."""
+    if settings.audio.pad != "zero":
+        return settings.audio.pad
+    sees_zeros = ADAPTERS[settings.params["model"]["family"]].extractor_class is Wav2Vec2FeatureExtractor
+    return "zero" if sees_zeros else "nothing"
 
 
 def _data(settings: InferenceSettings, facts: dict[str, Any]) -> str:
@@ -173,9 +190,9 @@ def _limits(settings: InferenceSettings, splits: dict[str, Any], classes: pd.Dat
     if audio.truncate == "fusion":
         limits[2] = "The model sees a recording as a whole, shrunk to one input, and one label is given to the whole."
     for few, what in (
-        (classes[classes["training"] < _FEW_CLIPS], f"fewer than {_FEW_CLIPS} training clips"),
-        (classes[classes["clips"] == 0], "no test clips, so that nothing is known of them"),
+        (classes[classes["training"] < _FEW_CLIPS], f"Classes with fewer than {_FEW_CLIPS} training clips"),
+        (classes[classes["clips"] == 0], "Classes without test clips, which were not measured"),
     ):
         if len(few):
-            limits.append(f"{len(few)} classes have {what}: {name_some(map(escaped, few['label']))}.")
+            limits.append(f"{what}: {name_some(map(escaped, few['label']))}.")
     return "\n".join(["## Limits", "", *(f"- {line}" for line in limits)])

@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from mlflow import MlflowException, artifacts, get_tracking_uri
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.models import Model
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_USER
 
 from audiocls.errors import ParamsError
 from audiocls.files import masked
@@ -21,6 +22,7 @@ from audiocls.tracking.runs import TrackedRun, _client
 MODEL_NAME: Final = "model"
 _RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
 _DATA_DIGEST: Final = "data.digest"
+_SHOWN_TAGS: Final = (MLFLOW_USER, MLFLOW_SOURCE_NAME, MLFLOW_GIT_COMMIT)  # on the model's page
 
 
 def log_logged_model(
@@ -30,9 +32,9 @@ def log_logged_model(
     step: int,
     tags: Mapping[str, str],
 ) -> str:
-    """Log a model of a run, with the run's params and with metrics that belong to both; return the model's id.
+    """Log the model of a run, with the run's params and with metrics that belong to both; return the model's id.
 
-    A run has one model: a call that is repeated, because an earlier one failed, replaces what that one left.
+    A run has one model: a repeated call keeps the one that an earlier call finished, and replaces an unfinished one.
 
     Args:
         run: That trained the model.
@@ -41,20 +43,30 @@ def log_logged_model(
         step: Of training, at which the model was kept.
         tags: Of the model.
     """
-    with _client(run.uri) as client, TemporaryDirectory() as scratch:
+    with _client(run.uri) as client:
         logged = client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'")
-        for left in logged:
-            client.delete_logged_model(left.model_id)
-        params = client.get_run(run.run_id).data.params
-        model = client.create_logged_model(run.experiment_id, MODEL_NAME, run.run_id, dict(tags), params, "classifier")
-        folder = Path(scratch) / MODEL_NAME
-        record = Model(artifact_path=model.artifact_location, run_id=run.run_id, model_id=model.model_id)
-        save(folder, record)
-        client.log_model_artifacts(model.model_id, str(folder))
-        client.log_outputs(run.run_id, [LoggedModelOutput(model.model_id, step)])
-        _log_metrics(client, run, model.model_id, metrics, step)
-        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-        return str(model.model_id)
+        finished = [str(model.model_id) for model in logged if model.status == LoggedModelStatus.READY]
+        if not finished:
+            for left in logged:
+                client.delete_logged_model(left.model_id)
+            model = _create(client, run, tags)
+            with TemporaryDirectory() as scratch:
+                folder = Path(scratch) / MODEL_NAME
+                save(folder, Model(artifact_path=model.artifact_location, run_id=run.run_id, model_id=model.model_id))
+                client.log_model_artifacts(model.model_id, str(folder))
+            _log_metrics(client, run, model.model_id, metrics, step)
+            client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+            finished = [str(model.model_id)]
+        outputs = client.get_run(run.run_id).outputs
+        if outputs is None or finished[0] not in [output.model_id for output in outputs.model_outputs]:
+            client.log_outputs(run.run_id, [LoggedModelOutput(finished[0], step)])
+        return finished[0]
+
+
+def _create(client: Any, run: TrackedRun, tags: Mapping[str, str]) -> LoggedModel:
+    of_run = client.get_run(run.run_id).data
+    shown = {name: of_run.tags[name] for name in _SHOWN_TAGS if name in of_run.tags} | dict(tags)
+    return client.create_logged_model(run.experiment_id, MODEL_NAME, run.run_id, shown, of_run.params, "classifier")
 
 
 def _log_metrics(client: Any, run: TrackedRun, model_id: str, metrics: Mapping[str, float], step: int) -> None:
