@@ -9,6 +9,7 @@ YES ?=
 WORKSPACE ?= workspace
 MLFLOW_PORT ?= 5000
 PREFECT_PORT ?= 4200
+DOCS_PORT ?= 8000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +22,8 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export AUDIOCLS_HOME := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help train ingest balance explain stores test test-clusters lint format phrases letters mlflow deploy worker stop schema clean
+.PHONY: help train ingest balance explain stores test test-clusters lint format docs docs-serve phrases letters mlflow deploy \
+	worker stop schema clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,14 +46,14 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	@touch $(VENV)/.train $@
 
 train: $(VENV)/.train ## Train on PARAMS (params/quickstart.yaml), with overrides in ARGS
-	@$(BIN)/python -m flows.train $(PARAMS) $(ARGS)
+	@$(BIN)/audiocls train $(PARAMS) $(ARGS)
 	@echo 'To see the runs: make mlflow, then http://127.0.0.1:$(MLFLOW_PORT)' >&2
 
 ingest: $(VENV)/.train ## Read the recordings of PARAMS, and write a page on what is wrong with them
-	@$(BIN)/python -m flows.ingest $(PARAMS) $(ARGS)
+	@$(BIN)/audiocls ingest $(PARAMS) $(ARGS)
 
 balance: $(VENV)/.train ## Compare balance methods on the corpus of PARAMS, and say which to take
-	@$(BIN)/python -m flows.balance $(PARAMS) $(ARGS)
+	@$(BIN)/audiocls balance $(PARAMS) $(ARGS)
 	@echo 'To see the runs: make mlflow, then http://127.0.0.1:$(MLFLOW_PORT)' >&2
 
 test: $(VENV)/.dev ## Run the tests
@@ -76,10 +78,19 @@ format: $(VENV)/.dev ## Mend what style can be mended by itself
 	@$(BIN)/ruff format .
 
 explain: $(VENV)/.train ## Say of one CLIP of PARAMS, an id or a path, why it was decoded or not
-	@$(BIN)/python -m audiocls.inspection.explanation $(PARAMS) "$(CLIP)" $(ARGS)
+	@$(BIN)/audiocls explain $(PARAMS) "$(CLIP)" $(ARGS)
 
 stores: $(VENV)/.train ## List the stores of audio and features; remove those out of use for DAYS=30 with YES=--yes
-	@$(BIN)/python -m audiocls.inspection.generations $(PARAMS) --remove-unused-days $(DAYS) $(YES) $(ARGS)
+	@$(BIN)/audiocls stores $(PARAMS) --remove-unused-days $(DAYS) $(YES) $(ARGS)
+
+# Material's build prints an advertisement of its successor otherwise.
+docs docs-serve: export NO_MKDOCS_2_WARNING := 1
+
+docs: $(VENV)/.dev ## Build the documentation into site/
+	@$(BIN)/python -m mkdocs build --strict
+
+docs-serve: $(VENV)/.dev ## Show the documentation at http://127.0.0.1:8000 (DOCS_PORT)
+	@$(BIN)/python -m mkdocs serve --dev-addr 127.0.0.1:$(DOCS_PORT)
 
 phrases: data/phrases/manifest.csv ## Fetch telephone prompts in 5 languages (Debian and Ubuntu; no root)
 letters: data/letters/manifest.csv ## Fetch spoken letters in 20 languages (Debian and Ubuntu; no root)
@@ -103,7 +114,7 @@ stop: ## Stop the Prefect server that `make deploy` started
 	@$(BIN)/prefect server stop
 
 schema: $(VENV)/.train ## Print the JSON schema of a params file, for editors
-	@$(BIN)/python -m audiocls.params.run
+	@$(BIN)/audiocls schema
 
-clean: ## Remove the environment; workspace/ and data/ stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## Remove the environment and the built documentation; workspace/ and data/ stay
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,6 +28,7 @@ from audiocls.features.store import map_features, plan_features, write_features
 from audiocls.models.families import build_extractor
 from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.waveforms.corpus import collect_corpus
 from audiocls.waveforms.mapped import MappedWaveforms
 from audiocls.waveforms.shards import write_shard
@@ -84,7 +85,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
 
 def fill(clips: Path, waveforms: Path, params: RunParams) -> tuple[float, Path]:
     start = time.perf_counter()
-    plan = plan_features(clips, waveforms, params)
+    plan = plan_features(PreparedData(clips, waveforms, params))
     if plan is None:
         raise SystemExit("this family has no feature store; there is nothing to compare.")
     for shard in plan.shards:

@@ -28,6 +28,7 @@ from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
 from audiocls.sources.sample import build_sample_corpus, class_counts
 from audiocls.splits.assignment import assign_splits
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.waveforms.corpus import collect_corpus
 from audiocls.waveforms.shards import write_shard
 from audiocls.waveforms.store import plan_store
@@ -91,8 +92,9 @@ def measure(name: str, workspace: Path) -> dict[str, object]:
     pairs = find_near_duplicates(corpus.clips, corpus.store)
     splits = assign_splits(corpus.clips, params.split, params.seed, workspace, None, pairs)
     folder = workspace / "long_tail" / name
-    trained = [train_contender(each, splits, corpus.store, params) for each in plan_trainings(params, folder)]
-    compared = compare(trained, splits, corpus.store, params, folder)
+    prepared = PreparedData(splits, corpus.store, params)
+    trained = [train_contender(each, prepared) for each in plan_trainings(params, folder)]
+    compared = compare(trained, prepared, folder)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
     scores, clips = pd.read_parquet(compared.folder / "scores.parquet"), pd.read_parquet(splits)
     counts = clips.groupby(["split", "label"]).size().unstack(fill_value=0)

@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +49,7 @@ from audiocls.params.run import RunParams
 from audiocls.sources.columns import MANIFEST_SCHEMA
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits, ledger_of
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.splits.units import wide_unit_findings
 from audiocls.training.run import fit
 from audiocls.waveforms.corpus import CLIPS_SCHEMA, Corpus, collect_corpus
@@ -120,8 +122,9 @@ class Stages:
         self.measure("loading of an epoch", lambda: self._load(splits, corpus.store))
         # Ten steps of training are enough for a model to evaluate; the validation that fit adds is evaluation too.
         few = few_held_out(splits, self.folder)
-        model = fit(few, balanced, corpus.store, self.params, self.folder / "run", lambda *_: None).folder
-        self.measure("evaluation", lambda: evaluate(model, splits, corpus.store, self.params, self.folder) and None)
+        data = PreparedData(few, corpus.store, self.params)
+        model = fit(data, balanced, self.folder / "run", lambda *_: None).folder
+        self.measure("evaluation", lambda: evaluate(model, replace(data, split_clips=splits), self.folder) and None)
         return self.costs
 
     def run_without_audio(self) -> dict[str, Cost]:
@@ -161,7 +164,7 @@ class Stages:
     def _compute_features(self, splits: Path, store: Path) -> None:
         model = {"family": "audio-spectrogram-transformer", "config": AST}
         params = RunParams.model_validate(self.params.model_dump() | {"model": model})
-        plan = plan_features(splits, store, params)
+        plan = plan_features(PreparedData(splits, store, params))
         assert plan is not None
         for shard in plan.shards:
             write_features(shard, params.audio)

@@ -50,8 +50,10 @@ from audiocls.models.families import build_model
 from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.training.arguments import prepare_model
 from audiocls.training.fitting import class_names, fit_here
+from audiocls.training.job import TrainingJob
 from audiocls.training.optimizers import parameter_groups
 from audiocls.waveforms.corpus import collect_corpus
 from audiocls.waveforms.mapped import MappedWaveforms
@@ -241,10 +243,8 @@ def ratios(name: str, pairs: list[tuple[Cost, Cost]]) -> dict[str, Any]:
 
 def train_ours(params: RunParams, prepared: Prepared, folder: Path) -> Meter:
     meter = Meter()
-    fit_here(
-        split_clips=prepared.splits, balanced=prepared.balanced, store=prepared.store, params=params, folder=folder,
-        log=lambda metrics, step: None, features=None, checkpoint=None, callbacks=[meter],
-    )  # fmt: skip
+    job = TrainingJob(PreparedData(prepared.splits, prepared.store, params), prepared.balanced, folder)
+    fit_here(job, lambda metrics, step: None, callbacks=[meter])
     return meter
 
 

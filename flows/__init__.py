@@ -1,4 +1,4 @@
-"""What a person runs: `python -m flows.train params/quickstart.yaml`."""
+"""What a person runs: `audiocls train params/quickstart.yaml`."""
 
 import logging
 

@@ -1,22 +1,20 @@
-"""From recordings and labels to an audited corpus: `python -m flows.ingest PARAMS.yaml [key.path=value ...]`."""
+"""From recordings and labels to an audited corpus: `audiocls ingest PARAMS.yaml [key.path=value ...]`."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from prefect import flow
 
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
-from flows.command_line import run_flow
+from flows.cli import main
+from flows.preparation import check_corpus, gather_corpus
 from flows.runs import name_run
 from tasks.audit import audit_corpus
-from tasks.corpus import check_lost_classes, check_quarantine, collect_corpus
-from tasks.manifest import ingest
 from tasks.near_duplicates import find_near_duplicates
-from tasks.tracking import log_audit, log_corpus, open_run
-from tasks.waveforms import cache_waveforms
+from tasks.tracking import log_audit, open_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +34,13 @@ def ingest_flow(params_file: str, overrides: tuple[str, ...] = ()) -> IngestResu
     """Read every recording once, say what the corpus is worth, and train nothing."""
     params = load_params(params_file, overrides)
     with stopwatch() as seconds, open_run(params) as run:
-        manifest = ingest(params.data, params.workspace)
-        filled = cache_waveforms(manifest, params.audio, params.workspace, params.runner)
-        corpus = collect_corpus(manifest, filled, params.workspace)
-        log_corpus(run, corpus)
+        corpus = gather_corpus(params, run)
         report = audit_corpus(corpus, find_near_duplicates(corpus), run.folder / "data")
         summary = log_audit(run, report, describe=True)
         # After the audit, which helps to see what is wrong with them.
-        check_quarantine(corpus, params.data.max_bad_fraction)
-        check_lost_classes(corpus, allow=params.data.allow_lost_classes)
+        check_corpus(corpus, params)
     return IngestResult(run.run_id, str(report.html), corpus.num_clips, corpus.num_quarantined, seconds, summary)
 
 
 if __name__ == "__main__":
-    sys.exit(run_flow(ingest_flow, asdict))
+    sys.exit(main(["ingest", *sys.argv[1:]]))

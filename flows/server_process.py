@@ -7,6 +7,7 @@ LISTENING_SOCKET and READY_PIPE are inherited file descriptors, PARENT is the pr
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -38,6 +39,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         with FileLock(self._lock):
             await super().startup(sockets)
+        gc.freeze()
+        gc.enable()
         os.write(self._ready, b"!")
         os.close(self._ready)
 
@@ -45,6 +48,8 @@ class _Server(uvicorn.Server):
 def main(listening: int, ready: int, parent: int, lock: Path) -> None:
     """Serve Prefect's API on an open socket until the parent ends it or is gone."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    # Until it is ready it imports, which leaves no garbage; to look for some takes a quarter of the time.
+    gc.disable()
     config = uvicorn.Config(
         "prefect.server.api.server:create_app",
         factory=True,

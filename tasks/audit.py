@@ -9,16 +9,15 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import audit, splits
+from audiocls import audit, splits, waveforms
 from audiocls.stopwatch import timed
-from audiocls.waveforms import Corpus
 
 logger = logging.getLogger("audiocls.audit.report")
 
 
 @task(cache_policy=NO_CACHE)
 @timed
-def audit_corpus(corpus: Corpus, near_duplicates: Path, folder: Path) -> audit.AuditReport:
+def audit_corpus(corpus: waveforms.Corpus, near_duplicates: Path, folder: Path) -> audit.AuditReport:
     """Write the audit's pages; show the verdict in Prefect, and in the log where there is something to look at."""
     report = audit.write_audit(
         corpus, near_duplicates, folder, splits.wide_unit_findings(corpus.clips, near_duplicates)

@@ -7,33 +7,26 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import heads, tracking
-from audiocls.balance import Balanced, balance
-from audiocls.params import BalanceParams, RunParams
+from audiocls import balance, heads, tracking, training
+from audiocls.params import BalanceParams
+from audiocls.splits import PreparedData
 from audiocls.stopwatch import timed
-from audiocls.training import TrainedModel
 
 
 @task(cache_policy=NO_CACHE)
 @timed
-def balance_classes(split_clips: Path, params: BalanceParams, seed: int, workspace: Path) -> Balanced:
+def balance_classes(split_clips: Path, params: BalanceParams, seed: int, workspace: Path) -> balance.Balanced:
     """Repeat, leave out or weigh training clips, as the method says."""
-    return balance(split_clips, params, seed, workspace)
+    return balance.balance(split_clips, params, seed, workspace)
 
 
 @task(cache_policy=NO_CACHE)
 @timed
 def balance_head(
-    model: TrainedModel,
-    balanced: Balanced,
-    split_clips: Path,
-    store: Path,
-    params: RunParams,
-    run: tracking.TrackedRun,
-    features: Path | None,
-) -> Balanced:
+    model: training.TrainedModel, balanced: balance.Balanced, data: PreparedData, run: tracking.TrackedRun
+) -> balance.Balanced:
     """Train the head anew, or shift it, where the method says so, and log what it is made of."""
-    done = heads.balance_head(model.folder, balanced, split_clips, store, params, run.folder, features)
+    done = heads.balance_head(model.folder, balanced, data, run.folder)
     if done.files:
         tracking.log_artifacts(run, done.files, "data/balance")
         tracking.log_metrics(run, done.metrics)

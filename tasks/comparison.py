@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import comparison
-from audiocls.comparison import Comparison
+from audiocls import comparison, tracking
 from audiocls.errors import BalanceError
-from audiocls.params import RunParams
 from audiocls.params_file import NONE
+from audiocls.splits import PreparedData
 from audiocls.stopwatch import timed
-from audiocls.tracking import TrackedRun
 
 
 @timed
-def train_contenders(
-    split_clips: Path, store: Path, params: RunParams, run: TrackedRun, features: Path | None
-) -> tuple[list[comparison.Training], dict[str, str]]:
+def train_contenders(data: PreparedData, run: tracking.TrackedRun) -> tuple[list[comparison.Training], dict[str, str]]:
     """Train what has to be trained, one after another: two at a time would share the cores or the GPU.
 
     Returns:
@@ -29,12 +24,12 @@ def train_contenders(
     """
     trained: list[comparison.Training] = []
     refused: dict[str, str] = {}
-    for training in comparison.plan_trainings(params, run.folder):
+    for training in comparison.plan_trainings(data.params, run.folder):
         name = training.contender.name
         if name in refused:
             continue
         try:
-            trained.append(train_contender(training, split_clips, store, params, features))
+            trained.append(train_contender(training, data))
         except BalanceError as error:
             if name == NONE or not training.contender.end_to_end:
                 raise
@@ -44,23 +39,16 @@ def train_contenders(
 
 # No retries: a fit that failed would fail again, hours later.
 @task(cache_policy=NO_CACHE, task_run_name="train {training.name}")
-def train_contender(
-    training: comparison.Training, split_clips: Path, store: Path, params: RunParams, features: Path | None
-) -> comparison.Training:
+def train_contender(training: comparison.Training, data: PreparedData) -> comparison.Training:
     """Train one model."""
-    return comparison.train_contender(training, split_clips, store, params, features)
+    return comparison.train_contender(training, data)
 
 
 @task(cache_policy=NO_CACHE)
 @timed
 def compare(
-    trained: tuple[Sequence[comparison.Training], Mapping[str, str]],
-    split_clips: Path,
-    store: Path,
-    params: RunParams,
-    run: TrackedRun,
-    features: Path | None,
-) -> Comparison:
+    trained: tuple[Sequence[comparison.Training], Mapping[str, str]], data: PreparedData, run: tracking.TrackedRun
+) -> comparison.Comparison:
     """Score every method and seed, and say which to take."""
     models, refused = trained
-    return comparison.compare(models, split_clips, store, params, run.folder, features, refused)
+    return comparison.compare(models, data, run.folder, refused)

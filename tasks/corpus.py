@@ -11,7 +11,6 @@ from prefect.cache_policies import NO_CACHE
 
 from audiocls import waveforms
 from audiocls.stopwatch import timed
-from audiocls.waveforms import StorePlan, lost_summary, read_counts
 
 logger = logging.getLogger("audiocls.waveforms.corpus")
 
@@ -21,14 +20,14 @@ _SHOWN_ROWS = 100
 
 @task(cache_policy=NO_CACHE)
 @timed
-def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> waveforms.Corpus:
+def collect_corpus(manifest: Path, plan: waveforms.StorePlan, workspace: Path) -> waveforms.Corpus:
     """Join the manifest with the store; show the quarantine in Prefect."""
     collected = waveforms.collect_corpus(manifest, plan, workspace)
     summary = waveforms.quarantine_summary(collected)
     if summary:
         logger.warning(summary)
         create_table_artifact(waveforms.quarantined(collected, _SHOWN_ROWS), key="quarantine", description=summary)
-    lost = lost_summary(read_counts(collected.counts))
+    lost = waveforms.lost_summary(waveforms.read_counts(collected.counts))
     if lost:
         logger.warning(lost)
     return collected

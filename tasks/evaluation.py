@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import evaluation
-from audiocls.params import RunParams
+from audiocls import evaluation, tracking, training
+from audiocls.splits import PreparedData
 from audiocls.stopwatch import timed
-from audiocls.tracking import TrackedRun
-from audiocls.training import TrainedModel
 
 
 @task(cache_policy=NO_CACHE)
 @timed
-def evaluate(
-    model: TrainedModel, split_clips: Path, store: Path, params: RunParams, run: TrackedRun, features: Path | None
-) -> evaluation.Evaluation:
+def evaluate(model: training.TrainedModel, data: PreparedData, run: tracking.TrackedRun) -> evaluation.Evaluation:
     """Score the saved model on validation and, once, on test."""
-    return evaluation.evaluate(model.folder, split_clips, store, params, run.folder / "evaluation", features)
+    return evaluation.evaluate(model.folder, data, run.folder / "evaluation")

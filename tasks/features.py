@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from audiocls import features
-from audiocls.params import AudioParams, RunnerParams, RunParams
+from audiocls.params import AudioParams, RunnerParams
+from audiocls.splits import PreparedData
 from audiocls.stopwatch import timed
 from tasks.retries import unless_mistaken
 from tasks.runners import run_shards
 
 
 @timed
-def cache_features(split_clips: Path, waveforms: Path, params: RunParams) -> Path | None:
-    """Fill the feature store, one mapped task a shard; return it, or None where the extractor is quick."""
-    plan = plan_features(split_clips, waveforms, params)
+def cache_features(data: PreparedData) -> PreparedData:
+    """Fill the feature store, one mapped task a shard; return the data with it, or as it is if none is kept."""
+    plan = plan_features(data)
     if plan is None:
-        return None
+        return data
     # The feature store is in the workspace, which workers elsewhere do not see.
-    runner = RunnerParams() if params.runner.address else params.runner
-    run_shards(write_features, plan.shards, params.audio, runner, "computing features")
-    return plan.store
+    runner = RunnerParams() if data.params.runner.address else data.params.runner
+    run_shards(write_features, plan.shards, data.params.audio, runner, "computing features")
+    return replace(data, features=plan.store)
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
-def plan_features(split_clips: Path, waveforms: Path, params: RunParams) -> features.FeaturePlan | None:
+def plan_features(data: PreparedData) -> features.FeaturePlan | None:
     """Find the clips whose features are missing."""
-    return features.plan_features(split_clips, waveforms, params)
+    return features.plan_features(data)
 
 
 @task(

@@ -7,14 +7,13 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import near_duplicates
+from audiocls import near_duplicates, waveforms
 from audiocls.stopwatch import timed
-from audiocls.waveforms import Corpus
 
 
 # NO_CACHE because the corpus folder keeps the result under the algorithm's version, and the store every fingerprint.
 @task(cache_policy=NO_CACHE)
 @timed
-def find_near_duplicates(corpus: Corpus) -> Path:
+def find_near_duplicates(corpus: waveforms.Corpus) -> Path:
     """Compare what no run has compared; return the table of pairs."""
     return near_duplicates.find_near_duplicates(corpus.clips, corpus.store)

@@ -38,10 +38,10 @@ def run_shards(
         return
     new = sum(shard.stop - shard.start for shard in shards)
     # A runner of its own, and not the flow's: which one is known only when the flow has read its params.
-    with _one_server(runner), make_runner(runner) as started, progress_bar(doing, new) as advance:
+    with _one_server(runner), make_runner(runner) as started, progress_bar(doing, new) as bar:
         futures = [started.submit(write, {"shard": shard, "params": params}) for shard in shards]
         for future in as_completed(futures):
-            advance(future.result())
+            bar.advance(future.result())
 
 
 def _one_server(params: RunnerParams) -> AbstractContextManager[Any]:

@@ -9,11 +9,9 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import splits
+from audiocls import splits, waveforms
 from audiocls.params import RunParams
-from audiocls.splits import dropped_summary, read_dropped
 from audiocls.stopwatch import timed
-from audiocls.waveforms import Corpus
 
 logger = logging.getLogger("audiocls.splits.assignment")
 
@@ -23,13 +21,13 @@ _SHOWN_ROWS = 100
 
 @task(cache_policy=NO_CACHE)
 @timed
-def assign_splits(corpus: Corpus, near_duplicates: Path, params: RunParams) -> Path:
+def assign_splits(corpus: waveforms.Corpus, near_duplicates: Path, params: RunParams) -> Path:
     """Keep or make the split, and check it; show what was left out in Prefect; return the clips with their splits."""
     ledger = splits.ledger_of(params.experiment, params.split, params.seed, params.workspace)
     made = splits.assign_splits(corpus.clips, params.split, params.seed, params.workspace, ledger, near_duplicates)
-    summary = dropped_summary(made)
+    summary = splits.dropped_summary(made)
     if summary:
         logger.warning(summary)
-        rows = read_dropped(made).head(_SHOWN_ROWS).to_dict(orient="records")
+        rows = splits.read_dropped(made).head(_SHOWN_ROWS).to_dict(orient="records")
         create_table_artifact(rows, key="left-out-of-the-split", description=summary)
     return made

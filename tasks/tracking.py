@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,27 +14,29 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_UI_URL
 
-from audiocls import registry, tracking
-from audiocls.audit import AuditReport, audit_markdown
-from audiocls.balance import Balanced
-from audiocls.batches import draw_augmented
-from audiocls.comparison import Comparison, nested_runs
+from audiocls import (
+    audit,
+    balance,
+    batches,
+    comparison,
+    evaluation,
+    models,
+    registry,
+    splits,
+    tracking,
+    training,
+    waveforms,
+)
 from audiocls.errors import name_some
-from audiocls.evaluation import Evaluation, summarise, write_card
 from audiocls.markdown import escaped
-from audiocls.models import note_data_digest
 from audiocls.params import RunParams
-from audiocls.plots import draw_class_counts
-from audiocls.splits import dropped_beside, read_dropped
-from audiocls.stopwatch import timed
-from audiocls.tracking import TrackedRun
-from audiocls.training import TrainedModel
-from audiocls.waveforms import Corpus, count_splits, lost_summary, read_counts, write_counts
+from audiocls.splits import PreparedData
+from audiocls.stopwatch import stage, timed
 from tasks.retries import unless_mistaken
 
 
 @contextmanager
-def open_run(params: RunParams) -> Iterator[TrackedRun]:
+def open_run(params: RunParams) -> Iterator[tracking.TrackedRun]:
     """Open the MLflow run of this flow run; each names the other."""
     tags = {
         "prefect.flow_name": str(flow_run.flow_name),
@@ -43,51 +45,54 @@ def open_run(params: RunParams) -> Iterator[TrackedRun]:
     }
     if PREFECT_UI_URL.value():  # none where the server is the embedded one, which shows no pages
         tags["prefect.flow_run_url"] = str(flow_run.ui_url)
-    with tracking.tracked_run(params, str(flow_run.name), tags, str(flow_run.flow_name)) as run:
-        if run.url:
-            create_link_artifact(key="mlflow-run", link=run.url, link_text="The MLflow run")
+    with ExitStack() as opened:
+        with stage("open_run"):
+            run = opened.enter_context(tracking.tracked_run(params, str(flow_run.name), tags, str(flow_run.flow_name)))
+            if run.url:
+                create_link_artifact(key="mlflow-run", link=run.url, link_text="The MLflow run")
         yield run
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
-def log_corpus(run: TrackedRun, corpus: Corpus) -> None:
+def log_corpus(run: tracking.TrackedRun, corpus: waveforms.Corpus) -> None:
     """Log the data's digest and the quarantine table, before anything can stop the run."""
     counts = {"clips": corpus.num_clips, "quarantined": corpus.num_quarantined}
     tracking.log_dataset(run, corpus.clips, "clips", corpus.digest, counts)
     tracking.log_metrics(run, {f"data/{name}": count for name, count in counts.items()})
     tracking.log_artifacts(run, corpus.quarantine, "data")
     tracking.log_artifacts(run, corpus.counts, "data")
-    lost = read_counts(corpus.counts).lost_classes
+    lost = waveforms.read_counts(corpus.counts).lost_classes
     if lost:
         tracking.log_tags(run, {"data.lost_classes": name_some(lost)})
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
-def log_counts(run: TrackedRun, corpus: Corpus, split_clips: Path) -> None:
+def log_counts(run: tracking.TrackedRun, corpus: waveforms.Corpus, split_clips: Path) -> None:
     """Compare the splits with the usable clips; log what was listed, what is usable and what each split has."""
-    counts = read_counts(corpus.counts)
-    path = write_counts(counts, run.folder / "data" / "counts.json", count_splits(counts, split_clips))
+    counts = waveforms.read_counts(corpus.counts)
+    in_splits = waveforms.count_splits(counts, split_clips)
+    path = waveforms.write_counts(counts, run.folder / "data" / "counts.json", in_splits)
     tracking.log_artifacts(run, path, "data")
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
-def log_splits(run: TrackedRun, splits: Path) -> None:
+def log_splits(run: tracking.TrackedRun, split_clips: Path) -> None:
     """Log which clips were left out of the split, and how many."""
-    tracking.log_metrics(run, {"data/dropped": len(read_dropped(splits))})
-    tracking.log_artifacts(run, dropped_beside(splits), "data")
+    tracking.log_metrics(run, {"data/dropped": len(splits.read_dropped(split_clips))})
+    tracking.log_artifacts(run, splits.dropped_beside(split_clips), "data")
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
-def log_audit(run: TrackedRun, report: AuditReport, *, describe: bool = False) -> str:
+def log_audit(run: tracking.TrackedRun, report: audit.AuditReport, *, describe: bool = False) -> str:
     """Log the audit's pages and its verdict, on the run's page too where asked; return it as Markdown."""
     tracking.log_artifacts(run, report.html, "data")
     tracking.log_artifacts(run, report.json, "data")
     tracking.log_tags(run, {"data.verdict": report.verdict})
-    markdown = audit_markdown(report)
+    markdown = audit.audit_markdown(report)
     if describe:
         tracking.describe_run(run, markdown)
     return markdown
@@ -95,8 +100,10 @@ def log_audit(run: TrackedRun, report: AuditReport, *, describe: bool = False) -
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
-def log_balance(run: TrackedRun, balanced: Balanced) -> None:
+def log_balance(run: tracking.TrackedRun, balanced: balance.Balanced) -> None:
     """Log the class counts before and after, as numbers and as a picture, and which clip is seen how often."""
+    from audiocls.plots import draw_class_counts  # not at the start of every flow, as it loads matplotlib
+
     tracking.log_json(run, {k: v for k, v in asdict(balanced).items() if k != "rows"}, "data/class_counts.json")
     counts = {"before": balanced.counts_before, "after": balanced.counts_after}
     tracking.log_metrics(run, {f"clips_{when}/{name}": n for when, c in counts.items() for name, n in c.items()})
@@ -107,31 +114,36 @@ def log_balance(run: TrackedRun, balanced: Balanced) -> None:
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
-def log_augmentation(run: TrackedRun, split_clips: Path, store: Path, params: RunParams) -> None:
+def log_augmentation(run: tracking.TrackedRun, data: PreparedData) -> None:
     """Log a picture of what the transforms make of some training clips, where there are any."""
-    if params.augmentation:
-        picture = draw_augmented(split_clips, store, params, run.folder / "augmentation.png")
+    if data.params.augmentation:
+        picture = batches.draw_augmented(data, run.folder / "augmentation.png")
         tracking.log_artifacts(run, picture, "data")
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
-def log_results(run: TrackedRun, model: TrainedModel, evaluation: Evaluation) -> None:
+def log_results(run: tracking.TrackedRun, model: training.TrainedModel, evaluated: evaluation.Evaluation) -> None:
     """Log the model with its card and test metrics, the test report and what was trained."""
     facts = {name: value for name, value in asdict(model).items() if name != "folder"}
     tracking.log_tags(run, {f"model.{name}": str(value) for name, value in facts.items()})
-    note_data_digest(model.folder, tracking.data_digest(run))
-    write_card(model, evaluation, run.folder / "data" / "counts.json")
-    registry.log_model(run, model.folder, evaluation.metrics, model.steps)
-    tracking.log_artifacts(run, evaluation.folder, "evaluation")
+    models.note_data_digest(model.folder, tracking.data_digest(run))
+    evaluation.write_card(model, evaluated, run.folder / "data" / "counts.json")
+    registry.log_model(run, model.folder, evaluated.metrics, model.steps)
+    tracking.log_artifacts(run, evaluated.folder, "evaluation")
 
 
 @task(cache_policy=NO_CACHE)
 def publish_summary(
-    run: TrackedRun, corpus: Corpus, splits: Path, balanced: Balanced, model: TrainedModel, evaluation: Evaluation
+    run: tracking.TrackedRun,
+    corpus: waveforms.Corpus,
+    split_clips: Path,
+    balanced: balance.Balanced,
+    model: training.TrainedModel,
+    evaluated: evaluation.Evaluation,
 ) -> str:
     """Show the result on the flow run's page and on the MLflow run's; return it as Markdown."""
-    summary = summarise(run, corpus, splits, balanced, model, evaluation)
+    summary = evaluation.summarise(run, corpus, split_clips, balanced, model, evaluated)
     tracking.describe_run(run, summary)
     create_markdown_artifact(key="train-summary", markdown=summary)
     return summary
@@ -139,18 +151,18 @@ def publish_summary(
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
-def log_comparison(run: TrackedRun, compared: Comparison, params: RunParams) -> None:
+def log_comparison(run: tracking.TrackedRun, compared: comparison.Comparison, params: RunParams) -> None:
     """Log the table, the picture and the params of the best, and a nested run for each method and seed."""
-    tracking.log_nested_runs(run, nested_runs(compared, params))
+    tracking.log_nested_runs(run, comparison.nested_runs(compared, params))
     tracking.log_metrics(run, compared.metrics)
     tracking.log_tags(run, {"balance.verdict": compared.verdict, "balance.method_to_take": compared.method})
     tracking.log_artifacts(run, compared.folder, "comparison")
 
 
 @task(cache_policy=NO_CACHE)
-def publish_comparison(run: TrackedRun, compared: Comparison, corpus: Corpus) -> str:
+def publish_comparison(run: tracking.TrackedRun, compared: comparison.Comparison, corpus: waveforms.Corpus) -> str:
     """Show the table on the flow run's page and on the MLflow run's, and the picture on the former; return the text."""
-    lost = lost_summary(read_counts(corpus.counts))
+    lost = waveforms.lost_summary(waveforms.read_counts(corpus.counts))
     summary = "\n\n".join([*([f"**{escaped(lost)}.**"] if lost else []), compared.summary])
     tracking.describe_run(run, summary)
     create_markdown_artifact(key="balance-comparison", markdown=summary)

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import tracking, training
-from audiocls.balance import Balanced
-from audiocls.params import RunParams
+from audiocls import balance, tracking, training
+from audiocls.splits import PreparedData
 from audiocls.stopwatch import timed
 
 
 # No retries: a fit that failed would fail again, hours later.
 @task(cache_policy=NO_CACHE)
 @timed
-def fit(
-    split_clips: Path,
-    balanced: Balanced,
-    store: Path,
-    params: RunParams,
-    run: tracking.TrackedRun,
-    features: Path | None,
-) -> training.TrainedModel:
+def fit(data: PreparedData, balanced: balance.Balanced, run: tracking.TrackedRun) -> training.TrainedModel:
     """Train, and log metrics to the run as they are measured."""
 
     def log(metrics: dict[str, float], step: int) -> None:
         tracking.log_metrics(run, metrics, step)
 
-    return training.fit(split_clips, balanced, store, params, run.folder, log, features)
+    return training.fit(data, balanced, run.folder, log)

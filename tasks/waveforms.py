@@ -11,7 +11,6 @@ from prefect.cache_policies import NO_CACHE
 from audiocls import waveforms
 from audiocls.params import AudioParams, RunnerParams
 from audiocls.stopwatch import timed
-from audiocls.waveforms import doubtful_reach
 from tasks.retries import unless_mistaken
 from tasks.runners import run_shards
 
@@ -22,7 +21,7 @@ logger = logging.getLogger("audiocls.waveforms.reach")
 def cache_waveforms(manifest: Path, params: AudioParams, workspace: Path, runner: RunnerParams) -> waveforms.StorePlan:
     """Fill the store, one mapped task a shard; return what the store was asked for."""
     plan = plan_store(manifest, params, workspace)
-    doubt = doubtful_reach(runner.address, manifest, plan.store, workspace) if plan.shards else None
+    doubt = waveforms.doubtful_reach(runner.address, manifest, plan.store, workspace) if plan.shards else None
     if doubt:
         logger.warning(doubt)
     run_shards(write_shard, plan.shards, params, runner, "decoding")

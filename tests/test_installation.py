@@ -28,8 +28,9 @@ from audiocls.extras import PIPELINE, require_pipeline
 from audiocls.models.families import build_model, save_model
 from audiocls.params.data import TableData
 from audiocls.params.model import ModelParams
-from audiocls.params.run import AudioParams
+from audiocls.params.run import AudioParams, RunParams
 from audiocls.sources.manifest import list_clips
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.waveforms.corpus import collect_corpus
 from audiocls.waveforms.shards import write_shard
 from audiocls.waveforms.store import plan_store
@@ -218,7 +219,9 @@ def scores_of_evaluation(model, extractor, clips: list[str], folder: Path) -> np
         write_shard(shard, AUDIO)
     corpus = collect_corpus(manifest, plan, folder)
     table = pd.read_parquet(corpus.clips).set_index("path", drop=False).loc[clips].reset_index(drop=True)
-    logits = predict(model, extractor, table, corpus.store, LABELS, AUDIO, batch_size=2)
+    source, training = {"source": "table", "path": folder / "clips.csv"}, {"eval_batch_size": 2}
+    params = RunParams.model_validate({"data": source, "audio": AUDIO, "training": training})
+    logits = predict(model, extractor, table, PreparedData(corpus.clips, corpus.store, params))
     return torch.softmax(torch.from_numpy(logits), dim=1).numpy()
 
 

@@ -13,6 +13,7 @@ import pytest
 HOME = Path(__file__).resolve().parents[1]
 ROOMS = sorted(path.parent.name for path in (HOME / "audiocls").glob("*/__init__.py"))
 FILES = [path for package in ("audiocls", "tasks", "flows") for path in sorted((HOME / package).rglob("*.py"))]
+MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 350, 60
 CONTRACTS = tomllib.loads((HOME / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 
 
@@ -56,6 +57,22 @@ def test_a_task_file_has_the_name_of_the_room_or_module_that_it_wraps():
     for path in (HOME / "tasks").glob("*.py"):
         if path.stem not in ("__init__", "forks", "orphans", "reconnection", "retries", "runners"):
             assert path.stem in {*ROOMS, *(file.stem for file in (HOME / "audiocls").glob("*/*.py"))}, path.name
+
+
+def test_no_file_is_longer_than_350_lines():
+    lengths = {str(path.relative_to(HOME)): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES_OF_A_FILE} == {}
+
+
+def test_no_function_is_longer_than_60_lines():
+    lengths = {
+        f"{path.relative_to(HOME)}:{node.lineno} {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert len(lengths) > 1_000
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES_OF_A_FUNCTION} == {}
 
 
 def test_reading_params_loads_neither_torch_nor_transformers():

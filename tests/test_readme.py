@@ -1,4 +1,4 @@
-"""What the README and the Makefile promise is there."""
+"""What the README and the Makefile promise is there. Its code blocks are tested in test_docs_blocks.py."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from audiocls.params.model import FAMILIES
-from audiocls.params.run import RunParams
-from audiocls.params_file.reading import load_params
 
 HOME = Path(__file__).resolve().parents[1]
 README = (HOME / "README.md").read_text()
-TARGETS = re.findall(r"^([a-z]+):.*## ", (HOME / "Makefile").read_text(), flags=re.MULTILINE)
+TARGETS = re.findall(r"^([a-z-]+):.*## ", (HOME / "Makefile").read_text(), flags=re.MULTILINE)
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in sorted((HOME / "docs").glob("*.md")))]
+MOST_IMAGE_BYTES = 200_000
 
 
 def test_make_alone_lists_every_target():
@@ -25,23 +24,38 @@ def test_make_alone_lists_every_target():
         assert f"make {target} " in listed
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z]+)\b(?=[ `)])", README))))
-def test_every_target_that_the_readme_names_is_there(target):
-    assert target in TARGETS
+@pytest.mark.parametrize("page", PAGES)
+def test_every_target_that_a_page_names_is_there(page):
+    named = set(re.findall(r"`make ([a-z-]+)\b(?=[ `])", (HOME / page).read_text()))
+    assert named <= set(TARGETS)
+
+
+def test_the_readme_is_short_and_names_both_commands():
+    assert len(README.splitlines()) <= 150
+    assert {"train", "test"} <= set(re.findall(r"^make ([a-z-]+)", README, flags=re.MULTILINE))
 
 
 def test_every_family_is_named():
-    assert all(f"`{family}`" in README for family in FAMILIES)
+    assert all(f"`{family}`" in (HOME / "docs" / "models.md").read_text() for family in FAMILIES)
 
 
-@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL))
-def test_every_params_example_is_valid(block, tmp_path):
-    file = tmp_path / "example.yaml"
-    file.write_text(block)
-    assert isinstance(load_params(file), RunParams)
-    assert yaml.safe_load(block)
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_every_link_leads_to_a_file_and_a_heading_that_are_there(page):
+    links = re.findall(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)", (HOME / page).read_text())
+    for file, anchor in links:
+        assert (HOME / file).is_file(), file
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", (HOME / file).read_text(), flags=re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"params/[a-z]+\.yaml", README)) - {"params/mine.yaml"}))
-def test_every_params_file_that_the_readme_names_is_there(path):
-    assert (HOME / path).exists()
+def test_pictures_are_small():
+    pictures = sorted((HOME / "docs" / "images").iterdir())
+    assert pictures
+    assert all(picture.stat().st_size < MOST_IMAGE_BYTES for picture in pictures)
+
+
+def test_every_params_file_that_a_page_names_is_there():
+    named = {path for page in PAGES for path in re.findall(r"params/[a-z]+\.yaml", (HOME / page).read_text())}
+    assert len(named) > 3
+    assert [path for path in named - {"params/mine.yaml"} if not (HOME / path).exists()] == []

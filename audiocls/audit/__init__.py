@@ -1,4 +1,4 @@
-"""What is wrong with a corpus, looked for before training.
+"""Checks for problems in a corpus before training.
 
 `report` runs every check and writes the page; each other module is one check.
 """

@@ -1,4 +1,4 @@
-"""The background of a clip: what is heard in its pauses, which belongs to the room, the microphone and the codec."""
+"""The background of a clip: the sound in its pauses, which comes from the room, the microphone and the codec."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from audiocls.waveforms import MappedWaveforms
 NUM_BANDS: Final = 8
 _FRAME_SECONDS: Final = 0.032
 _LONGEST_SECONDS: Final = 20.0
-_QUIET_SHARE: Final = 0.1
-# What is less far below the clip's own level is no pause: the sound itself goes on, and belongs to the class.
+_QUIET_FRACTION: Final = 0.1
+# Frames less far below the clip's level are not a pause: the sound itself continues, and belongs to the class.
 _PAUSE_DB: Final = 20.0
 _FLOOR: Final = 1e-12
 
 
 def measure_backgrounds(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> NDArray[np.float64]:
-    """Measure the spectrum of each clip's quietest frames; NaN where a clip has no pause.
+    """Measure the spectrum of each clip's quietest frames; NaN if a clip has no pause.
 
     Returns:
-        Shape (num_clips, NUM_BANDS), in dB; what is common to all clips is of no matter.
+        Shape (num_clips, NUM_BANDS), in dB; only differences between clips matter.
     """
     waveforms = MappedWaveforms(clips, store)
     longest = round(_LONGEST_SECONDS * sample_rate_hz)
@@ -39,7 +39,7 @@ def _background(waveform: NDArray[np.float32], sample_rate_hz: int) -> NDArray[n
         return np.full(NUM_BANDS, np.nan)
     frames = np.lib.stride_tricks.sliding_window_view(waveform, frame)[:: frame // 2]
     energy = np.square(frames).mean(axis=1)
-    quiet = frames[np.argsort(energy)[: max(2, int(_QUIET_SHARE * len(frames)))]]
+    quiet = frames[np.argsort(energy)[: max(2, int(_QUIET_FRACTION * len(frames)))]]
     if 10 * np.log10((np.square(quiet).mean() + _FLOOR) / (energy.mean() + _FLOOR)) > -_PAUSE_DB:
         return np.full(NUM_BANDS, np.nan)
     power = (np.abs(np.fft.rfft(quiet * np.hanning(frame), axis=1)) ** 2).mean(axis=0)

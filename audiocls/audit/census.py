@@ -1,4 +1,4 @@
-"""What a corpus is made of, in numbers: classes, groups, lengths, levels and where the recordings come from."""
+"""Statistics of a corpus: classes, groups, durations, levels and sources."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from audiocls.audit.findings import Finding
 from audiocls.decoding import SILENCE_BELOW_LOUDEST_DB
 from audiocls.errors import name_some
 
-# A clip counts as clipped when at least this share of its samples stands at full scale: one in a thousand is heard.
+# A clip counts as clipped if at least this fraction of its samples is at full scale; one in a thousand is audible.
 CLIPPED_FRACTION: Final = 1e-3
 _CLIPPED_SHARE: Final = 0.05
-DC_OFFSET: Final = 0.01  # of full scale: 40 dB below it, where the hum of a bad microphone stands
-MOSTLY_SILENT: Final = 0.8  # share of a clip
+DC_OFFSET: Final = 0.01  # of full scale: 40 dB below it, the level of a bad microphone's hum
+MOSTLY_SILENT: Final = 0.8  # fraction of a clip
 _MOSTLY_SILENT_SHARE: Final = 0.05  # of the clips
 _IMBALANCE: Final = 10.0
-_BARS: Final = 40  # of the histogram of lengths
+_BARS: Final = 40  # of the duration histogram
 _FAR_APART: Final = 20
 _QUANTILES: Final = {"least": 0.0, "a_twentieth_below": 0.05, "median": 0.5, "a_twentieth_above": 0.95, "most": 1.0}
 
@@ -37,27 +37,27 @@ class Census:
     groups_of_several_classes: int
     imbalance_ratio: float  # clips of the most frequent class per clip of the rarest
     classes: list[dict[str, Any]]  # the most frequent first
-    sources: list[dict[str, Any]]  # of those that are pooled; the largest first
+    sources: list[dict[str, Any]]  # pooled sources, the largest first
     source_rates_hz: dict[str, int]
     source_formats: dict[str, int]
     source_channels: dict[str, int]
     duration_seconds: dict[str, float]
-    duration_histogram: dict[str, list[float]]  # `clips` between each two of `edges_seconds`
+    duration_histogram: dict[str, list[float]]  # `clips` between consecutive `edges_seconds`
     rms_db: dict[str, float]
     peak: dict[str, float]
     clipped: int
     silence_fraction: dict[str, float]
     mostly_silent: int
-    dc_offset: dict[str, float]  # of its magnitude
-    dc_offsets: dict[str, float]  # of the clips that have one worth naming, the largest first
+    dc_offset: dict[str, float]  # absolute values
+    dc_offsets: dict[str, float]  # of clips with a notable offset, the largest first
     quarantined: dict[str, int]  # by reason
 
 
 def count_corpus(clips: pd.DataFrame, quarantine: pd.DataFrame) -> Census:
-    """Count what is in the two tables of a corpus.
+    """Compute the statistics of the two tables of a corpus.
 
     Args:
-        clips: The usable clips, one at least, with the columns of `corpus.CLIPS_SCHEMA`.
+        clips: The usable clips, at least one, with the columns of `corpus.CLIPS_SCHEMA`.
         quarantine: The others, with a column `reason`.
     """
     sizes = clips["label"].value_counts()
@@ -122,14 +122,14 @@ def _quantiles(values: pd.Series) -> dict[str, float]:
 
 def _histogram(seconds: NDArray[np.float64]) -> dict[str, list[float]]:
     low, high = float(seconds.min()), float(seconds.max())
-    # Where the longest clip is far from the shortest, equal steps would put all into one bar.
+    # If durations span a wide range, equal steps would put almost all clips into one bar.
     ratios = high > _FAR_APART * low > 0
     edges = np.geomspace(low, high, _BARS + 1) if ratios else np.histogram_bin_edges(seconds, _BARS)
     return {"edges_seconds": edges.round(6).tolist(), "clips": np.histogram(seconds, edges)[0].tolist()}
 
 
 def census_findings(census: Census) -> Iterator[Finding]:
-    """Yield what the counts alone say about a score on this corpus."""
+    """Yield the findings that follow from the counts alone."""
     if census.quarantined:
         total = sum(census.quarantined.values())
         reasons = ", ".join(f"{count} {reason}" for reason, count in census.quarantined.items())
@@ -140,22 +140,22 @@ def census_findings(census: Census) -> Iterator[Finding]:
         yield Finding(
             "note",
             f"The classes are imbalanced, {census.imbalance_ratio:.0f} : 1",
-            f"{most['label']!r} has {most['clips']} clips and {least['label']!r} has {least['clips']}. Read macro-F1 "
-            "and balanced accuracy, which count every class alike, and see balance.method.",
+            f"{most['label']!r} has {most['clips']} clips and {least['label']!r} has {least['clips']}. Use macro-F1 "
+            "and balanced accuracy, which weight all classes equally, and see balance.method.",
         )
     few = [row["label"] for row in census.classes if row["groups"] == 2]
     if few:
         yield Finding(
             "warning",
-            f"{len(few)} of {len(census.classes)} classes have two groups only",
-            f"Training, validation and test need one each, so these are missing from one of them: {name_some(few)}.",
+            f"{len(few)} of {len(census.classes)} classes have only two groups",
+            f"Training, validation and test need a group each, so these are missing from one split: {name_some(few)}.",
         )
     if census.groups_of_one_clip == census.groups:
         yield Finding(
             "note",
-            "Every clip is a group of its own",
-            "If one speaker, place or recording stands in several clips, it will stand in training and in test, and "
-            "the score will be too good. Name the group where you can.",
+            "Every clip is its own group",
+            "If a speaker, place or recording has several clips, it can be in both training and test, and the score is "
+            "too optimistic. Provide the group if you can.",
         )
 
 
@@ -164,20 +164,20 @@ def _level_findings(census: Census) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"{census.clipped} of {census.clips} clips are clipped",
-            f"At least {CLIPPED_FRACTION:.1%} of their samples stand at full scale: they were recorded too loud.",
+            f"At least {CLIPPED_FRACTION:.1%} of their samples are at full scale: they were recorded too loud.",
         )
     if census.dc_offsets:
         largest = name_some((f"{clip_id} ({offset:+.3f})" for clip_id, offset in census.dc_offsets.items()), 5)
         yield Finding(
             "note",
             f"{len(census.dc_offsets)} of {census.clips} clips have a DC offset",
-            f"The mean of their samples is {DC_OFFSET:.0%} of full scale or more away from zero, which points to the "
-            f"device that recorded them and is no sound: {largest}.",
+            f"The mean of their samples is at least {DC_OFFSET:.0%} of full scale away from zero. This comes from the "
+            f"recording device, not from the sound: {largest}.",
         )
     if census.mostly_silent > _MOSTLY_SILENT_SHARE * census.clips:
         yield Finding(
             "note",
             f"{census.mostly_silent} of {census.clips} clips are mostly silence",
-            f"At least {MOSTLY_SILENT:.0%} of each lies {SILENCE_BELOW_LOUDEST_DB:.0f} dB or more below its loudest "
-            "part. Where audio.max_seconds cuts such a clip at random, there may be nothing left to hear.",
+            f"At least {MOSTLY_SILENT:.0%} of each is {SILENCE_BELOW_LOUDEST_DB:.0f} dB or more below its loudest "
+            "part. If audio.max_seconds cuts such a clip at random, only silence may be left.",
         )

@@ -1,8 +1,8 @@
-"""Does something that is not the sound tell the class? Then a model may learn that, and the test will not notice.
+"""Confounds: properties other than the sound that predict the class. A model may learn them, unnoticed by the test.
 
-A class with one group cannot be told from its group, and where no group holds two classes, what sets groups apart may
-be learnt in place of what sets classes apart. And where a small decision tree names the class of clips of groups that
-it has never seen from the file format, the level, the length or the background alone, a network can too.
+A class with one group cannot be distinguished from its group. If no group has two classes, a model may learn what
+distinguishes groups instead of classes. And if a small decision tree predicts the class of clips from unseen groups by
+file format, level, duration or background alone, a network can too.
 """
 
 from __future__ import annotations
@@ -24,61 +24,61 @@ from audiocls.audit.findings import Finding, Severity
 from audiocls.errors import name_some
 
 _FOLDS: Final = 5
-_LEAST_CLIPS: Final = 6  # of a class that is judged
-_LEAST_GROUPS: Final = 2  # of the same
-_MOST_CLIPS: Final = 4_000  # looked at in all; the background of so many takes about six seconds
+_LEAST_CLIPS: Final = 6  # of a class that is tested
+_LEAST_GROUPS: Final = 2  # of a class that is tested
+_MOST_CLIPS: Final = 4_000  # in total; measuring their backgrounds takes about six seconds
 _STANDARD_ERRORS: Final = 2.0
-_FEW_GROUPS: Final = 5  # of a class; of fewer, a test of a fifth gets one at most
-# Groups hold one class each where those of several classes are at most this share of what chance would make. Where
-# chance would make fewer than three, finding none means nothing.
+_FEW_GROUPS: Final = 5  # of a class; with fewer, a test split of one fifth gets at most one
+# Groups are reported to have one class each if those with several classes are at most this fraction of the number
+# expected by chance. If fewer than three are expected, finding none means nothing.
 _MIXED_SHARE: Final = 0.1
 _LEAST_MIXED: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Nuisance:
-    """Something that should not tell the class, and how far from guessing to knowing it may get."""
+    """A property that should not predict the class, and how well it may do so before it is reported."""
 
     name: str
-    skill: float  # share of the way from chance to 1 above which it is reported
+    skill: float  # fraction of the way from chance to 1 above which it is reported
     severity: Severity
     title: str
     why: str
 
 
-# Spoken digits, where nothing is wrong, reach skills of 0.00, 0.04, 0.06 and 0.02; prompts in five languages by one
-# voice each 0.00, 0.08, 0.26 and 0.52. A format never belongs to a sound, so that less of it is too much.
+# Spoken digits without confounds reach skills of 0.00, 0.04, 0.06 and 0.02; prompts in five languages by one voice
+# each reach 0.00, 0.08, 0.26 and 0.52. A file format is never part of a sound, so its limit is lower.
 NUISANCES: Final = (
     Nuisance(
-        "source", 0.1, "problem", "The source alone tells the class",
-        "Each of the pooled sources brings classes of its own, so that its microphones and rooms tell the class. Pool "
-        "sources that each have clips of every class, or test on clips of a source that was not trained on.",
+        "source", 0.1, "problem", "The source alone predicts the class",
+        "Each pooled source has classes of its own, so its microphones and rooms predict the class. Pool sources that "
+        "all have clips of every class, or test on a source that was not used in training.",
     ),
     Nuisance(
-        "file format", 0.1, "problem", "The file format alone tells the class",
-        "Sampling rate, channels and codec belong to whoever made the files. Make every class's files the same way: "
-        "resampling cannot put back what a lower rate or a codec took away.",
+        "file format", 0.1, "problem", "The file format alone predicts the class",
+        "Sampling rate, channels and codec depend on who made the files. Create the files of all classes in the same "
+        "way: resampling cannot restore what a lower rate or a codec removed.",
     ),
     Nuisance(
-        "duration", 0.2, "warning", "The length of a clip alone tells the class",
-        "Unless the sounds themselves are that much longer or shorter, cut every class's clips by the same rule.",
+        "duration", 0.2, "warning", "The length of a clip alone predicts the class",
+        "Unless the sounds themselves differ that much in length, cut the clips of all classes by the same rule.",
     ),
     Nuisance(
-        "level", 0.2, "warning", "The loudness of a clip alone tells the class",
-        "Unless loudness is what the classes are about, each class was recorded or normalised in a way of its own.",
+        "level", 0.2, "warning", "The loudness of a clip alone predicts the class",
+        "Unless loudness defines the classes, each class was recorded or normalized differently.",
     ),
     Nuisance(
-        "background", 0.2, "problem", "The pauses alone tell the class",
-        "What is heard when the sound has stopped belongs to the room, the microphone and the codec: each class "
-        "seems to come from a place, or a voice, of its own. Record every class in the same several places and by "
-        "the same several speakers, or test on recordings from elsewhere.",
+        "background", 0.2, "problem", "The pauses alone predict the class",
+        "The sound in the pauses comes from the room, the microphone and the codec: each class seems to have its own "
+        "place or voice. Record all classes in the same places and with the same speakers, several of each, or test "
+        "on recordings from elsewhere.",
     ),
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Predictability:
-    """How well one nuisance tells the class of clips of other groups."""
+    """How well one nuisance predicts the class of clips from unseen groups."""
 
     nuisance: str
     balanced_accuracy: float
@@ -86,16 +86,16 @@ class Predictability:
     threshold: float
     clips: int
     classes: int
-    left_out: tuple[str, ...]  # classes with too few clips or groups that have it
+    left_out: tuple[str, ...]  # classes with too few clips or groups to test
 
     @property
     def reported(self) -> bool:
-        """Whether it tells more than it should."""
+        """Whether it predicts the class too well."""
         return self.balanced_accuracy > self.threshold
 
 
 def measure_confounds(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> list[Predictability]:
-    """Measure how well each nuisance tells the class; those that cannot be judged are left out."""
+    """Measure how well each nuisance predicts the class; those that cannot be tested are left out."""
     looked_at = _sample(clips)
     values = {
         "source": _source_codes(looked_at),
@@ -112,14 +112,14 @@ def measure_confounds(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> 
 
 
 def _sample(clips: pd.DataFrame) -> pd.DataFrame:
-    """Take as many clips of each class, drawn once and for all; in the order of the store, which reads quickest."""
+    """Draw up to the same number of clips per class with a fixed seed, in store order, which reads fastest."""
     most = max(_LEAST_CLIPS, _MOST_CLIPS // clips["label"].nunique())
     drawn = clips.sample(frac=1, random_state=0).groupby("label").head(most)
     return drawn.sort_values(["shard", "first_sample"], ignore_index=True)
 
 
 def _source_codes(clips: pd.DataFrame) -> NDArray[np.float64]:
-    """One column a source; NaN where there is one source alone, which cannot tell anything."""
+    """Return one column per source; NaN if there is only one source."""
     codes = pd.get_dummies(clips["source"], dtype="float64").to_numpy()
     return codes if codes.shape[1] > 1 else np.full((len(clips), 1), np.nan)
 
@@ -141,7 +141,7 @@ def predictability(
         groups: Group of each clip, shape (num_clips,).
 
     Returns:
-        None where fewer than half of the clips, or than two classes of several clips and groups, are left.
+        None if fewer than half of the clips, or fewer than two classes with enough clips and groups, are left.
     """
     table = pd.DataFrame({"label": labels.to_numpy(), "group": groups.to_numpy()})
     kept = ~np.isnan(values).any(axis=1)
@@ -154,7 +154,7 @@ def predictability(
     kept &= table["label"].isin(sizes.index).to_numpy()
     table, values = table[kept], values[kept]
     chance = 1 / len(sizes)
-    # Clips of one group are no independent witnesses, so that the groups count.
+    # Clips of one group are not independent, so the standard error is based on groups.
     error = np.sqrt(chance * (1 - chance) * (1 / sizes["groups"]).sum()) / len(sizes)
     threshold = min(0.95, chance + nuisance.skill * (1 - chance) + _STANDARD_ERRORS * float(error))
     accuracy = chance if (values == values[0]).all() else _cross_validated(values, table, int(sizes["groups"].min()))
@@ -175,7 +175,7 @@ def _cross_validated(values: NDArray[np.float64], table: pd.DataFrame, fewest_gr
 
 
 def confound_findings(clips: pd.DataFrame, measured: list[Predictability]) -> Iterator[Finding]:
-    """Yield what tells the class and should not, in plain words."""
+    """Yield the confounds as findings."""
     yield from _single_groups(clips)
     yield from _groups_of_one_class(clips)
     yield from _left_out(clips, measured)
@@ -186,10 +186,10 @@ def confound_findings(clips: pd.DataFrame, measured: list[Predictability]) -> It
             yield Finding(
                 nuisance.severity,
                 nuisance.title,
-                f"From the {nuisance.name} alone, a small decision tree names the class of clips of groups that it "
-                f"has never seen with a balanced accuracy of {found.balanced_accuracy:.2f}; guessing gets "
-                f"{found.chance:.2f}, and above {found.threshold:.2f} it is reported. A model that learns this scores "
-                f"well here and fails where it no longer holds. {nuisance.why}",
+                f"From the {nuisance.name} alone, a small decision tree predicts the class of clips from unseen groups "
+                f"with a balanced accuracy of {found.balanced_accuracy:.2f}. Chance is {found.chance:.2f}; values "
+                f"above {found.threshold:.2f} are reported. A model that learns this scores well here and fails where "
+                f"it no longer holds. {nuisance.why}",
                 spoils_score=True,
             )
 
@@ -204,10 +204,10 @@ def _single_groups(clips: pd.DataFrame) -> Iterator[Finding]:
     yield Finding(
         "problem" if every else "warning",
         f"{which} a single group",
-        f"{name_some(alone)}: what is one speaker's, place's or recording's cannot be told from what is the class's. "
-        "Whatever the split, a model is scored on the very groups that it was trained on, or not on the class at all, "
-        "so the test score will not tell how it does on a new one of theirs. Add clips of other groups: three a class "
-        "at least.",
+        f"{name_some(alone)}: the properties of one speaker, place or recording cannot be distinguished from those of "
+        "the class. With any split, a model is scored either on groups that it was trained on or not on the class "
+        "at all, so the test score does not show how it performs on new groups. Add clips of other groups, at least "
+        "three groups per class.",
         spoils_score=True,
     )
 
@@ -224,42 +224,42 @@ def _groups_of_one_class(clips: pd.DataFrame) -> Iterator[Finding]:
     which = f"{len(several) - mixed} of {len(several)} groups" if mixed else "Every group"
     few = groups_of.index[groups_of.between(2, _FEW_GROUPS - 1)]
     doubtful = (
-        f" Least can be said of classes with fewer than {_FEW_GROUPS} groups, few of which fall to the test: "
+        f" The result is least certain for classes with fewer than {_FEW_GROUPS} groups, as few of these are in test: "
         f"{name_some(few)}. Add clips of other groups to them."
     )
     yield Finding(
         "warning" if len(few) else "note",
-        f"{which} of several clips {'hold' if mixed else 'holds'} one class alone",
-        "A test on groups that were not trained on still tells how a model does on new ones, as long as one speaker, "
-        "place or device does not stand behind several groups. But "
-        f"{'hardly any' if mixed else 'no'} group shows two classes side by side, so that a model may learn "
-        "what the groups of a class have in common, such as a room or a microphone, in place of the class. Where "
-        f"it can be done, record several classes in each group.{doubtful if len(few) else ''}",
+        f"{which} of several clips {'have' if mixed else 'has'} only one class",
+        "A test on unseen groups still shows how a model performs on new ones, as long as several groups do not come "
+        "from one speaker, place or device. But "
+        f"{'hardly any' if mixed else 'no'} group contains two classes, so a model may learn what the groups of a "
+        "class have in common, such as a room or a microphone, instead of the class. If possible, record several "
+        f"classes in each group.{doubtful if len(few) else ''}",
         spoils_score=bool(len(few)),
     )
 
 
 def _mixed_by_chance(labels: pd.Series, sizes: pd.Series) -> float:
-    """Count the groups, of these sizes, that would hold several classes if labels were dealt at random."""
-    shares = labels.value_counts(normalize=True).to_numpy()
+    """Return the expected number of groups of these sizes with several classes if labels were assigned at random."""
+    fractions = labels.value_counts(normalize=True).to_numpy()
     counts = sizes.value_counts()
-    return float(sum(groups * (1 - (shares**size).sum()) for size, groups in counts.items()))
+    return float(sum(groups * (1 - (fractions**size).sum()) for size, groups in counts.items()))
 
 
 def _left_out(clips: pd.DataFrame, measured: list[Predictability]) -> Iterator[Finding]:
     judged = set(_judged(_sample(clips)).index)
     of_all = sorted(set(clips["label"]) - judged)
-    # Some clips have no pauses to measure, so that a class may be left out by one check alone.
+    # Some clips have no pauses to measure, so a class may be left out of one check only.
     of_some = {found.nuisance: sorted(set(found.left_out) & judged) for found in measured}
     by_check = ({"all checks": of_all} if of_all else {}) | {name: left for name, left in of_some.items() if left}
     if not by_check:
         return
     count, left_out = clips["label"].nunique(), set().union(*by_check.values())
-    none = f" Fewer than two of {count} classes are left, so that nothing was judged." if len(judged) < 2 else ""
+    none = f" Fewer than two of {count} classes are left, so nothing was tested." if len(judged) < 2 else ""
     yield Finding(
         "note",
         f"{len(left_out)} of {count} classes are left out of confound checks",
-        f"It takes {_LEAST_CLIPS} clips in {_LEAST_GROUPS} groups, with something to measure, to judge whether "
-        "anything but the sound tells a class. Left out of "
+        f"A class needs {_LEAST_CLIPS} measurable clips in {_LEAST_GROUPS} groups to be tested for properties other "
+        "than the sound that predict it. Left out of "
         f"{'; of '.join(f'{name}: {name_some(left)}' for name, left in by_check.items())}.{none}",
     )

@@ -1,4 +1,4 @@
-"""Clips that hold the same audio, to the sample or nearly."""
+"""Clips with the same audio, exactly or nearly."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from audiocls.errors import name_some
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """Sets of clips whose samples are the same, whatever their files are called."""
+    """Sets of clips with identical samples, under any file names."""
 
-    clips: int  # that are one of two or more
-    sets: list[dict[str, Any]]  # clip_ids, labels and groups of each; those under several labels first
+    clips: int  # that have an exact copy
+    sets: list[dict[str, Any]]  # clip_ids, labels and groups of each; sets with several labels first
 
     @property
     def conflicts(self) -> list[dict[str, Any]]:
-        """The sets that stand under several labels."""
+        """The sets with several labels."""
         return [row for row in self.sets if len(row["labels"]) > 1]
 
 
 def find_duplicates(clips: pd.DataFrame) -> Duplicates:
-    """Find the clips that share their `audio_hash` with another."""
+    """Find the clips that share their `audio_hash` with another clip."""
     same = clips[clips.duplicated("audio_hash", keep=False)]
     sets = [
         {name: sorted(set(rows[column])) for name, column in _COLUMNS.items()}
@@ -44,8 +44,8 @@ def duplicate_findings(duplicates: Duplicates) -> Iterator[Finding]:
     if conflicts:
         yield Finding(
             "problem",
-            f"{_recordings(len(conflicts))} under several labels",
-            "At most one of the labels can be right: "
+            f"{_recordings(len(conflicts))} listed under several labels",
+            "At most one of the labels can be correct: "
             + name_some((f"{' = '.join(row['clip_ids'])} ({', '.join(row['labels'])})" for row in conflicts), 5)
             + ".",
         )
@@ -54,25 +54,25 @@ def duplicate_findings(duplicates: Duplicates) -> Iterator[Finding]:
         yield Finding(
             "warning" if apart else "note",
             f"{_recordings(len(duplicates.sets))} in the corpus more than once",
-            f"{duplicates.clips} clips hold them"
+            f"{duplicates.clips} clips contain them"
             + (f", {apart} of the recordings in several groups. " if apart else ". ")
-            + "A copy of a training clip in the test split would be scored as known.",
+            + "A test clip that is a copy of a training clip inflates the score.",
         )
 
 
 @dataclass(frozen=True, slots=True)
 class NearDuplicate:
-    """Two recordings that seem to be one in two forms; `near_duplicates` says how that is found."""
+    """Two recordings that seem to be the same one in two forms; see `near_duplicates` for the method."""
 
-    clip_ids: tuple[str, str]  # where exact copies stand under several names, the first
-    labels: list[str]  # of all clips that hold either
+    clip_ids: tuple[str, str]  # the first name if there are exact copies
+    labels: list[str]  # of all clips with either recording
     groups: list[str]
     similarity: float
-    shift_seconds: float  # what starts the second stands here in the first
+    shift_seconds: float  # where the second recording starts in the first
 
 
 def name_near_duplicates(clips: pd.DataFrame, pairs: pd.DataFrame) -> list[NearDuplicate]:
-    """Name the clips of each pair; pairs under several labels first, and then the most similar."""
+    """Add the clips of each pair; pairs with several labels come first, then the most similar."""
     named = clips[clips["audio_hash"].isin([*pairs["audio_hash_a"], *pairs["audio_hash_b"]])]
     by_hash = dict(iter(named.groupby("audio_hash")))
     found = []
@@ -90,8 +90,8 @@ def near_duplicate_findings(pairs: Sequence[NearDuplicate]) -> Iterator[Finding]
     if conflicts:
         yield Finding(
             "warning",
-            f"{_pairs(len(conflicts))} under several labels",
-            "If they are one recording, at most one of the labels can be right: "
+            f"{_pairs(len(conflicts))} listed under several labels",
+            "If they are the same recording, at most one of the labels can be correct: "
             + name_some((f"{' ~ '.join(pair.clip_ids)} ({', '.join(pair.labels)})" for pair in conflicts), 5)
             + ".",
         )
@@ -101,14 +101,14 @@ def near_duplicate_findings(pairs: Sequence[NearDuplicate]) -> Iterator[Finding]
             "warning" if apart else "note",
             f"{_pairs(len(pairs))} in the corpus",
             (f"{apart} of them in several groups. " if apart else "")
-            + "They seem to be one recording encoded anew, resampled, cut or padded; a given split that parts them "
-            "stops the training, or has them left out or moved. See split.near_duplicates.",
+            + "They seem to be one recording that was re-encoded, resampled, cut or padded. If a given split separates "
+            "them, training stops, or they are dropped or moved; see split.near_duplicates.",
         )
 
 
 def _pairs(number: int) -> str:
-    return "1 pair of near-duplicates stands" if number == 1 else f"{number} pairs of near-duplicates stand"
+    return "1 pair of near-duplicates is" if number == 1 else f"{number} pairs of near-duplicates are"
 
 
 def _recordings(number: int) -> str:
-    return "1 recording stands" if number == 1 else f"{number} recordings stand"
+    return "1 recording is" if number == 1 else f"{number} recordings are"

@@ -1,4 +1,4 @@
-"""What was lost on the way from the source to the corpus."""
+"""Losses between the source and the corpus."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from audiocls.audit.findings import Finding
 from audiocls.errors import name_some
 from audiocls.waveforms import LEFT_OUT, Counts, name_lost_classes, name_reasons
 
-_MOSTLY: Final = 0.5  # fraction of a class's clips in quarantine from which it is told
+_MOSTLY: Final = 0.5  # fraction of a class's clips in quarantine from which on it is reported
 
 
 def count_findings(counts: Counts) -> Iterator[Finding]:
-    """Yield what was lost on the way from the source to the corpus."""
+    """Yield what was lost between the source and the corpus."""
     if counts.lost_classes:
         title, _, named = name_lost_classes(counts).partition(": ")
-        yield Finding("problem", title, f"{named}. A model of this corpus does not know what is not in it.")
+        yield Finding("problem", title, f"{named}. A model trained on this corpus cannot predict what is not in it.")
     for what, lost in (("given split", counts.lost_splits), ("source", counts.lost_sources)):
         if lost:
             names = name_some(f"{name} ({name_reasons(reasons)})" for name, reasons in lost.items())
-            yield Finding("problem", f"No usable clip is left of a {what}", f"{names}.")
+            yield Finding("problem", f"No usable clip is left in a {what}", f"{names}.")
     shrunk = _shrunk(counts)
     if shrunk:
         yield Finding(
             "warning",
-            f"{len(shrunk)} of {len(counts.listed.classes)} classes lost half of their clips or more",
+            f"{len(shrunk)} of {len(counts.listed.classes)} classes lost at least half of their clips",
             f"They are in quarantine: {name_some(shrunk)}.",
         )
     if counts.lost_groups:
@@ -40,7 +40,7 @@ def count_findings(counts: Counts) -> Iterator[Finding]:
 
 
 def _shrunk(counts: Counts) -> list[str]:
-    """Name the classes of which much is in quarantine, and not all: "no (3 of 4 clips)"."""
+    """List the classes with many but not all clips in quarantine, such as "no (3 of 4 clips)"."""
     bad = {name: sum(reasons.values()) for name, reasons in counts.quarantined_of_class.items()}
     return [
         f"{name} ({bad[name]} of {total} clips)"

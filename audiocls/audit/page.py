@@ -1,4 +1,4 @@
-"""The audit as one HTML page that needs nothing else: pictures inside, no script, no link to elsewhere."""
+"""The audit as one self-contained HTML page: embedded images, no scripts, no external links."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from audiocls.audit import plots
 from audiocls.audit.census import DC_OFFSET, Census
 from audiocls.audit.confounds import Predictability
 from audiocls.audit.duplicates import Duplicates, NearDuplicate
+from audiocls.audit.facts import CorpusFacts
 from audiocls.audit.findings import Finding
 from audiocls.decoding import SILENCE_BELOW_LOUDEST_DB
 from audiocls.waveforms import Counts, left_out_table, stage_table
 
 _MOST_ROWS: Final = 200
 _NEAR_DUPLICATES: Final = (
-    "Clips are listed here whose waveforms, shifted onto each other, are one: encoded anew, resampled, louder, "
-    "trimmed or padded. Of copies planted among telephone prompts, all were found that had been encoded at 16 to 35 "
-    "kbit/s, resampled, padded or made noisy, and nine in ten of those trimmed; no pair with one was wrong, and no "
-    "clip made 5 % faster was taken for a copy. Sounds that repeat themselves, such as a hum, are not judged. Listen "
-    "before you delete."
+    "The waveforms of these clips match once aligned: they were re-encoded, resampled, louder, trimmed or padded. In "
+    "a test with copies planted among telephone prompts, all that were encoded at 16 to 35 kbit/s, resampled, padded "
+    "or made noisy were found, and nine in ten of the trimmed ones. No pair with a planted copy was wrong, and no clip "
+    "played 5 % faster was taken for a copy. Repetitive sounds, such as a hum, are not compared. Listen before you "
+    "delete."
 )
 _STYLE: Final = """
 :root { color-scheme: light; }
@@ -59,24 +60,17 @@ th { font-weight: 600; color: #52606d; } tr:last-child td { border: 0; }
 
 
 def render_audit(
-    verdict: str,
-    findings: Sequence[Finding],
-    census: Census,
-    counts: Counts,
-    duplicates: Duplicates,
-    near: Sequence[NearDuplicate],
-    confounds: Sequence[Predictability],
-    clips: pd.DataFrame,
-    quarantine: pd.DataFrame,
+    verdict: str, findings: Sequence[Finding], facts: CorpusFacts, clips: pd.DataFrame, quarantine: pd.DataFrame
 ) -> str:
-    """Write the page; whatever comes from the data is escaped."""
+    """Render the page; all text from the data is escaped."""
+    census = facts.census
     body = [
         _verdict(verdict, findings),
-        _tiles(census, duplicates, near),
+        _tiles(census, facts.duplicates, facts.near_duplicates),
         "<h2>From the source to the corpus</h2>",
-        _stages(counts),
-        "<h2>What else could tell the class</h2>",
-        _confounds(confounds),
+        _stages(facts.counts),
+        "<h2>What else could predict the class</h2>",
+        _confounds(facts.confounds),
         "<h2>Classes</h2>",
         _picture("Clips and groups by class", plots.draw_classes(census.classes)),
         _classes(census),
@@ -92,8 +86,8 @@ def render_audit(
         _levels(census),
         "</div>",
         _sources(census),
-        *_duplicates(duplicates),
-        *_near_duplicates(near),
+        *_duplicates(facts.duplicates),
+        *_near_duplicates(facts.near_duplicates),
         *_quarantine(quarantine),
     ]
     return (
@@ -135,20 +129,20 @@ def _stages(counts: Counts) -> str:
 
 def _confounds(confounds: Sequence[Predictability]) -> str:
     if not confounds:
-        return '<p class="card">Not judged: it takes two classes of six clips in two groups.</p>'
+        return '<p class="card">Not tested: this needs two classes with six clips in two groups each.</p>'
     rows = [
         (c.nuisance, f"{c.balanced_accuracy:.2f}", f"{c.chance:.2f}", f"{c.threshold:.2f}", f"{c.clips:,}", c.classes)
         for c in confounds
     ]
-    # Of "source" nothing is said where there is one alone.
+    # "source" is not mentioned if there is only one.
     missing = {"file format", "duration", "level", "background"} - {c.nuisance for c in confounds}
-    left_out = f" Not judged, for want of clips that have it: {', '.join(sorted(missing))}." if missing else ""
+    left_out = f" Not tested, for lack of suitable clips: {', '.join(sorted(missing))}." if missing else ""
     return (
-        '<p class="quiet">A small decision tree is given one of these and nothing else, and names the class of clips '
-        "of groups that it has never seen. The background is what is heard in the pauses. What cannot be seen from "
-        f"here: whether one speaker hides behind several group names.{left_out}</p>"
+        '<p class="quiet">A small decision tree gets only one of these properties and predicts the class of clips '
+        "from unseen groups. The background is the sound in the pauses. This check cannot detect one speaker under "
+        f"several group names.{left_out}</p>"
         f'<div class="pair">{_picture("", plots.draw_confounds(confounds))}<div class="card">'
-        + _table(("given", "balanced accuracy", "guessing", "reported above", "clips", "classes"), rows)
+        + _table(("property", "balanced accuracy", "chance", "reported above", "clips", "classes"), rows)
         + "</div></div>"
     )
 
@@ -199,7 +193,7 @@ def _levels(census: Census) -> str:
         ("median silence", f"{census.silence_fraction['median']:.0%}"),
         ("mostly silent clips", f"{census.mostly_silent:,}"),
         ("largest DC offset", f"{census.dc_offset['most']:.4f}"),
-        (f"clips with a DC offset of {DC_OFFSET} and more", f"{len(census.dc_offsets):,}"),
+        (f"clips with a DC offset of at least {DC_OFFSET}", f"{len(census.dc_offsets):,}"),
     ]
     return f'<div class="card">{_table(("level and length", ""), rows)}</div>'
 

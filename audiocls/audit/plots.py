@@ -1,4 +1,4 @@
-"""The pictures of an audit, as PNG in memory."""
+"""The plots of an audit, as PNG in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BLUE, _PALE, _RED, _GREY = "#2b6cb0", "#bcd4ea", "#c53030", "#8a94a0"
 
 
 def draw_classes(classes: Sequence[dict[str, Any]]) -> bytes:
-    """Draw clips and groups of each class; the most frequent and the rarest where there are too many."""
+    """Draw clips and groups of each class; if there are too many, only the most frequent and the rarest."""
     shown = list(classes)
     if len(shown) > _MOST_CLASSES:
         shown = shown[: _MOST_CLASSES // 2] + shown[-_MOST_CLASSES // 2 :]
@@ -35,11 +35,11 @@ def draw_classes(classes: Sequence[dict[str, Any]]) -> bytes:
 
 
 def draw_durations(histogram: dict[str, list[float]]) -> bytes:
-    """Draw how long the clips are, as `Census.duration_histogram` says."""
+    """Draw the histogram of clip lengths, `Census.duration_histogram`."""
     edges = histogram["edges_seconds"]
     figure, axes = _figure(2.6)
     axes.stairs(histogram["clips"], edges, fill=True, color=_BLUE)
-    if edges[-1] - edges[-2] > 1.01 * (edges[1] - edges[0]):  # steps that grow
+    if edges[-1] - edges[-2] > 1.01 * (edges[1] - edges[0]):  # logarithmic steps
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
@@ -49,7 +49,7 @@ def draw_durations(histogram: dict[str, list[float]]) -> bytes:
 
 
 def draw_levels(clips: pd.DataFrame) -> bytes:
-    """Draw how loud the clips are, on average and at their peak, relative to full scale."""
+    """Draw the RMS and peak levels of the clips, relative to full scale."""
     peak_db = 20 * np.log10(np.maximum(clips["peak"].to_numpy(np.float64), 1e-5))
     rms_db = clips["rms_db"].to_numpy(np.float64)
     figure, axes = _figure(2.6)
@@ -62,25 +62,25 @@ def draw_levels(clips: pd.DataFrame) -> bytes:
 
 
 def draw_silence(clips: pd.DataFrame) -> bytes:
-    """Draw how much of the clips is silence."""
+    """Draw the histogram of the fraction of silence per clip."""
     figure, axes = _figure(2.6)
     axes.hist(100 * clips["silence_fraction"].to_numpy(np.float64), bins=np.linspace(0, 100, 41).tolist(), color=_BLUE)
-    axes.set(xlim=(0, 100), xlabel="per cent of a clip", ylabel="clips")
+    axes.set(xlim=(0, 100), xlabel="percent of a clip", ylabel="clips")
     return _png(figure)
 
 
 def draw_confounds(confounds: Sequence[Predictability]) -> bytes:
-    """Draw how well each nuisance tells the class, between guessing and knowing."""
+    """Draw how well each nuisance predicts the class, compared with chance."""
     figure, axes = _figure(0.9 + 0.42 * max(1, len(confounds)))
     for row, found in enumerate(confounds):
         axes.barh(row, found.balanced_accuracy, color=_RED if found.reported else _PALE, height=0.6)
-        axes.plot([found.chance] * 2, [row - 0.38, row + 0.38], color=_GREY, label="guessing" if not row else None)
+        axes.plot([found.chance] * 2, [row - 0.38, row + 0.38], color=_GREY, label="chance" if not row else None)
         axes.plot(
             [found.threshold] * 2, [row - 0.38, row + 0.38], color="black", label="reported above" if not row else None
         )
     axes.set_yticks(range(len(confounds)), [found.nuisance for found in confounds])
     axes.invert_yaxis()
-    axes.set(xlim=(0, 1), xlabel="balanced accuracy on groups never seen")
+    axes.set(xlim=(0, 1), xlabel="balanced accuracy on unseen groups")
     axes.legend(frameon=False, loc="lower right")
     return _png(figure)
 

@@ -1,4 +1,4 @@
-"""Labels and groups that look alike, which are most often one name typed in two ways."""
+"""Labels and groups that look alike, usually one name typed in two ways."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from audiocls.waveforms import Counts, is_named
 
 
 def spelling_findings(counts: Counts, clips: pd.DataFrame, quarantine: pd.DataFrame) -> Iterator[Finding]:
-    """Yield the sets of labels and of groups that look alike, and labels with characters that cannot be seen.
+    """Yield the sets of labels and of groups that look alike, and labels with invisible characters.
 
     Args:
-        counts: Of the corpus, with the labels that were listed.
+        counts: Counts of the corpus, with the listed labels.
         clips: The usable clips, with `clip_id` and `group`.
-        quarantine: The others, likewise.
+        quarantine: The other clips, with the same columns.
     """
     rows = pd.concat([clips[["clip_id", "group"]], quarantine[["clip_id", "group"]]])
     groups = {group for group, clip_id in zip(rows["group"], rows["clip_id"], strict=True) if is_named(group, clip_id)}
-    differ = "case, white space, characters that cannot be seen, leading zeros, or as 1 and 1.0"
+    differ = "case, white space, invisible characters, leading zeros, or as 1 and 1.0"
     for what, names, meaning in (
-        ("labels", counts.listed.classes, "each label is a class of its own. Mend the labels if they mean one class"),
-        ("groups", groups, "each may go to another split. Mend the names if they mean one speaker, place or device"),
+        ("labels", counts.listed.classes, "each label is a separate class. Fix the labels if they mean one class"),
+        ("groups", groups, "each may be in another split. Fix the names if they mean one speaker, place or device"),
     ):
         sets = look_alikes(names)
         if sets:
             yield Finding(
                 "warning",
                 f"{len(sets)} {'set' if len(sets) == 1 else 'sets'} of {what} look alike",
-                f"{_shown(sets)}. They differ in {differ} only, and {meaning}.",
+                f"{_shown(sets)}. They differ only in {differ}, and {meaning}.",
                 spoils_score=what == "groups",
             )
     hidden = [label for label in counts.listed.classes if hides_characters(label)]
     if hidden:
         yield Finding(
             "warning",
-            f"{len(hidden)} of {len(counts.listed.classes)} labels hold characters that cannot be seen",
-            f"{name_some(map(repr, hidden))}. Whoever compares the model's answers with a label has to write them too.",
+            f"{len(hidden)} of {len(counts.listed.classes)} labels contain invisible characters",
+            f"{name_some(map(repr, hidden))}. Code that compares predictions with a label must include them.",
         )
 
 

@@ -1,7 +1,6 @@
-"""Random changes of training clips, one transform a module.
+"""Random transforms of training clips, one module per transform.
 
-`pipeline` draws and applies what the params ask for. `firewall` keeps out background recordings that share a
-source with held-out clips.
+`pipeline` draws and applies the transforms of the params. `firewall` excludes recordings that contain held-out clips.
 """
 
 import lazy_loader

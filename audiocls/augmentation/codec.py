@@ -1,4 +1,4 @@
-"""What a poor codec loses."""
+"""Codec degradation: limited bandwidth and quantization."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from audiocls.augmentation.filters import from_spectra, low_pass, spectra_of
 from audiocls.augmentation.sounds import Drawn, Sounds
 
 _MU = 255.0  # of G.711
-_STEEP = 12  # 72 dB an octave: the edge of a telephone band
+_STEEP = 12  # 72 dB per octave, as at the edge of a telephone band
 
 
 class Codec:
-    """Limits the band, and rounds to few bits, by mu-law or evenly; full scale is 1, or a louder clip's peak."""
+    """Limits the bandwidth and quantizes to few bits, by mu-law or evenly; full scale is 1, or a louder clip's peak."""
 
     def __init__(self, settings: params.Codec, sample_rate_hz: int) -> None:
         self._settings = settings
@@ -28,7 +28,7 @@ class Codec:
         return {"bits": draws.whole(self._settings.min_bits, self._settings.max_bits + 1)}
 
     def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
-        """Degrade."""
+        """Limit the bandwidth and quantize."""
         if self._settings.bandwidth_hz is not None:
             hz, spectra = spectra_of(sounds, self._rate_hz)
             edge = low_pass(hz, hz.new_full((1,), self._settings.bandwidth_hz), _STEEP)

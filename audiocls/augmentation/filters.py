@@ -1,4 +1,4 @@
-"""Filters without delay: Butterworth's attenuation at every frequency, and no change of phase."""
+"""Zero-phase filters with the attenuation of a Butterworth filter."""
 
 from __future__ import annotations
 
@@ -9,57 +9,57 @@ from audiocls import params
 from audiocls.augmentation.draws import Draws
 from audiocls.augmentation.sounds import Drawn, Sounds
 
-# Behind the clip, so that what a filter lets ring at one end does not come in at the other.
+# Silence after the clip, so that ringing at one end does not wrap around to the other.
 _GUARD_SECONDS = 0.05
 
 
 class LowPass:
-    """Attenuates what is above a frequency."""
+    """Attenuates frequencies above a cutoff."""
 
     def __init__(self, settings: params.LowPass, sample_rate_hz: int) -> None:
         self._settings = settings
         self._rate_hz = sample_rate_hz
 
     def draw(self, draws: Draws) -> Drawn:
-        """Draw `cutoff_hz`, evenly over the octaves."""
+        """Draw `cutoff_hz`, log-uniformly."""
         return {"cutoff_hz": _octaves(self._settings.min_cutoff_hz, self._settings.max_cutoff_hz, draws)}
 
     def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
-        """Filter."""
+        """Apply the filter."""
         hz, spectra = spectra_of(sounds, self._rate_hz)
         return from_spectra(sounds, spectra * low_pass(hz, drawn["cutoff_hz"], self._settings.order), self._rate_hz)
 
 
 class HighPass:
-    """Attenuates what is below a frequency."""
+    """Attenuates frequencies below a cutoff."""
 
     def __init__(self, settings: params.HighPass, sample_rate_hz: int) -> None:
         self._settings = settings
         self._rate_hz = sample_rate_hz
 
     def draw(self, draws: Draws) -> Drawn:
-        """Draw `cutoff_hz`, evenly over the octaves."""
+        """Draw `cutoff_hz`, log-uniformly."""
         return {"cutoff_hz": _octaves(self._settings.min_cutoff_hz, self._settings.max_cutoff_hz, draws)}
 
     def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
-        """Filter."""
+        """Apply the filter."""
         hz, spectra = spectra_of(sounds, self._rate_hz)
         return from_spectra(sounds, spectra * high_pass(hz, drawn["cutoff_hz"], self._settings.order), self._rate_hz)
 
 
 class BandPass:
-    """Attenuates what is below one frequency and above another."""
+    """Attenuates frequencies outside a band."""
 
     def __init__(self, settings: params.BandPass, sample_rate_hz: int) -> None:
         self._settings = settings
         self._rate_hz = sample_rate_hz
 
     def draw(self, draws: Draws) -> Drawn:
-        """Draw `center_hz`, evenly over the octaves."""
+        """Draw `center_hz`, log-uniformly."""
         return {"center_hz": _octaves(self._settings.min_center_hz, self._settings.max_center_hz, draws)}
 
     def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
-        """Filter."""
+        """Apply the filter."""
         hz, spectra = spectra_of(sounds, self._rate_hz)
         half, order = 2 ** (self._settings.width_octaves / 2), self._settings.order
         center_hz = drawn["center_hz"]
@@ -68,12 +68,12 @@ class BandPass:
 
 
 def low_pass(hz: Tensor, cutoff_hz: Tensor, order: int) -> Tensor:
-    """Return the amplitudes at (bins,) frequencies for (clips,) cut-offs, shape (clips, bins)."""
+    """Return the gains at (bins,) frequencies for (clips,) cutoffs, shape (clips, bins)."""
     return (1 + (hz / cutoff_hz[:, None]).pow(2 * order)).rsqrt()
 
 
 def high_pass(hz: Tensor, cutoff_hz: Tensor, order: int) -> Tensor:
-    """Return the amplitudes at (bins,) frequencies for (clips,) cut-offs, shape (clips, bins)."""
+    """Return the gains at (bins,) frequencies for (clips,) cutoffs, shape (clips, bins)."""
     return (1 + (cutoff_hz[:, None] / hz).pow(2 * order)).rsqrt()  # at 0 Hz this is 1 / infinity
 
 
@@ -85,7 +85,7 @@ def spectra_of(sounds: Sounds, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
 
 
 def from_spectra(sounds: Sounds, spectra: Tensor, sample_rate_hz: int) -> Sounds:
-    """Return the clips with the sound of spectra that `spectra_of` gave, changed."""
+    """Return the clips with the samples of modified spectra from `spectra_of`."""
     return sounds.sounding(torch.fft.irfft(spectra, n=_size(sounds, sample_rate_hz)))
 
 

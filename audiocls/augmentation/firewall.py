@@ -1,8 +1,8 @@
-"""The leakage firewall of augmentation: no recording that is mixed into training clips is one of validation or test.
+"""The leakage firewall of augmentation: recordings mixed into training clips must not contain validation or test clips.
 
-Every file that a transform names is looked at, whatever the transform does with it. Files are decoded into the waveform
-store, as clips are, and compared with what is held out: their bytes, their samples, and piece by piece as
-near-duplicates, so that a test clip inside a long background is found too.
+Every file that a transform names is checked. Files are decoded into the waveform store, like clips, and compared with
+the held-out clips: by content, by samples, and piece by piece as near-duplicates, so that a test clip inside a long
+background is found too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,62 +24,62 @@ from audiocls.files import write_table
 from audiocls.near_duplicates import search
 from audiocls.params import AnyAugmentation, Background, ImpulseResponse, RunParams
 from audiocls.sources import MANIFEST_SCHEMA
-from audiocls.splits import same_sound
+from audiocls.splits import PreparedData, same_sound
 from audiocls.waveforms import look_up, plan_store, write_shard
 
 logger = logging.getLogger(__name__)
 
 _PIECE_SECONDS: Final = 8.0  # long recordings have more anchors than a fingerprint keeps
-_HOP_SECONDS: Final = 4.0  # so that a clip of this length or less lies whole in one piece
+_HOP_SECONDS: Final = 4.0  # a clip of at most this length lies completely in one piece
 
 
 @dataclass(frozen=True, slots=True)
 class _Leak:
-    """A file to augment with that holds a clip of validation or test."""
+    """An augmentation file that contains a validation or test clip."""
 
     file: str
     clip_id: str
     split: str
-    key: str  # of the params that say what to do about it
+    key: str  # in `params.split`, how to handle it
 
     def __str__(self) -> str:
         sign = "=" if self.key == "duplicates" else "~"
         return f"{self.file} {sign} {self.clip_id} ({self.split})"
 
 
-def check_recordings(split_clips: Path, store: Path, params: RunParams) -> RunParams:
-    """Stop where training would hear a recording of validation or test; leave such files out where params say drop.
+def check_recordings(data: PreparedData) -> PreparedData:
+    """Raise an error if training would use validation or test recordings; leave such files out if params say drop.
 
     Args:
-        split_clips: The clips table with its splits.
-        store: The waveform store.
-        params: The whole run's. `split.near_duplicates: ignore` looks for equal bytes and samples alone.
+        data: Of the run. With `split.near_duplicates: ignore`, only equal bytes and samples are searched for.
 
     Returns:
-        The params to train with: files that are not to be heard are named in `leave_out` of their transform.
+        The same with the params to train with: excluded files are added to `leave_out` of their transform.
 
     Raises:
-        LeakageError: Names the first ten files with the clips that they hold.
-        DataError: A folder has no files, or none that may be heard.
+        LeakageError: A file contains a held-out clip; the message names the first ten such files with their clips.
+        DataError: A folder has no files, or none that may be used.
     """
+    params = data.params
     steps = [step for step in params.augmentation if isinstance(step, Background | ImpulseResponse)]
     files = sorted({str(path) for step in steps for path in list_recordings(step.folder, step.leave_out)})
     if not files:
-        return params
-    table = pd.read_parquet(split_clips)
-    leaks = _find_leaks(files, table[table["split"] != "train"], store, params)
+        return data
+    table = pd.read_parquet(data.split_clips)
+    leaks = _find_leaks(files, table[table["split"] != "train"], data.waveforms, params)
     stopping = [leak for leak in leaks if getattr(params.split, leak.key) != "drop"]
     if stopping:
         raise LeakageError(
-            f"{len({leak.file for leak in stopping})} recordings to augment with hold clips of validation or test, so "
-            f"that training would hear what it is tested on: {name_some(stopping)}. Remove the files from the folder, "
-            "name them in `leave_out` of the transform, or set split.duplicates=drop and split.near_duplicates=drop, "
-            "which leave them out."
+            f"{len({leak.file for leak in stopping})} recordings for augmentation contain validation or test clips, so "
+            f"the model would be trained on what it is tested on: {name_some(stopping)}. Remove the files from the "
+            "folder, add them to `leave_out` of the transform, or set split.duplicates=drop and "
+            "split.near_duplicates=drop to leave them out."
         )
     if leaks:
-        logger.warning("Recordings to augment with are left out, as they hold held-out clips: %s", name_some(leaks))
-    heard = {leak.file for leak in leaks}
-    return params.model_copy(update={"augmentation": [_without(step, heard) for step in params.augmentation]})
+        logger.warning("Augmentation recordings are left out because they contain held-out clips: %s", name_some(leaks))
+    leaking = {leak.file for leak in leaks}
+    kept = [_without(step, leaking) for step in params.augmentation]
+    return replace(data, params=params.model_copy(update={"augmentation": kept}))
 
 
 def _without(step: AnyAugmentation, files: set[str]) -> AnyAugmentation:
@@ -88,7 +88,7 @@ def _without(step: AnyAugmentation, files: set[str]) -> AnyAugmentation:
     found = list_recordings(step.folder, step.leave_out)
     names = [path.relative_to(step.folder).as_posix() for path in found if str(path) in files]
     leave_out = [*step.leave_out, *names]
-    list_recordings(step.folder, leave_out)  # something must be left to augment with
+    list_recordings(step.folder, leave_out)  # raises an error if no file is left
     return step.model_copy(update={"leave_out": leave_out})
 
 
@@ -102,7 +102,7 @@ def _find_leaks(files: list[str], held_out: pd.DataFrame, store: Path, params: R
 
 
 def _decode(files: list[str], params: RunParams) -> pd.DataFrame:
-    """Read the files into the waveform store, unless that was done before; return what it says of them."""
+    """Decode the files into the waveform store if necessary; return their rows of the store."""
     names = [str(Path(file).absolute()) for file in files]
     rows = pd.DataFrame({"clip_id": files, "path": names}).reindex(columns=MANIFEST_SCHEMA.names).astype(object)
     table = pa.Table.from_pandas(rows.where(rows.notna(), None), schema=MANIFEST_SCHEMA, preserve_index=False)
@@ -116,7 +116,7 @@ def _decode(files: list[str], params: RunParams) -> pd.DataFrame:
 
 
 def _same(recordings: pd.DataFrame, held_out: pd.DataFrame) -> Iterator[_Leak]:
-    """Yield the files that have the bytes or the samples of a clip, or of the recording that it is a segment of."""
+    """Yield the files with the bytes or samples of a clip, or of the recording that it is a segment of."""
     for column, other in (("content_sha256",) * 2, ("audio_hash",) * 2, ("audio_hash", "recording_hash")):
         clips = held_out.drop_duplicates(other).dropna(subset=[other]).set_index(other)
         hits = recordings[recordings[column].isin(clips.index)]
@@ -127,12 +127,12 @@ def _same(recordings: pd.DataFrame, held_out: pd.DataFrame) -> Iterator[_Leak]:
 
 
 def _near(recordings: pd.DataFrame, held_out: pd.DataFrame, store: Path, sample_rate_hz: int) -> Iterator[_Leak]:
-    """Yield the files of which a piece is a near-duplicate of a clip."""
+    """Yield the files with a piece that is a near-duplicate of a clip."""
     pieces = _pieces(recordings, sample_rate_hz)
     clips = held_out.drop_duplicates("audio_hash")
     columns = ["audio_hash", "path", "shard", "first_sample", "num_samples", "scale"]
     both = pd.concat([clips[columns], pieces[columns]], ignore_index=True)
-    sound = same_sound(both, search(both, store, sample_rate_hz))  # a copy of a copy is one, too
+    sound = same_sound(both, search(both, store, sample_rate_hz))  # a copy of a copy counts too
     held_out_sounds = dict(zip(sound[: len(clips)], zip(clips["clip_id"], clips["split"], strict=True), strict=True))
     leaking = {
         file: held_out_sounds[number]
@@ -144,7 +144,7 @@ def _near(recordings: pd.DataFrame, held_out: pd.DataFrame, store: Path, sample_
 
 
 def _pieces(recordings: pd.DataFrame, sample_rate_hz: int) -> pd.DataFrame:
-    """Cut recordings into pieces that overlap by half, each under a name of its own as `audio_hash`."""
+    """Cut recordings into pieces that overlap by half, each with a unique name as `audio_hash`."""
     length, hop = (round(seconds * sample_rate_hz) for seconds in (_PIECE_SECONDS, _HOP_SECONDS))
     rows = []
     for row in recordings.drop_duplicates("audio_hash").to_dict(orient="records"):

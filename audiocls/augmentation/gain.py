@@ -1,4 +1,4 @@
-"""Level."""
+"""Random gain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from audiocls.augmentation.sounds import Drawn, Sounds, gain_of
 
 
 class Gain:
-    """Multiplies each clip; what leaves [-1, 1] is not clipped."""
+    """Multiplies each clip by a gain; values outside [-1, 1] are not clipped."""
 
     def __init__(self, settings: params.Gain) -> None:
         self._settings = settings
@@ -18,5 +18,5 @@ class Gain:
         return {"gain_db": draws.uniform(self._settings.min_db, self._settings.max_db)}
 
     def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
-        """Multiply."""
+        """Apply the gain."""
         return sounds.sounding(sounds.waveforms * gain_of(drawn["gain_db"]))

@@ -1,7 +1,6 @@
-"""Clips made of two, with labels of two: each target is the share of the clip that is of its class.
+"""Mixtures of two clips with soft labels: each target is the fraction of the clip that belongs to the class.
 
-The targets are probabilities, and cross entropy with class weights
-weighs the part of each class by that class's weight.
+The targets are probabilities. Cross-entropy with class weights weights the part of each class by that class's weight.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from audiocls.augmentation.sounds import Drawn, Sounds, valid_samples
 
 
 class Mixup:
-    """Adds another clip at a share, and as much less of the clip itself.
+    """Replaces each clip with a weighted sum of it and a partner.
 
     Source:
         Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", arXiv:1710.09412.
@@ -24,12 +23,12 @@ class Mixup:
         self._settings = settings
 
     def draw(self, draws: Draws) -> Drawn:
-        """Draw `share`, of the partner, at most a half."""
+        """Draw `share`, the fraction of the partner, at most 0.5."""
         share = draws.beta(self._settings.alpha)
         return {"share": torch.minimum(share, 1 - share)}
 
     def mix(self, sounds: Sounds, partners: Sounds, drawn: Drawn) -> Sounds:
-        """Add; the result is as long as the longer one."""
+        """Mix; the result is as long as the longer clip."""
         share = drawn["share"][:, None]
         waveforms = (1 - share) * sounds.waveforms + share * partners.waveforms
         targets = (1 - share) * sounds.targets + share * partners.targets
@@ -37,21 +36,21 @@ class Mixup:
 
 
 class Cutmix:
-    """Puts a span of another clip at its place into the clip.
+    """Replaces a span of each clip with the same span of a partner.
 
     Source:
-        Yun et al. 2019, "CutMix", arXiv:1905.04899, which does it to pictures.
+        Yun et al. 2019, "CutMix", arXiv:1905.04899, which does this with images.
     """
 
     def __init__(self, settings: params.Cutmix) -> None:
         self._settings = settings
 
     def draw(self, draws: Draws) -> Drawn:
-        """Draw `share`, the span's of the clip, and `place`, a share of where it may begin."""
+        """Draw `share`, the fraction of the clip to replace, and `place`, the start as a fraction of its range."""
         return {"share": draws.beta(self._settings.alpha), "place": draws.uniform()}
 
     def mix(self, sounds: Sounds, partners: Sounds, drawn: Drawn) -> Sounds:
-        """Put in; the span is no longer than the partner, and the label says what was put in."""
+        """Replace the span, at most as long as the partner; the targets match what was replaced."""
         spans = (drawn["share"] * sounds.lengths).round().long().minimum(partners.lengths)
         room = torch.minimum(sounds.lengths, partners.lengths) - spans
         starts = (drawn["place"] * (room + 1)).long().minimum(room)

@@ -31,7 +31,7 @@ class Noise:
 
 
 class Background:
-    """Adds a part of a recording; one that is shorter than the clip is repeated."""
+    """Adds an excerpt of a recording; a recording shorter than the clip is repeated."""
 
     def __init__(self, settings: params.Background, recordings: Sequence[Tensor]) -> None:
         """Take recordings of shape (samples,), at the clips' rate."""
@@ -39,7 +39,7 @@ class Background:
         self._recordings = recordings
 
     def draw(self, draws: Draws) -> Drawn:
-        """Draw `recording`, its number; `start`, a share of where its part may begin; and `snr_db`."""
+        """Draw `recording`, an index, `start`, a fraction of the possible range, and `snr_db`."""
         return {
             "recording": draws.whole(0, len(self._recordings)),
             "start": draws.uniform(),
@@ -47,7 +47,7 @@ class Background:
         }
 
     def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
-        """Add the parts."""
+        """Add the excerpts."""
         samples = sounds.waveforms.shape[1]
         chosen = zip(drawn["recording"].tolist(), drawn["start"].tolist(), strict=True)
         parts = [_part(self._recordings[number], start, samples) for number, start in chosen]
@@ -55,9 +55,9 @@ class Background:
 
 
 def add_noise(sounds: Sounds, noise: Tensor, snr_db: Tensor) -> Sounds:
-    """Add noise, (clips, samples), such that each clip's mean power lies `snr_db`, (clips,), above that of its noise.
+    """Add noise, (clips, samples), such that each clip's mean power is `snr_db`, (clips,), above that of its noise.
 
-    Where the clip or its noise is silence, nothing is added: no level could have that ratio.
+    If the clip or its noise is silent, nothing is added: no level gives that ratio.
     """
     noise_levels = sounds.sounding(noise).levels()
     wanted = sounds.levels() / gain_of(snr_db)
@@ -66,7 +66,7 @@ def add_noise(sounds: Sounds, noise: Tensor, snr_db: Tensor) -> Sounds:
 
 
 def _pink(white: Tensor) -> Tensor:
-    """Give noise, (clips, samples), a power that falls with 1 / frequency."""
+    """Shape white noise, (clips, samples), so that its power falls with 1 / frequency."""
     spectrum = torch.fft.rfft(white)
     falling = torch.arange(spectrum.shape[1], device=white.device).clamp(min=1).rsqrt()
     falling[0] = 0.0  # no DC

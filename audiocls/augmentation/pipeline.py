@@ -1,4 +1,4 @@
-"""The transforms of a run in their order: which clips each one changes is drawn here."""
+"""The transforms of a run in order; draws which clips each one changes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from audiocls.augmentation.speed import Pitch, Speed
 
 
 class Augmenter:
-    """Applies a list of transforms to batches of training clips, on the device that they are on."""
+    """Applies a list of transforms to batches of training clips, on their device."""
 
     def __init__(
         self, settings: Sequence[params.AnyAugmentation], *, sample_rate_hz: int, max_samples: int, num_classes: int
@@ -32,34 +32,35 @@ class Augmenter:
         """Build the transforms, and read the folders that they name.
 
         Args:
-            settings: One section a transform, in the order in which they are applied.
-            sample_rate_hz: Of the clips.
+            settings: One section per transform, in the order of application.
+            sample_rate_hz: Sample rate of the clips.
             max_samples: Length of the model's input; no clip becomes longer.
-            num_classes: Columns of the targets.
+            num_classes: Number of columns of the targets.
 
         Raises:
-            DataError: A folder has no recordings that can be used.
+            DataError: A folder has no usable recordings.
         """
         self._steps = [(step.probability, build(step, sample_rate_hz, max_samples)) for step in settings]
         self._num_classes = num_classes
         self.mixes = any(isinstance(transform, Mix) for _, transform in self._steps)
 
     def __call__(self, waveforms: Tensor, lengths: Tensor, targets: Tensor, seeds: Tensor) -> Sounds:
-        """Change clips as their seeds say: the same every time, whatever else is in the batch.
+        """Transform clips as determined by their seeds, independent of the rest of the batch.
 
-        But that a mixture depends on its partner, which is a clip of the batch; and that filters, pink noise and what
-        else takes a Fourier transform may differ a little beside a longer clip, which all are padded to.
+        There are two exceptions. A mixture depends on its partner, which is a clip of the batch. And filters, pink
+        noise and other uses of a Fourier transform may give slightly different samples beside a longer clip, to whose
+        length all clips are padded.
 
         Args:
-            waveforms: Shape (clips, samples), float32, zeros behind each clip.
+            waveforms: Shape (clips, samples), float32, zero-padded after each clip.
             lengths: Shape (clips,), in samples.
             targets: Class indices, shape (clips,).
-            seeds: Of the clips, (clips,) int64 on the CPU, by `clip_seeds`; they draw everything.
+            seeds: Seeds of the clips from `clip_seeds`, (clips,) int64 on the CPU; they determine all random numbers.
         """
         sounds = Sounds(waveforms, lengths, F.one_hot(targets, self._num_classes).float())
         draws = Draws(seeds)
         for number, (probability, transform) in enumerate(self._steps):
-            # Each by itself, so that what one transform leaves out does not change what the next one draws.
+            # Each step has its own draws, so that clips skipped by one transform do not change the draws of the next.
             sounds = _step(sounds, probability, transform, draws.step(number))
         return sounds
 
@@ -106,7 +107,7 @@ def _step(sounds: Sounds, probability: float, transform: Transform | Mix, draws:
     device = sounds.waveforms.device
     rows = (draws.uniform() < probability).nonzero()[:, 0]
     order = draws.uniform().argsort()
-    partner = torch.empty_like(order).scatter(0, order, order.roll(1))  # in one circle, so that none is its own
+    partner = torch.empty_like(order).scatter(0, order, order.roll(1))  # one cycle, so that no clip is its own partner
     drawn = {name: values[rows].to(device) for name, values in transform.draw(draws).items()}
     if not len(rows):
         return sounds

@@ -13,15 +13,15 @@ from audiocls.decoding import FULL_SCALE, UnusableClipError, decode
 from audiocls.errors import DataError, name_some
 from audiocls.params import AudioParams
 
-# All of a folder is kept in memory, so that a batch waits for no disk.
+# A whole folder is kept in memory, so that no batch waits for the disk.
 MOST_BYTES: Final = 2**30
 
 
 def list_recordings(folder: Path, leave_out: Sequence[str] = ()) -> list[Path]:
-    """List every file below a folder by name, but those that `leave_out` names relative to it.
+    """List every file below a folder, sorted by name, except those in `leave_out`, relative to the folder.
 
     Raises:
-        DataError: The folder cannot be read or has no others, or `leave_out` names what is not there.
+        DataError: The folder cannot be read or has no other files, or `leave_out` names a file that does not exist.
     """
     try:
         missing = [name for name in leave_out if not (folder / name).is_file()]
@@ -29,10 +29,10 @@ def list_recordings(folder: Path, leave_out: Sequence[str] = ()) -> list[Path]:
     except OSError as error:
         raise DataError(f"{folder}: the folder of an augmentation cannot be read: {error.strerror}.") from error
     if missing:
-        raise DataError(f"{folder}: leave_out names files that are not there: {name_some(missing)}. Correct the names.")
+        raise DataError(f"{folder}: leave_out names files that do not exist: {name_some(missing)}. Correct the names.")
     files = [path for path in files if path.relative_to(folder).as_posix() not in leave_out]
     if not files:
-        others = f" beside the {len(leave_out)} that are left out" if leave_out else ""
+        others = f" besides the {len(leave_out)} that are left out" if leave_out else ""
         raise DataError(
             f"{folder}: there are no recordings to augment with{others}. Correct the folder of this augmentation."
         )
@@ -46,7 +46,7 @@ def read_recordings(folder: Path, sample_rate_hz: int, leave_out: Sequence[str] 
         Waveforms, each (samples,) float32.
 
     Raises:
-        DataError: The folder has no files, or one that cannot be used, or more than fits into memory.
+        DataError: The folder has no files, an unusable file, or more than fits into memory.
     """
     files = list_recordings(folder, leave_out)
     audio = AudioParams(sample_rate_hz=sample_rate_hz, min_seconds=0.0)
@@ -56,8 +56,8 @@ def read_recordings(folder: Path, sample_rate_hz: int, leave_out: Sequence[str] 
         num_bytes += waveforms[-1].nbytes
         if num_bytes > MOST_BYTES:
             raise DataError(
-                f"{folder}: its {len(files)} recordings are kept in memory to augment with, and are more than "
-                f"{MOST_BYTES / 2**30:g} GiB as float32 at {sample_rate_hz} Hz. Choose fewer or shorter ones."
+                f"{folder}: its {len(files)} recordings are kept in memory for augmentation, but take more than "
+                f"{MOST_BYTES / 2**30:g} GiB as float32 at {sample_rate_hz} Hz. Use fewer or shorter recordings."
             )
     return waveforms
 
@@ -66,5 +66,5 @@ def _read(path: Path, audio: AudioParams) -> Tensor:
     try:
         recording = decode(path.read_bytes(), audio)
     except UnusableClipError as error:
-        raise DataError(f"{path}: cannot be augmented with: {error}. Take it out of the folder.") from error
+        raise DataError(f"{path}: cannot be used for augmentation: {error}. Remove it from the folder.") from error
     return torch.from_numpy(recording.samples).float() * (recording.scale / FULL_SCALE)

@@ -1,4 +1,4 @@
-"""Rooms."""
+"""Reverberation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from audiocls import params
 from audiocls.augmentation.draws import Draws
 from audiocls.augmentation.sounds import Drawn, Sounds, at_levels_of, fit_samples
 
-# What comes later is far below what is heard, and costs time in every batch.
+# Later reflections are inaudible and cost time in every batch.
 _LONGEST_SECONDS = 4.0
 
 
 class Reverb:
-    """Convolves with noise that decays exponentially.
+    """Convolves with exponentially decaying noise.
 
     Source:
         Polack 1988, "La transmission de l'énergie sonore dans les salles".
@@ -38,11 +38,11 @@ class Reverb:
         return convolve(sounds, responses)
 
     def responses(self, rt60_seconds: Tensor, draws: Draws) -> Tensor:
-        """Make impulse responses, shape (clips, samples), whose first sample is the direct sound."""
+        """Create impulse responses, shape (clips, samples), whose first sample is the direct sound."""
         samples = math.ceil(min(_LONGEST_SECONDS, float(rt60_seconds.max())) * self._rate_hz) + 1
         seconds = torch.arange(samples, device=rt60_seconds.device) / self._rate_hz
         tail = draws.normal(samples) * torch.pow(10.0, -3 * seconds / rt60_seconds[:, None])
-        tail = tail * (seconds <= rt60_seconds[:, None])  # so that it is the same beside a longer one
+        tail = tail * (seconds <= rt60_seconds[:, None])  # so that it does not depend on longer ones in the batch
         tail[:, 0] = 0
         level = 10 ** (-self._settings.direct_to_reverberant_db / 20)
         tail = tail * (level / tail.norm(dim=1, keepdim=True))
@@ -51,7 +51,7 @@ class Reverb:
 
 
 class ImpulseResponse:
-    """Convolves with measured responses; what comes before the direct sound, their loudest sample, is left out."""
+    """Convolves with measured responses; samples before the direct sound, the loudest sample, are cut off."""
 
     def __init__(self, responses: Sequence[Tensor], sample_rate_hz: int) -> None:
         """Take responses of shape (samples,), at the clips' rate."""
@@ -60,7 +60,7 @@ class ImpulseResponse:
         self._responses = torch.stack([fit_samples(response, longest) for response in direct])
 
     def draw(self, draws: Draws) -> Drawn:
-        """Draw `response`, its number."""
+        """Draw `response`, an index."""
         return {"response": draws.whole(0, len(self._responses))}
 
     def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
@@ -70,7 +70,7 @@ class ImpulseResponse:
 
 
 def convolve(sounds: Sounds, responses: Tensor) -> Sounds:
-    """Convolve each clip with its response, (clips, samples); lengths and levels stay."""
+    """Convolve each clip with its response, (clips, samples); lengths and levels are preserved."""
     size = sounds.waveforms.shape[1] + responses.shape[1]
     size += -size % 256  # sizes with large prime factors take several times as long
     spectra = torch.fft.rfft(sounds.waveforms, n=size) * torch.fft.rfft(responses, n=size)

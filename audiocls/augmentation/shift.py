@@ -1,4 +1,4 @@
-"""Place in time."""
+"""Shifts in time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Shift:
         return {"samples": draws.uniform(-most, most).round().long()}
 
     def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
-        """Move."""
+        """Shift the clips."""
         length = sounds.lengths[:, None]
         origin = torch.arange(sounds.waveforms.shape[1], device=length.device) - drawn["samples"][:, None]
         moved = sounds.waveforms.gather(1, origin.remainder(length.clamp(min=1)))

@@ -1,4 +1,4 @@
-"""A batch of waveforms with their labels, and what a transform of it is."""
+"""A batch of waveforms with their labels, and the interfaces of transforms."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Drawn = dict[str, Tensor]
 class Sounds:
     """Clips of a batch; all tensors are on one device."""
 
-    waveforms: Tensor  # (clips, samples of the longest) float32, zeros behind the shorter
+    waveforms: Tensor  # (clips, samples of the longest) float32, zero-padded
     lengths: Tensor  # (clips,) int64, in samples
-    targets: Tensor  # (clips, classes) float32, each row with the sum 1
+    targets: Tensor  # (clips, classes) float32, each row sums to 1
 
     def take(self, rows: Tensor) -> Sounds:
         """Return some of the clips."""
@@ -38,7 +38,7 @@ class Sounds:
         return Sounds(waveforms, lengths, targets)
 
     def sounding(self, waveforms: Tensor) -> Sounds:
-        """Return the same clips with other samples, (clips, samples or more); silence stays behind each."""
+        """Return the same clips with new samples, (clips, samples or more); the padding stays silent."""
         kept = waveforms[:, : self.waveforms.shape[1]]
         return Sounds(kept * valid_samples(self.lengths, kept.shape[1]), self.lengths, self.targets)
 
@@ -48,24 +48,24 @@ class Sounds:
 
 
 def at_levels_of(sounds: Sounds, changed: Sounds) -> Sounds:
-    """Give changed clips the levels that they had before; silence stays silence."""
+    """Restore the original levels of changed clips; silent clips stay silent."""
     levels = changed.levels()
     return changed.sounding(changed.waveforms * torch.where(levels > 0, sounds.levels() / levels, 0.0))
 
 
 class Transform(Protocol):
-    """Changes clips: all that is random comes from `draw`, but for dense noise."""
+    """Changes clips. All random numbers come from `draw`, except for dense noise."""
 
     def draw(self, draws: Draws) -> Drawn:
         """Draw each clip's random numbers, on the CPU."""
 
     def apply(self, sounds: Sounds, drawn: Drawn, draws: Draws) -> Sounds:
-        """Change all clips; `draws` is on their device, for noise of their size alone."""
+        """Change all clips; `draws` is on their device, and only for noise of their size."""
 
 
 @runtime_checkable
 class Mix(Protocol):
-    """Changes clips by others of their batch."""
+    """Mixes clips with others of their batch."""
 
     def draw(self, draws: Draws) -> Drawn:
         """Draw each clip's random numbers, on the CPU."""
@@ -80,10 +80,10 @@ def valid_samples(lengths: Tensor, samples: int) -> Tensor:
 
 
 def fit_samples(waveforms: Tensor, samples: int) -> Tensor:
-    """Cut the last dimension, or fill it up with zeros."""
+    """Cut or zero-pad the last dimension."""
     return F.pad(waveforms, (0, samples - waveforms.shape[-1]))
 
 
 def gain_of(decibels: Tensor) -> Tensor:
-    """Return amplitudes, shape (clips, 1), of (clips,) decibels."""
+    """Convert decibels, (clips,), to amplitudes, shape (clips, 1)."""
     return torch.pow(10.0, decibels / 20)[:, None]

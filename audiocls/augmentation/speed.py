@@ -1,4 +1,4 @@
-"""Speed, and pitch without speed."""
+"""Changes of speed, and of pitch at the same speed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from audiocls import params
 from audiocls.augmentation.draws import Draws
 from audiocls.augmentation.sounds import Drawn, Sounds, at_levels_of, fit_samples, valid_samples
 
-# Longer windows tell low pitches apart, shorter ones keep onsets; 32 to 64 ms are usual for speech and music.
+# Longer windows resolve low pitches, shorter ones preserve onsets; 32 to 64 ms are usual for speech and music.
 _WINDOW_SECONDS = 0.04
-# Of silence behind a clip before it is resampled, since Fourier's way joins its end to its beginning.
+# Silence after a clip before resampling, as the Fourier method wraps its end around to its beginning.
 _GUARD_SAMPLES = 128
 
 
 class Speed:
-    """Resamples each clip by its factor, and cuts what becomes longer than the model's input.
+    """Resamples each clip by its factor, and cuts it at the length of the model's input.
 
     Source:
         Ko et al. 2015, "Audio Augmentation for Speech Recognition".
@@ -40,7 +40,7 @@ class Speed:
 
 
 class Pitch:
-    """Stretches each clip by a phase vocoder, and resamples it back to its length."""
+    """Stretches each clip with a phase vocoder, and resamples it back to its length."""
 
     def __init__(self, settings: params.Pitch, sample_rate_hz: int) -> None:
         self._settings = settings
@@ -55,17 +55,17 @@ class Pitch:
         ratio = torch.pow(2.0, drawn["semitones"] / 12)
         stretched = stretch(sounds.waveforms, 1 / ratio, self._fft_size)
         shifted = sounds.sounding(resample(stretched, ratio, sounds.waveforms.shape[1]))
-        # The vocoder loses up to 1.2 dB at an octave, as the phases of neighbouring bins drift apart.
+        # The vocoder loses up to 1.2 dB at an octave, as the phases of neighboring bins drift apart.
         return at_levels_of(sounds, shifted)
 
 
 def resample(waveforms: Tensor, factors: Tensor, samples: int) -> Tensor:
-    """Play each clip at its factor, above 1 faster and higher, without aliases.
+    """Resample each clip by its factor without aliasing; above 1 is faster and higher.
 
     Args:
         waveforms: Shape (clips, samples).
         factors: Shape (clips,).
-        samples: How many to return of each.
+        samples: Number of samples to return per clip.
     """
     size = waveforms.shape[1] + _GUARD_SAMPLES
     spectra = torch.fft.rfft(waveforms, n=size)
@@ -78,12 +78,12 @@ def resample(waveforms: Tensor, factors: Tensor, samples: int) -> Tensor:
 
 
 def stretch(waveforms: Tensor, rates: Tensor, fft_size: int) -> Tensor:
-    """Play each clip at its rate, above 1 faster, at the same pitch: the phase vocoder.
+    """Change the speed of each clip at the same pitch with a phase vocoder; rates above 1 are faster.
 
     Args:
         waveforms: Shape (clips, samples).
         rates: Shape (clips,).
-        fft_size: Samples of a window.
+        fft_size: Window length in samples.
 
     Returns:
         Shape (clips, samples / lowest rate).
@@ -102,7 +102,7 @@ def stretch(waveforms: Tensor, rates: Tensor, fft_size: int) -> Tensor:
 
 
 def _interpolate(spectra: Tensor, places: Tensor, hop: int) -> Tensor:
-    """Read spectra, (clips, bins, frames), between frames at `places`, with phases that run on."""
+    """Interpolate spectra, (clips, bins, frames), at `places` between frames, with continuous phases."""
     bins, frames = spectra.shape[1:]
     below = places.long().clamp(max=frames - 1)
     spectra = torch.cat([spectra, spectra.new_zeros(spectra.shape[0], bins, 1)], dim=2)

@@ -1,4 +1,4 @@
-"""Which training clips an epoch sees, and how often: drawn anew in each, from the run's seed and the epoch alone."""
+"""Draws the training clips of each epoch. A draw depends only on the run's seed and the epoch."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ Labels = Sequence[str] | NDArray[np.object_] | NDArray[np.str_]
 
 
 def class_counts(labels: Labels) -> dict[str, int]:
-    """Count the clips of each class, in the order of the names."""
+    """Count the clips of each class, sorted by name."""
     names, counts = np.unique(np.asarray(labels, dtype=str), return_counts=True)
     return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
 
 def wanted_counts(counts: dict[str, int], params: Resampled, progress: float = 1.0) -> dict[str, int]:
-    """Say how many clips of each class an epoch sees.
+    """Return how many clips of each class an epoch has.
 
     Args:
         counts: Training clips per class, each >= 1.
         params: The method.
-        progress: 0 in the first epoch and 1 in the last; `progressive` alone looks at it.
+        progress: 0 in the first epoch and 1 in the last; only used by `progressive`.
 
     Raises:
-        BalanceError: There is one class alone, or `counts` of the params does not fit the classes.
+        BalanceError: There is only one class, or `counts` of the params does not fit the classes.
 
     Source:
         Kang et al. 2020, "Decoupling Representation and Classifier for Long-Tailed Recognition", arXiv:1910.09217,
-        section 4.1, which also has the square root; that is from Mahajan et al. 2018, arXiv:1805.00932.
+        section 4.1; the square root is from Mahajan et al. 2018, arXiv:1805.00932.
     """
     if len(counts) < 2:
         raise BalanceError(
             f"balance.method = {params.method}: all {sum(counts.values())} training clips are of the class "
-            f"{name_some(map(repr, counts))}; two classes or more can be balanced."
+            f"{name_some(map(repr, counts))}; balancing needs at least two classes."
         )
     sizes = np.array(list(counts.values()), dtype=np.float64)
     match params:
@@ -59,45 +59,45 @@ def wanted_counts(counts: dict[str, int], params: Resampled, progress: float = 1
 def oversampled_counts(
     counts: dict[str, int], ratio: float | None, asked: dict[str, int] | None, section: str
 ) -> dict[str, int]:
-    """Raise each class to `ratio` of the most frequent one, or to the count asked for it; none loses clips.
+    """Oversample each class to `ratio` of the most frequent one, or to its requested count.
 
     Raises:
-        BalanceError: A class that is asked for is not there, or has more clips already.
+        BalanceError: A requested class does not exist, or already has more clips.
     """
     if asked is None:
-        least = math.ceil(_exactly(ratio) * max(counts.values()))
+        least = math.ceil(_as_fraction(ratio) * max(counts.values()))
         return {name: max(count, least) for name, count in counts.items()}
     _require_known(counts, asked, section)
     over = [f"{name!r}: {asked[name]} of {counts[name]}" for name in asked if asked[name] < counts[name]]
     if over:
         raise BalanceError(
-            f"{section}.counts asks for fewer clips than there are ({name_some(over)}), and this method only adds. "
-            "Ask for as many at least, or take balance.method=undersample."
+            f"{section}.counts asks for fewer clips than there are ({name_some(over)}), and this method only adds "
+            "clips. Raise these counts, or use balance.method=undersample."
         )
     return counts | asked
 
 
 def undersampled_counts(counts: dict[str, int], ratio: float | None, asked: dict[str, int] | None) -> dict[str, int]:
-    """Lower each class until the rarest has `ratio` of its clips, or to the count asked for it; none gains clips.
+    """Undersample each class until the rarest has `ratio` of its clips, or to its requested count.
 
     Raises:
-        BalanceError: A class that is asked for is not there, has fewer clips, or would have none left.
+        BalanceError: A requested class does not exist, has fewer clips, or would have none left.
     """
     if asked is None:
-        most = math.floor(min(counts.values()) / _exactly(ratio))
+        most = math.floor(min(counts.values()) / _as_fraction(ratio))
         return {name: min(count, most) for name, count in counts.items()}
     _require_known(counts, asked, "balance")
     out = [f"{name!r}: {asked[name]} of {counts[name]}" for name in asked if not 1 <= asked[name] <= counts[name]]
     if out:
         raise BalanceError(
-            f"balance.counts asks for clips that are not there, or for none ({name_some(out)}). Ask for 1 at least "
-            "and for no more than there are, or take balance.method=oversample."
+            f"balance.counts asks for more clips than there are, or for none ({name_some(out)}). Ask for at least 1 "
+            "and for no more than there are, or use balance.method=oversample."
         )
     return counts | asked
 
 
-def _exactly(ratio: float | None) -> Fraction:
-    """Return the ratio as it is written: 0.07 of 100 clips are 7, and with floats 8."""
+def _as_fraction(ratio: float | None) -> Fraction:
+    """Return the ratio as the exact decimal: 0.07 of 100 clips is 7, but rounds up to 8 with floats."""
     return Fraction(1) if ratio is None else Fraction(str(ratio))
 
 
@@ -105,16 +105,19 @@ def _require_known(counts: dict[str, int], asked: dict[str, int], section: str) 
     unknown = sorted(set(asked) - set(counts))
     if unknown:
         raise BalanceError(
-            f"{section}.counts names {name_some(map(repr, unknown))}, of which there are no training clips. "
+            f"{section}.counts names {name_some(map(repr, unknown))}, which have no training clips. "
             f"The classes are {name_some(map(repr, counts))}."
         )
 
 
 def apportion(total: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Part `total` in proportion to shares > 0, shape (num_classes,), each >= 1 while there are as many, sum exact."""
+    """Divide `total` in proportion to `shares` > 0, shape (num_classes,).
+
+    The parts sum to `total` exactly, and each is >= 1 if `total` allows it.
+    """
     ideal = total * shares / shares.sum()
     parts = np.maximum(np.floor(ideal), 1).astype(np.int64)
-    # What is missing goes to the largest remainders; what the least of 1 took too much, comes from the largest parts.
+    # The rest goes to the largest remainders; what the minimum of 1 adds too much is taken from the largest parts.
     while parts.sum() > total:
         parts[parts.argmax()] -= 1
     parts[np.argsort(parts - ideal, kind="stable")[: total - parts.sum()]] += 1
@@ -122,14 +125,14 @@ def apportion(total: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def draw(labels: Labels, wanted: dict[str, int], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw clips so that each class has as many as wanted.
+    """Draw clips so that each class has the wanted count.
 
-    Of a class that is to have more than it has, all clips come as often as that goes evenly, and the rest are drawn
-    without repeats; so no clip is seen twice more often than another.
+    An oversampled class repeats all its clips equally often and draws the rest without replacement: how often two of
+    its clips are drawn differs by at most one.
 
     Returns:
-        Positions in `labels`, shape (sum of wanted,), class by class; where nothing is left out, every clip stands in
-        it before the first copy of its class.
+        Positions in `labels`, shape (sum of wanted,), class by class. In an oversampled class, every clip comes before
+        the first copy.
     """
     names = np.asarray(labels, dtype=str)
     drawn = []
@@ -141,10 +144,10 @@ def draw(labels: Labels, wanted: dict[str, int], rng: np.random.Generator) -> ND
 
 
 class EpochSampler(Sampler[int]):
-    """Draws each epoch's clips, in random order.
+    """Draws the clips of each epoch, in random order.
 
-    What an epoch draws depends on the seed and its number alone, so that a training that is gone on with sees the same.
-    Trainer tells it the number by `set_epoch`.
+    The draw depends only on the seed and the epoch number, so that a resumed training sees the same clips. Trainer sets
+    the number with `set_epoch`.
     """
 
     def __init__(self, labels: Labels, params: Resampled, seed: int, *, epochs: float, max_clips: int | None) -> None:
@@ -153,12 +156,12 @@ class EpochSampler(Sampler[int]):
         Args:
             labels: Their classes, shape (num_clips,).
             params: The method.
-            seed: The run's.
-            epochs: How many there will be, where `max_clips` is None.
-            max_clips: Clips that all epochs see together, where the steps are limited and not the epochs.
+            seed: The run's seed.
+            epochs: Number of epochs, if `max_clips` is None.
+            max_clips: Total clips of all epochs, if the number of steps is limited.
 
         Raises:
-            BalanceError: As `wanted_counts`; or `progressive` has one epoch alone.
+            BalanceError: As in `wanted_counts`, or `progressive` has only one epoch.
         """
         self._labels = np.asarray(labels, dtype=str)
         self._counts = class_counts(self._labels)
@@ -167,19 +170,19 @@ class EpochSampler(Sampler[int]):
         self._last = math.ceil(epochs if max_clips is None else max_clips / self._length) - 1
         if isinstance(params, Progressive) and self._last < 1:
             raise BalanceError(
-                "balance.method = progressive: goes from the classes as they are to all alike over the epochs, and "
-                "there is one. Train for 2 at least, or take square_root or oversample."
+                "balance.method = progressive: changes the class balance over the epochs, and there is only one. "
+                "Train for at least 2, or use square_root or oversample."
             )
 
     def __len__(self) -> int:
         return self._length
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch is drawn next, from 0."""
+        """Set the epoch to draw next, from 0."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        """Yield `position + copy * number of clips`, so that copies of a clip can be told apart; the first is 0."""
+        """Yield `position + copy * number of clips`, which distinguishes copies of a clip; the first is copy 0."""
         rng = np.random.default_rng([self._seed, self._epoch])
         progress = min(1.0, self._epoch / max(1, self._last))
         drawn = draw(self._labels, wanted_counts(self._counts, self._params, progress), rng)
@@ -187,7 +190,7 @@ class EpochSampler(Sampler[int]):
 
 
 def _copies(drawn: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how often each clip has been drawn before, same shape."""
+    """Return how often each clip was drawn earlier in `drawn`, same shape."""
     order = np.argsort(drawn, kind="stable")
     _, first, counts = np.unique(drawn[order], return_index=True, return_counts=True)
     before = np.empty_like(drawn)

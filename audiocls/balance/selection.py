@@ -1,7 +1,7 @@
-"""What training sees of the training split, and the proof that it sees nothing else.
+"""Selects the training clips, and checks that no other clips are among them.
 
-Everything here happens after the split and on training clips only: a copy of a test clip in training would inflate
-every score.
+Balancing happens after the split and only on training clips: a copy of a test clip in training would inflate every
+score.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from audiocls.params import BalanceParams, Resampled
 
 @dataclass(frozen=True, slots=True)
 class Balanced:
-    """What training sees of the training split."""
+    """The balanced training clips."""
 
     rows: Path
-    """Parquet, a row a training clip: `row` (its position in the split's table), `clip_id`, `label`, and `seen`: how
-    often in the first epoch, or with `progressive` in the last."""
-    class_weights: dict[str, float] | None  # mean 1.0 over the clips; None where the loss is not weighted
+    """Parquet, one row per training clip: `row` (its position in the split's table), `clip_id`, `label`, and `seen`
+    (how often it is drawn in the first epoch, or with `progressive` in the last)."""
+    class_weights: dict[str, float] | None  # mean 1.0 over the clips; None if the loss is not weighted
     counts_before: dict[str, int]
-    counts_after: dict[str, int]  # of an epoch; with `progressive` the last one
+    counts_after: dict[str, int]  # in an epoch; with `progressive` in the last one
     rows_of_kind: dict[str, int] = field(default_factory=dict)
-    """How many of an epoch's rows are `original`, `copy` and `synthetic`, and how many clips are `left_out`."""
+    """How many rows of an epoch are `original`, `copy` and `synthetic`, and how many clips are `left_out`."""
 
 
 def balance(split_clips: Path, params: BalanceParams, seed: int, workspace: Path) -> Balanced:
     """Apply a balance method to the training clips of a split.
 
-    Methods that blend embeddings, or change a trained head, do so after training; here they change nothing.
+    Methods that add synthetic embeddings or adjust a trained head act after training; here they change nothing.
 
     Raises:
         BalanceError: The class counts do not allow the method.
@@ -60,27 +60,27 @@ def balance(split_clips: Path, params: BalanceParams, seed: int, workspace: Path
 
 
 def check_training_only(table: pd.DataFrame, rows: NDArray[np.int64], clip_ids: NDArray[np.object_]) -> None:
-    """Stop where a clip of validation or test is among the rows to train on.
+    """Check that no clip of validation or test is among the rows to train on.
 
     Args:
         table: The clips with their splits.
-        rows: Positions in the table that are trained on.
-        clip_ids: What is believed to stand there, of the same shape.
+        rows: Positions in the table to train on.
+        clip_ids: Expected ids of the clips at these positions, same shape.
 
     Raises:
-        LeakageError: Names the first ten such clips, or those that stand elsewhere in the table.
+        LeakageError: A row is not a training clip, or not the expected clip; the message names the first ten.
     """
     found = table.iloc[rows]
     leaked = found[found["split"] != "train"]
     if not leaked.empty:
         raise LeakageError(
-            f"{len(leaked)} rows to train on are not of the training split: {name_some(leaked['clip_id'])}."
+            f"{len(leaked)} rows to train on are not in the training split: {name_some(leaked['clip_id'])}."
         )
     other = clip_ids != found["clip_id"].to_numpy(object)
     if other.any():
         raise LeakageError(
             f"{other.sum()} rows to train on are not the clips that they are listed as: {name_some(clip_ids[other])}. "
-            "The list is of another table of clips."
+            "The list belongs to another table of clips."
         )
 
 

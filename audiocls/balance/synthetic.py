@@ -1,7 +1,7 @@
-"""Balanced embeddings: copies, what is left, and blends of neighbours, each row with the clips that it is made of.
+"""Balanced embeddings: originals, copies and synthetic samples, each with the clips that it is derived from.
 
-imbalanced-learn blends rows of the identity matrix, and looks up neighbours among the embeddings that they stand for.
-So what comes out says of each new row which clips it is between and how near to which, and the embeddings follow.
+imbalanced-learn interpolates rows of the identity matrix, and searches neighbors among the embeddings that the rows
+represent. Each new row then holds the weights of the clips that it lies between, from which its embedding follows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from audiocls.balance.draws import class_counts, draw, oversampled_counts, under
 from audiocls.errors import BalanceError, name_some
 from audiocls.params import BlendParams
 
-# Of BorderlineSMOTE, and of the edited nearest neighbours; imbalanced-learn's defaults, as in the papers.
+# Neighbors of BorderlineSMOTE and of edited nearest neighbors: imbalanced-learn's defaults, as in the papers.
 _BORDER_NEIGHBOURS = 10
 _EDITING_NEIGHBOURS = 3
 
@@ -32,17 +32,17 @@ class Blends:
     """Rows to train a head on."""
 
     shares: Any
-    """scipy CSR of shape (num_rows, num_clips): how much of each clip is in a row; each row's sum is 1."""
+    """scipy CSR of shape (num_rows, num_clips): the weight of each clip in a row; each row sums to 1."""
     labels: NDArray[np.str_]  # (num_rows,)
-    blended_as_smote: tuple[str, ...] = ()  # the classes in which the method found no border
+    blended_as_smote: tuple[str, ...] = ()  # classes in which the method found no clips near other classes
 
     def embeddings(self, of_clips: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the rows' embeddings, (num_rows, dim), from those of the clips, (num_clips, dim)."""
+        """Compute the rows' embeddings, (num_rows, dim), from those of the clips, (num_clips, dim)."""
         mixed: NDArray[np.float32] = (self.shares @ of_clips).astype(np.float32)
         return mixed
 
     def kinds(self) -> NDArray[np.str_]:
-        """Say of each row whether it is `synthetic`, the `original`, or a `copy` of a clip that stands before it."""
+        """Return for each row whether it is `synthetic`, an `original`, or a `copy` of an earlier row."""
         parts = np.diff(self.shares.indptr)
         kinds = np.where(parts == 1, "copy", "synthetic").astype("<U9")
         single = np.flatnonzero(parts == 1)
@@ -51,7 +51,7 @@ class Blends:
         return kinds
 
     def table(self, clip_ids: NDArray[np.object_]) -> pd.DataFrame:
-        """List the rows: `label`, `kind`, `clip_id`, the `other_clip_id` of a blend, and the `share` of the first."""
+        """List the rows: `label`, `kind`, `clip_id`, `share` (its weight) and `other_clip_id` of synthetic samples."""
         start, stop = self.shares.indptr[:-1], self.shares.indptr[1:]
         others = np.where(stop - start == 2, clip_ids[self.shares.indices[stop - 1]], None)
         return pd.DataFrame(
@@ -71,15 +71,14 @@ def balance_embeddings(
     """Balance the embeddings of the training clips.
 
     Args:
-        embeddings: Standardised, shape (num_clips, dim); neighbours are by their distances.
+        embeddings: Standardized, shape (num_clips, dim); neighbors are found by Euclidean distance.
         labels: Classes, shape (num_clips,).
-        resampling: `oversample`, `undersample`, or how to blend: `smote`, `borderline_smote`, `adasyn`, `smote_tomek`
-            or `smote_enn`.
-        params: How many rows of each class, how many neighbours, and what where there are too few.
-        seed: Draws the rows.
+        resampling: `oversample`, `undersample`, `smote`, `borderline_smote`, `adasyn`, `smote_tomek` or `smote_enn`.
+        params: Rows of each class, number of neighbors, and what to do if there are too few.
+        seed: Seed of the draws.
 
     Raises:
-        BalanceError: A class has too few clips, or none at the border, for the method; or none of its rows are left.
+        BalanceError: A class has too few clips for the method, none near other classes, or no rows left.
 
     Source:
         Chawla et al. 2002, "SMOTE", arXiv:1106.1813; Han et al. 2005, "Borderline-SMOTE"; He et al. 2008, "ADASYN";
@@ -87,7 +86,9 @@ def balance_embeddings(
     """
     counts = class_counts(labels)
     if len(counts) < 2:
-        raise BalanceError(f"{resampling}: all {len(labels)} training clips are of one class; two can be balanced.")
+        raise BalanceError(
+            f"{resampling}: all {len(labels)} training clips are of one class; balancing needs at least two classes."
+        )
     if resampling == "undersample":
         wanted = undersampled_counts(counts, params.ratio, params.counts)
     else:
@@ -95,7 +96,7 @@ def balance_embeddings(
     if resampling in ("oversample", "undersample"):
         rows = np.sort(draw(labels, wanted, np.random.default_rng([seed, 0])))
         return Blends(_identity(rows, len(labels)), labels[rows])
-    return _clean(embeddings, _blend(embeddings, labels, resampling, wanted, params, seed), resampling)
+    return _clean(embeddings, _add_synthetic(embeddings, labels, resampling, wanted, params, seed), resampling)
 
 
 def _identity(rows: NDArray[np.int64], num_clips: int) -> Any:
@@ -103,7 +104,16 @@ def _identity(rows: NDArray[np.int64], num_clips: int) -> Any:
     return sparse.csr_matrix((np.ones(len(rows)), rows, np.arange(len(rows) + 1)), shape=(len(rows), num_clips))
 
 
-def _blend(
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The clips that synthetic samples lie between, as rows of the identity matrix."""
+
+    shares: Any  # scipy CSR, (num_rows, num_clips)
+    labels: NDArray[np.str_]  # (num_rows,)
+    embeddings: NDArray[np.float32]  # of the clips, (num_clips, dim)
+
+
+def _add_synthetic(
     embeddings: NDArray[np.float32],
     labels: NDArray[np.str_],
     resampling: str,
@@ -111,23 +121,23 @@ def _blend(
     params: BlendParams,
     seed: int,
 ) -> Blends:
-    rows, neighbours = _with_enough(labels, wanted, params, seed)
-    base, base_labels = _identity(rows, len(labels)), labels[rows]
-    parts, names, as_smote = [base], [base_labels], []
-    for name, count in class_counts(base_labels).items():
+    rows, neighbours = _with_enough_clips(labels, wanted, params, seed)
+    base = _Rows(_identity(rows, len(labels)), labels[rows], embeddings)
+    parts, names, as_smote = [base.shares], [base.labels], []
+    for name, count in class_counts(base.labels).items():
         missing = wanted[name] - count
         if not missing:
             continue
         k = neighbours[name]
-        made = _new_rows(embeddings, base, base_labels, name, missing, resampling, k, seed)
+        made = _new_rows(base, name, missing, resampling, k, seed)
         if made is None:
             if params.no_border == "stop":
                 raise BalanceError(
-                    f"{resampling} finds nothing to blend in the class {name!r}: none of its {count} clips lies near "
-                    "those of other classes. Take smote, or balance.no_border=smote to blend such classes by it."
+                    f"{resampling} finds no clips to interpolate in the class {name!r}: none of its {count} clips is "
+                    "near other classes. Use smote, or set balance.no_border=smote to use it for such classes."
                 )
             as_smote.append(name)
-            made = _new_rows(embeddings, base, base_labels, name, missing, "smote", k, seed)
+            made = _new_rows(base, name, missing, "smote", k, seed)
         parts.append(made)
         names.append(np.full(missing, name, dtype=labels.dtype))
     shares = sparse.vstack(parts, format="csr")
@@ -135,13 +145,13 @@ def _blend(
     return Blends(shares, np.concatenate(names), tuple(as_smote))
 
 
-def _with_enough(
+def _with_enough_clips(
     labels: NDArray[np.str_], wanted: dict[str, int], params: BlendParams, seed: int
 ) -> tuple[NDArray[np.int64], dict[str, int]]:
-    """Return the clips, with copies of those in classes that have too few, and the neighbours to take in each class.
+    """Return the clips, with copies in classes that have too few, and the number of neighbors for each class.
 
     Raises:
-        BalanceError: A class has one clip, and its neighbours were to be lowered.
+        BalanceError: A class has a single clip, and `too_few` is `lower_neighbours`.
     """
     counts = class_counts(labels)
     short = {name for name, count in counts.items() if count <= params.neighbours and wanted[name] > count}
@@ -149,8 +159,8 @@ def _with_enough(
         single = sorted(name for name in short if counts[name] == 1)
         if single:
             raise BalanceError(
-                f"{name_some(map(repr, single))}: one training clip has no neighbours of its class to be blended with. "
-                "Set balance.too_few=oversample_first to repeat it, or leave the class out."
+                f"{name_some(map(repr, single))}: a single training clip has no neighbors in its class. "
+                "Set balance.too_few=oversample_first to repeat it, or drop the class."
             )
         return np.arange(len(labels)), {n: min(params.neighbours, count - 1) for n, count in counts.items()}
     filled = {n: min(params.neighbours + 1, wanted[n]) if n in short else count for n, count in counts.items()}
@@ -159,36 +169,27 @@ def _with_enough(
     return np.concatenate([np.arange(len(labels)), *extra]), dict.fromkeys(counts, params.neighbours)
 
 
-def _new_rows(
-    embeddings: NDArray[np.float32],
-    base: Any,
-    labels: NDArray[np.str_],
-    name: str,
-    missing: int,
-    resampling: str,
-    neighbours: int,
-    seed: int,
-) -> Any | None:
-    """Blend `missing` rows of one class, CSR (missing, num_clips); None where the method finds none to blend."""
-    count = int((labels == name).sum())
+def _new_rows(base: _Rows, name: str, missing: int, resampling: str, neighbours: int, seed: int) -> Any | None:
+    """Return `missing` synthetic rows of a class, CSR (missing, num_clips); None if the method can make none."""
+    count = int((base.labels == name).sum())
 
     def near(k: int) -> _NeighboursOfRows:
-        return _NeighboursOfRows(k + 1, embeddings)
+        return _NeighboursOfRows(k + 1, base.embeddings)
 
     match resampling:
         case "borderline_smote":
-            border = min(_BORDER_NEIGHBOURS, len(labels) - 1)
+            border = min(_BORDER_NEIGHBOURS, len(base.labels) - 1)
             options = {"k_neighbors": near(neighbours), "m_neighbors": near(border), "random_state": seed}
             sampler = BorderlineSMOTE(sampling_strategy={name: count + missing}, **options)
         case "adasyn":
-            # It rounds for each clip, by up to a half; so more are asked for, and what is too much is left away.
+            # ADASYN rounds per clip, by up to a half. So more rows are requested, and the excess is dropped.
             asked = {name: count + missing + count}
             sampler = ADASYN(sampling_strategy=asked, n_neighbors=near(neighbours), random_state=seed)
         case _:
             asked = {name: count + missing}
             sampler = SMOTE(sampling_strategy=asked, k_neighbors=near(neighbours), random_state=seed)
     try:
-        made = sampler.fit_resample(base, labels)[0][len(labels) :]
+        made = sampler.fit_resample(base.shares, base.labels)[0][len(base.labels) :]
     except RuntimeError as error:
         if "belong to the majority" not in str(error):
             raise
@@ -200,28 +201,28 @@ def _new_rows(
 
 
 class _NeighboursOfRows(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Nearest neighbours of rows of the identity matrix, by the embeddings of the clips that they stand for."""
+    """Nearest neighbors of rows of the identity matrix, by the embeddings of the clips that they represent."""
 
     def __init__(self, n_neighbors: int, embeddings: NDArray[np.float32]) -> None:
         self.n_neighbors = n_neighbors
         self.embeddings = embeddings
 
     def fit(self, rows: Any) -> Self:
-        """Take rows to search among."""
+        """Fit on the rows to search."""
         self.search_ = NearestNeighbors(n_neighbors=self.n_neighbors).fit(self.embeddings[rows.indices])
         return self
 
     def kneighbors(self, rows: Any, return_distance: bool = True) -> Any:
-        """Return what scikit-learn's own returns."""
+        """Do as `NearestNeighbors.kneighbors`."""
         return self.search_.kneighbors(self.embeddings[rows.indices], return_distance=return_distance)
 
     def kneighbors_graph(self, rows: Any) -> Any:
-        """Return what scikit-learn's own returns; imbalanced-learn asks whether it is there."""
+        """Do as `NearestNeighbors.kneighbors_graph`; imbalanced-learn requires that it exists."""
         return self.search_.kneighbors_graph(self.embeddings[rows.indices])
 
 
 def _clean(embeddings: NDArray[np.float32], blends: Blends, resampling: str) -> Blends:
-    """Take out what smote_tomek and smote_enn take out.
+    """Drop the rows that smote_tomek and smote_enn drop.
 
     Raises:
         BalanceError: A class would have no rows left.
@@ -239,7 +240,7 @@ def _clean(embeddings: NDArray[np.float32], blends: Blends, resampling: str) -> 
     gone = sorted(set(blends.labels.tolist()) - set(blends.labels[kept].tolist()))
     if gone:
         raise BalanceError(
-            f"{resampling} leaves nothing of {name_some(map(repr, gone))}, which lie among clips of other classes. "
-            "Take smote."
+            f"{resampling} leaves no rows of {name_some(map(repr, gone))}, whose clips lie among other classes. "
+            "Use smote."
         )
     return Blends(blends.shares[kept], blends.labels[kept], blends.blended_as_smote)

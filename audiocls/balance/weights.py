@@ -1,4 +1,4 @@
-"""How much each class weighs in the loss."""
+"""Class weights of the loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEFAULT_BETA = 0.999
 
 
 def class_weights(counts: dict[str, int], params: BalanceParams) -> dict[str, float] | None:
-    """Return the weight of each class in the loss, or None where the method does not weigh."""
+    """Return the weight of each class in the loss, or None if the method does not weight classes."""
     values = np.array(list(counts.values()))
     match params:
         case WeightedLoss() | Focal(weighting=str()):
@@ -27,7 +27,7 @@ def class_weights(counts: dict[str, int], params: BalanceParams) -> dict[str, fl
 
 
 def inverse_frequency_weights(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Weigh each class by 1 / count.
+    """Weight each class by 1 / count.
 
     Args:
         counts: Training clips per class, shape (num_classes,), each >= 1.
@@ -40,11 +40,11 @@ def inverse_frequency_weights(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def effective_number_weights(counts: NDArray[np.int64], beta: float) -> NDArray[np.float64]:
-    """Weigh each class by the inverse of its effective number of examples.
+    """Weight each class by the inverse of its effective number of examples.
 
     Args:
         counts: Training clips per class, shape (num_classes,), each >= 1.
-        beta: In [0, 1). 0 weighs all classes alike; near 1 approaches 1 / count.
+        beta: In [0, 1). 0 weights all classes equally; values near 1 approach 1 / count.
 
     Returns:
         Shape (num_classes,), mean 1.0 over the clips, so that the loss keeps its scale.
@@ -60,7 +60,7 @@ def effective_number_weights(counts: NDArray[np.int64], beta: float) -> NDArray[
 
 
 def _mean_one(weights: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Scale so that the average over the clips, not over the classes, is one: a batch's loss then keeps its size."""
+    """Scale to mean 1 over the clips, not over the classes, so that a batch's loss keeps its scale."""
     scaled: NDArray[np.float64] = weights * (counts.sum() / (weights * counts).sum())
     return scaled
 

@@ -14,8 +14,9 @@ from transformers.audio_utils import mel_filter_bank, spectrogram, window_functi
 from audiocls.augmentation import Augmenter, Sounds, clip_seeds
 from audiocls.batches.dataset import ClipDataset
 from audiocls.batches.lengths import longest_samples
-from audiocls.params import AnyAugmentation, RunParams
+from audiocls.params import AnyAugmentation
 from audiocls.plots import Panel, draw_spectrograms
+from audiocls.splits import PreparedData
 from audiocls.waveforms import MappedWaveforms
 
 _CLIPS = 3
@@ -24,28 +25,24 @@ _WINDOW_SECONDS, _HOP_SECONDS = 0.025, 0.010
 _FLOOR_DB = -100.0
 
 
-def draw_augmented(split_clips: Path, store: Path, params: RunParams, target: Path) -> Path:
+def draw_augmented(data: PreparedData, target: Path) -> Path:
     """Draw what `augmented_panels` computes, as PNG."""
-    return draw_spectrograms(augmented_panels(split_clips, store, params), target)
+    return draw_spectrograms(augmented_panels(data), target)
 
 
-def augmented_panels(split_clips: Path, store: Path, params: RunParams) -> dict[str, list[Panel]]:
+def augmented_panels(data: PreparedData) -> dict[str, list[Panel]]:
     """Compute log-mel spectrograms of a training clip of each of some classes: as it is, after each transform, and all.
 
     Each transform is shown as if its probability were 1, and all of them together as training has them.
 
-    Args:
-        split_clips: The clips table with its splits.
-        store: The waveform store.
-        params: The whole run's.
-
     Returns:
         A row each, of a panel a clip, by name.
     """
-    table = pd.read_parquet(split_clips)
+    params = data.params
+    table = pd.read_parquet(data.split_clips)
     labels = sorted(table["label"].unique())
     clips = table[table["split"] == "train"].drop_duplicates("label").head(_CLIPS)
-    dataset = ClipDataset(clips, MappedWaveforms(clips, store), labels, params.audio, training=False)
+    dataset = ClipDataset(clips, MappedWaveforms(clips, data.waveforms), labels, params.audio, training=False)
     read = [dataset.waveform(i) for i in range(len(clips))]
     longest = max(map(len, read))
     waveforms = torch.stack([torch.nn.functional.pad(torch.from_numpy(w), (0, longest - len(w))) for w in read])

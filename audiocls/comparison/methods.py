@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from audiocls.heads import Clips, LinearHead, head_of, report_rows
 from audiocls.models import load_model
 from audiocls.params import EmbeddingBalance, NoBalance, RunParams
 from audiocls.params_file import NONE, Contender, list_contenders, trains_encoder
+from audiocls.splits import PreparedData
 from audiocls.tracking import NestedRun
 from audiocls.training import choose_device, class_names, fit
 
@@ -61,59 +62,52 @@ def plan_trainings(params: RunParams, folder: Path) -> list[Training]:
     ]
 
 
-def train_contender(
-    training: Training, split_clips: Path, store: Path, params: RunParams, features: Path | None = None
-) -> Training:
+def train_contender(training: Training, data: PreparedData) -> Training:
     """Train one model as a run by its method would.
 
     Raises:
         BalanceError: The class counts do not allow the method.
     """
-    own = params.model_copy(update={"balance": training.contender.balance, "seed": training.seed})
-    balanced = balance(split_clips, own.balance, own.seed, own.workspace)
-    fit(split_clips, balanced, store, own, training.folder.parent, lambda metrics, step: None, features)
+    own = _data_of(data, training.contender, training.seed)
+    balanced = balance(own.split_clips, own.params.balance, own.params.seed, own.params.workspace)
+    fit(own, balanced, training.folder.parent, lambda metrics, step: None)
     return training
 
 
+def _data_of(data: PreparedData, contender: Contender, seed: int) -> PreparedData:
+    """Return the data of a run by a method and a seed."""
+    return replace(data, params=data.params.model_copy(update={"balance": contender.balance, "seed": seed}))
+
+
 def compare(
-    trained: Sequence[Training],
-    split_clips: Path,
-    store: Path,
-    params: RunParams,
-    folder: Path,
-    features: Path | None = None,
-    refused: Mapping[str, str] | None = None,
+    trained: Sequence[Training], data: PreparedData, folder: Path, refused: Mapping[str, str] | None = None
 ) -> Comparison:
     """Score every method and seed on validation, which chooses, and on test, which is reported; write the report.
 
     Args:
         trained: What `plan_trainings` lists, trained; without those of methods that are refused.
-        split_clips: The clips table with its splits.
-        store: The waveform store.
-        params: The whole run's.
+        data: The run's.
         folder: Of the run; gets `comparison/`, and `contenders/` what each head was trained on.
-        features: The feature store, where there is one.
         refused: By name the methods that the class counts did not allow to train by, and why not.
 
     Raises:
         LeakageError: A head was trained on a clip that is not of the training split.
     """
-    table = pd.read_parquet(split_clips)
+    table, params = pd.read_parquet(data.split_clips), data.params
     contenders = {each.name: each for each in list_contenders(params)}
     scored: dict[str, list[Scored]] = {name: [] for name in contenders}
     trained_on: dict[tuple[str, int], Balanced] = {}
     refused = dict(refused or {})
     for each in trained:
         logger.info("Scoring %s.", each.name)
-        embedded, own_head = _embed(each.folder, table, store, params, features)
+        embedded, own_head = _embed(each.folder, table, data)
         found, why_not = _score(each, embedded, own_head, params, contenders)
         seeds = [each.seed] if params.comparison.end_to_end else _seeds(params)
         for name, by_seed in found.items():
             scored[name] += by_seed
             for seed, of_seed in zip(seeds, by_seed, strict=True):
-                own = params.model_copy(update={"balance": contenders[name].balance, "seed": seed})
-                made = _trained_on(of_seed, embedded, split_clips, table, own, _rows_folder(folder, name, seed))
-                trained_on[name, seed] = made
+                own = _data_of(data, contenders[name], seed)
+                trained_on[name, seed] = _trained_on(of_seed, embedded, table, own, _rows_folder(folder, name, seed))
         refused |= why_not
     scored = {name: by_seed for name, by_seed in scored.items() if name not in refused}
     scores, runs = _tabulate(scored, table, params)
@@ -141,12 +135,11 @@ def _rows_folder(folder: Path, method: str, seed: int) -> Path:
     return folder / "contenders" / f"{_as_file_name(method)}-seed-{seed}" / "balance"
 
 
-def _trained_on(
-    scored: Scored, embedded: Embedded, split_clips: Path, table: pd.DataFrame, own: RunParams, folder: Path
-) -> Balanced:
+def _trained_on(scored: Scored, embedded: Embedded, table: pd.DataFrame, own: PreparedData, folder: Path) -> Balanced:
     """Write which clips a model or a head was trained on by its own params; return the counts."""
     # A head's copies are among its blends.
-    balanced = balance(split_clips, own.balance if scored.blends is None else NoBalance(), own.seed, own.workspace)
+    method = own.params.balance if scored.blends is None else NoBalance()
+    balanced = balance(own.split_clips, method, own.params.seed, own.params.workspace)
     if scored.blends is not None:
         training = table[table["split"] == "train"]
         return report_rows(scored.blends, embedded.training.embeddings, training, table, balanced, folder)
@@ -191,20 +184,18 @@ def _score(
     return compare_methods(embedded, heads, seeds, own_head if trains_encoder(params) else None)
 
 
-def _embed(
-    model_folder: Path, table: pd.DataFrame, store: Path, params: RunParams, features: Path | None
-) -> tuple[Embedded, LinearHead]:
+def _embed(model_folder: Path, table: pd.DataFrame, data: PreparedData) -> tuple[Embedded, LinearHead]:
     """Return the clips as a model hears them, cut as `balance_head` cuts them, and the model's own head."""
     model, extractor = load_model(model_folder)
-    device = choose_device(params.training)
+    device = choose_device(data.params.training)
     model.to(device)
 
     def embed(split: str) -> Clips:
         clips = table[table["split"] == split]
         windows = clips.assign(**{CLIP: np.arange(len(clips))})
         if split != "train":
-            windows = cut_into_windows(clips, params.audio)
-        embeddings = embed_clips(model, extractor, windows, store, params, features)
+            windows = cut_into_windows(clips, data.params.audio)
+        embeddings = embed_clips(model, extractor, windows, data)
         targets = clips["label"].map(model.config.label2id).to_numpy(np.int64)
         return Clips(embeddings, targets, clips["group"].to_numpy(object), windows[CLIP].to_numpy(np.int64))
 

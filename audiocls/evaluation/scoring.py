@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +18,14 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
-from audiocls.batches import ClipDataset, Collator, WindowAverager, choose_loading, count_windows, cut_into_windows
-from audiocls.features import map_features
+from audiocls.batches import Collator, WindowAverager, choose_loading, count_windows, cut_into_windows
+from audiocls.features import open_clips
 from audiocls.files import replacing
 from audiocls.metrics import ClipScores, confusion, per_class_metrics
-from audiocls.models import load_model
-from audiocls.params import AudioParams, RunParams
+from audiocls.models import labels_of, load_model
 from audiocls.plots import draw_confusion
+from audiocls.splits import PreparedData
 from audiocls.training import choose_device, prepare_model
-from audiocls.waveforms import MappedWaveforms
 
 WINDOWED: Final = "clips_scored_by_windows"
 _IDENTITY: Final = ("clip_id", "source", "path", "group", "split", "label")
@@ -44,69 +43,43 @@ class Evaluation:
     folder: Path
 
 
-def evaluate(
-    model_folder: Path, split_clips: Path, store: Path, params: RunParams, folder: Path, features: Path | None = None
-) -> Evaluation:
+def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation:
     """Score the saved model on validation and, once, on test.
 
     Args:
         model_folder: What training saved; it is loaded anew, so that what is scored is what is kept.
-        split_clips: The clips table with its splits.
-        store: The waveform store.
-        params: The whole run's.
+        data: The run's.
         folder: Gets `predictions.parquet`, `classification_report.json` and `.csv`, `confusion_matrix.csv` and `.png`.
-        features: The feature store, where there is one.
     """
-    table = pd.read_parquet(split_clips)
+    table, params = pd.read_parquet(data.split_clips), data.params
     model, extractor = load_model(model_folder)
     prepare_model(model, params.training)
     model.to(choose_device(params.training))
-    labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    labels = labels_of(model)
     metrics: dict[str, float] = {}
     with _predictions_file(table, labels, folder / "predictions.parquet") as write:
         for split in ("validation", "test"):
             clips = table[table["split"] == split]
             windows = count_windows(clips, params.audio)
-            logits = window_logits(
-                model, extractor, clips, store, labels, params.audio, params.training.eval_batch_size, features
-            )
-            scores = _score(logits, clips, labels, windows, write)
+            scores = _score(window_logits(model, extractor, clips, data), clips, labels, windows, write)
             metrics[f"{split}/{WINDOWED}"] = float((windows > 1).sum())
             metrics |= {f"{split}/{name}": value for name, value in scores.metrics().items()}
     per_class = _write_test_report(scores.targets, scores.predicted, labels, metrics, folder)
     return Evaluation(metrics | per_class, folder)
 
 
-def predict(
-    model: PreTrainedModel,
-    extractor: Any,
-    clips: pd.DataFrame,
-    store: Path,
-    labels: Sequence[str],
-    audio: AudioParams,
-    batch_size: int,
-    features: Path | None = None,
-) -> NDArray[np.float32]:
+def predict(model: PreTrainedModel, extractor: Any, clips: pd.DataFrame, data: PreparedData) -> NDArray[np.float32]:
     """Return the logits of each clip, shape (num_clips, num_classes), averaged over the windows of long ones."""
-    averager = WindowAverager(np.repeat(np.arange(len(clips)), count_windows(clips, audio)))
-    logits = window_logits(model, extractor, clips, store, labels, audio, batch_size, features)
-    return np.concatenate([averager.add(batch) for batch in logits])
+    averager = WindowAverager(np.repeat(np.arange(len(clips)), count_windows(clips, data.params.audio)))
+    return np.concatenate([averager.add(batch) for batch in window_logits(model, extractor, clips, data)])
 
 
 def window_logits(
-    model: PreTrainedModel,
-    extractor: Any,
-    clips: pd.DataFrame,
-    store: Path,
-    labels: Sequence[str],
-    audio: AudioParams,
-    batch_size: int,
-    features: Path | None = None,
+    model: PreTrainedModel, extractor: Any, clips: pd.DataFrame, data: PreparedData
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the logits of the clips' windows, a batch at a time, each (windows, num_classes)."""
-    windows = cut_into_windows(clips, audio)
-    kept = None if features is None else map_features(features, windows, extractor, audio)
-    dataset = ClipDataset(windows, MappedWaveforms(windows, store), labels, audio, training=False, features=kept)
+    audio, batch_size = data.params.audio, data.params.training.eval_batch_size
+    dataset = open_clips(cut_into_windows(clips, audio), labels_of(model), extractor, data)
     options = choose_loading(model.device.type).loader_options()
     collator = Collator(extractor, audio, leave_to_device=model.device.type != "cpu")
     for batch in DataLoader(dataset, batch_size=batch_size, collate_fn=collator, **options):

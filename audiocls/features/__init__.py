@@ -1,6 +1,6 @@
 """What a front end or an encoder computes of each clip, kept on disk.
 
-`store` keeps features, `embeddings` pooled outputs of an encoder.
+`store` keeps features, `embeddings` pooled outputs of an encoder; `clips` serves what a run has of its clips.
 """
 
 import lazy_loader

@@ -1,3 +1,4 @@
+from .clips import open_clips as open_clips
 from .embeddings import embed_clips as embed_clips
 from .store import (
     FeaturePlan as FeaturePlan,

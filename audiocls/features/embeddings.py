@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
-from audiocls.batches import CLIP_KEY, ClipDataset, Collator, cut_of, input_samples
-from audiocls.features.store import map_features
+from audiocls.batches import CLIP_KEY, Collator, cut_of, input_samples
+from audiocls.features.clips import open_clips
 from audiocls.files import replacing, write_table
 from audiocls.models import head_layers, pooled_embeddings, pooled_layers
 from audiocls.params import AudioParams, RunParams
-from audiocls.waveforms import MappedWaveforms
+from audiocls.splits import PreparedData
 
 ALGORITHM: Final = 2
 """Part of every store's key. Raise it when the same weights and samples would become other embeddings."""
@@ -38,14 +38,7 @@ SHARD_CLIPS: Final = 4_096
 
 
 def embed_clips(
-    model: PreTrainedModel,
-    extractor: Any,
-    clips: pd.DataFrame,
-    waveforms: Path,
-    params: RunParams,
-    features: Path | None = None,
-    *,
-    all_layers: bool = False,
+    model: PreTrainedModel, extractor: Any, clips: pd.DataFrame, data: PreparedData, *, all_layers: bool = False
 ) -> NDArray[np.float32]:
     """Return the pooled embeddings of clips, shape (num_clips, dim), and keep those that are new.
 
@@ -54,12 +47,10 @@ def embed_clips(
         extractor: Its feature extractor.
         clips: Rows of the clips table; of one longer than the model's input, the middle is what is embedded; all of
             it where long clips are fused.
-        waveforms: The waveform store.
-        params: The whole run's.
-        features: The feature store, where there is one.
+        data: The run's.
         all_layers: Return those of each layer, end to end, shape (num_clips, (layers + 1) * dim), by `pooled_layers`.
     """
-    store = _open_store(model, extractor, params, all_layers)
+    store = _open_store(model, extractor, data.params, all_layers)
     pool = _all_layers if all_layers else pooled_embeddings
     have = _stored(store)
     keys = list(clips[CLIP_KEY].itertuples(index=False, name=None))
@@ -68,7 +59,7 @@ def embed_clips(
     missing = missing.sort_values(["num_samples", *CLIP_KEY], ascending=False)
     for start in range(0, len(missing), SHARD_CLIPS):
         rows = missing.iloc[start : start + SHARD_CLIPS]
-        vectors = np.concatenate(list(_compute(model, extractor, rows, waveforms, params, features, pool)))
+        vectors = np.concatenate(list(_compute(model, extractor, rows, data, pool)))
         _write(rows, vectors, store)
         have |= dict(zip(rows[CLIP_KEY].itertuples(index=False, name=None), vectors, strict=True))
     return np.stack([have[key] for key in keys])
@@ -78,17 +69,12 @@ def _compute(
     model: PreTrainedModel,
     extractor: Any,
     clips: pd.DataFrame,
-    waveforms: Path,
-    params: RunParams,
-    features: Path | None,
+    data: PreparedData,
     pool: Callable[[PreTrainedModel, dict[str, torch.Tensor]], torch.Tensor],
 ) -> Iterator[NDArray[np.float32]]:
-    kept = None if features is None else map_features(features, clips, extractor, params.audio)
-    labels = sorted(clips["label"].unique())
-    mapped = MappedWaveforms(clips, waveforms)
-    dataset = ClipDataset(clips, mapped, labels, params.audio, training=False, features=kept)
-    collator = Collator(extractor, params.audio, leave_to_device=model.device.type != "cpu")
-    for batch in DataLoader(dataset, batch_size=params.training.eval_batch_size, collate_fn=collator):
+    dataset = open_clips(clips, sorted(clips["label"].unique()), extractor, data)
+    collator = Collator(extractor, data.params.audio, leave_to_device=model.device.type != "cpu")
+    for batch in DataLoader(dataset, batch_size=data.params.training.eval_batch_size, collate_fn=collator):
         inputs = collator.finish({name: tensor.to(model.device) for name, tensor in batch.items()})
         yield pool(model, inputs).float().cpu().numpy()
 

@@ -55,7 +55,8 @@ from audiocls.batches import (
 from audiocls.errors import StoreError
 from audiocls.files import clean_up, mark_used, replacing, write_table
 from audiocls.models import build_extractor, build_front_end, model_inputs
-from audiocls.params import AudioParams, RunParams
+from audiocls.params import AudioParams
+from audiocls.splits import PreparedData
 from audiocls.waveforms import MappedWaveforms
 
 logger = logging.getLogger(__name__)
@@ -88,14 +89,9 @@ class FeaturePlan:
     shards: tuple[FeatureShard, ...]
 
 
-def plan_features(split_clips: Path, waveforms: Path, params: RunParams) -> FeaturePlan | None:
-    """Find the clips whose features are missing; None where none are kept.
-
-    Args:
-        split_clips: The clips table with its splits.
-        waveforms: The waveform store.
-        params: The whole run's; `audio.cache_features` says whether features are kept.
-    """
+def plan_features(data: PreparedData) -> FeaturePlan | None:
+    """Find the clips whose features are missing; None where `audio.cache_features` has none kept."""
+    params = data.params
     # Fused clips are cropped at other places in every epoch, and need to be known whole.
     if params.audio.cache_features == "never" or params.audio.truncate == "fusion":
         return None
@@ -103,8 +99,8 @@ def plan_features(split_clips: Path, waveforms: Path, params: RunParams) -> Feat
     is_slow = build_front_end(extractor, input_samples(params.audio)) is None
     if not isinstance(extractor, SPECTROGRAMS) or not (is_slow or params.audio.cache_features == "always"):
         return None
-    clips = pd.read_parquet(split_clips)
-    normalise_by_training(extractor, clips, waveforms, params)
+    clips = pd.read_parquet(data.split_clips)
+    normalise_by_training(extractor, clips, data.waveforms, params)
     store = _open_store(extractor, params.audio, params.workspace)
     clean_up(store)
     mark_used(store / "settings.json")
@@ -120,7 +116,7 @@ def plan_features(split_clips: Path, waveforms: Path, params: RunParams) -> Feat
         "longer than audio.max_seconds and cut at random, or augmented, so that theirs are computed in every epoch.",
         len(wanted), store, len(missing), len(table) - len(lasting),
     )  # fmt: skip
-    return FeaturePlan(store, _cut_into_shards(missing, store, waveforms))
+    return FeaturePlan(store, _cut_into_shards(missing, store, data.waveforms))
 
 
 def varies(clips: pd.DataFrame, audio: AudioParams) -> pd.Series:

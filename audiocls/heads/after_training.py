@@ -7,7 +7,7 @@ where they help on folds of it that they were not fitted on; the test split is n
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,17 +28,17 @@ from audiocls.heads.clips import Clips, Logits
 from audiocls.heads.held_out import try_held_out
 from audiocls.heads.linear import LinearHead, Scaling, head_of, train_head, write_head
 from audiocls.heads.offsets import ADJUSTMENT_TAUS, NORM_TAUS, adjusted, best_by_macro_f1, fit_offsets, tau_normalised
-from audiocls.models import choose_layer, learn_weights, load_model, num_layers, save_model, weigh_layers
+from audiocls.models import choose_layer, labels_of, learn_weights, load_model, num_layers, save_model, weigh_layers
 from audiocls.params import (
     AfterTraining,
     ClassThresholds,
     Decoupled,
     HeadOnly,
     PostHocLogitAdjustment,
-    RunParams,
     TauNorm,
 )
 from audiocls.plots import draw_embeddings
+from audiocls.splits import PreparedData
 from audiocls.training import choose_device
 
 # More points hide each other.
@@ -65,77 +65,75 @@ class ChangedHead:
     """Of the clips that it was fitted on, by heads fitted without them; None where nothing is fitted."""
 
 
-def balance_head(
-    model_folder: Path,
-    balanced: Balanced,
-    split_clips: Path,
-    store: Path,
-    params: RunParams,
-    folder: Path,
-    features: Path | None = None,
-) -> HeadBalance:
+def balance_head(model_folder: Path, balanced: Balanced, data: PreparedData, folder: Path) -> HeadBalance:
     """Change the saved model's head as the method says, in its place; most methods leave it alone.
 
     Args:
         model_folder: What `fit` saved.
         balanced: What training saw.
-        split_clips: The clips table with its splits.
-        store: The waveform store.
-        params: The whole run's.
+        data: The run's.
         folder: Gets `balance/`, with what was done.
-        features: The feature store, where there is one.
 
     Raises:
         BalanceError: The class counts do not allow the method.
         LeakageError: A clip to train the head on is not of the training split.
     """
-    if not isinstance(params.balance, HeadOnly | AfterTraining):
+    method = data.params.balance
+    if not isinstance(method, HeadOnly | AfterTraining):
         return HeadBalance(balanced)
     model, extractor = load_model(model_folder)
-    model.to(choose_device(params.training))
-    labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
-    clips = pd.read_parquet(split_clips)
+    model.to(choose_device(data.params.training))
+    clips = pd.read_parquet(data.split_clips)
     listed = pd.read_parquet(balanced.rows)
     rows = listed["row"].to_numpy()
     check_training_only(clips, rows, listed["clip_id"].to_numpy(object))
-
-    def embed(chosen: pd.DataFrame, *, all_layers: bool = False) -> NDArray[np.float32]:
-        return embed_clips(model, extractor, chosen, store, params, features, all_layers=all_layers)
-
-    training, validation = clips.iloc[rows], clips[clips["split"] == "validation"]
-    counts = _counts(balanced, labels)
-    if isinstance(params.balance, HeadOnly):
-        names, device = training["label"].to_numpy(str), choose_device(params.training)
-        _take_layer(model, training, params.balance, device, embed)
-        standing = embed(training)
-        made = head_on_embeddings(standing, names, labels, params.balance, params.seed, device)
-        changed = balanced
+    counts = _counts(balanced, labels_of(model))
+    changed = balanced
+    if isinstance(method, HeadOnly):
+        training = clips.iloc[rows]
+        made, standing = _head_of_training(model, extractor, training, data, method)
         if made.blends is not None:
             changed = report_rows(made.blends, standing, training, clips, balanced, folder / "balance")
     else:
-        targets = validation["label"].map(model.config.label2id).to_numpy(np.int64)
-        windows = cut_into_windows(validation, params.audio)
-        groups, clip = validation["group"].to_numpy(object), windows[CLIP].to_numpy(np.int64)
-        held = Clips(embed(windows), targets, groups, clip)
-        made = changed_head(params.balance, head_of(model), counts, held, labels, params.seed)
-        changed = balanced
+        validation = _embed_validation(model, extractor, clips[clips["split"] == "validation"], data)
+        made = changed_head(method, head_of(model), counts, validation, labels_of(model), data.params.seed)
     _write(model, extractor, made.head, model_folder)
     with replacing(folder / "balance" / "head.json") as part:
-        part.write_text(json.dumps({"method": params.balance.method} | made.said, indent=2, ensure_ascii=False) + "\n")
+        part.write_text(json.dumps({"method": method.method} | made.said, indent=2, ensure_ascii=False) + "\n")
     numbers = {f"balance/{name}": float(value) for name, value in made.said.items() if isinstance(value, float | bool)}
     return HeadBalance(changed, folder / "balance", numbers)
 
 
+def _head_of_training(
+    model: PreTrainedModel, extractor: Any, training: pd.DataFrame, data: PreparedData, method: HeadOnly
+) -> tuple[ChangedHead, NDArray[np.float32]]:
+    """Train a head on the balanced embeddings of the training clips; return it and their embeddings, as they are."""
+    device = choose_device(data.params.training)
+    _take_layer(model, extractor, training, data, method)
+    standing = embed_clips(model, extractor, training, data)
+    names = training["label"].to_numpy(str)
+    return head_on_embeddings(standing, names, labels_of(model), method, data.params.seed, device), standing
+
+
+def _embed_validation(model: PreTrainedModel, extractor: Any, validation: pd.DataFrame, data: PreparedData) -> Clips:
+    targets = validation["label"].map(model.config.label2id).to_numpy(np.int64)
+    windows = cut_into_windows(validation, data.params.audio)
+    groups, clip = validation["group"].to_numpy(object), windows[CLIP].to_numpy(np.int64)
+    return Clips(embed_clips(model, extractor, windows, data), targets, groups, clip)
+
+
 def _take_layer(
-    model: PreTrainedModel, training: pd.DataFrame, balance: HeadOnly, device: str, embed: Callable[..., Any]
+    model: PreTrainedModel, extractor: Any, training: pd.DataFrame, data: PreparedData, method: HeadOnly
 ) -> None:
     """Put the head on the layer that is asked for, in place; weights of layers are learnt of the training clips."""
-    if balance.layer == "weighted":
-        every = embed(training, all_layers=True).reshape(len(training), num_layers(model) + 1, -1)
+    if method.layer == "weighted":
+        every = embed_clips(model, extractor, training, data, all_layers=True)
+        every = every.reshape(len(training), num_layers(model) + 1, -1)
         targets = training["label"].map(model.config.label2id).to_numpy(np.int64)
-        weigh_layers(model, learn_weights(every, targets, model.config.num_labels, balance.penalty, device))
-    elif balance.layer != "last":
-        choose_layer(model, balance.layer)
+        device = choose_device(data.params.training)
+        weigh_layers(model, learn_weights(every, targets, model.config.num_labels, method.penalty, device))
+    elif method.layer != "last":
+        choose_layer(model, method.layer)
 
 
 def _counts(balanced: Balanced, labels: Sequence[str]) -> NDArray[np.int64]:

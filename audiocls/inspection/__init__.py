@@ -1,6 +1,6 @@
-"""Answers about stores on disk.
+"""Inspection of stores on disk.
 
-`explanation` says what happened to one clip, `generations` lists and removes stores.
+`explanation` shows what happened to one clip, `generations` lists and removes stores.
 """
 
 import lazy_loader

@@ -1,7 +1,7 @@
-"""Why a clip was computed or not: `python -m audiocls.inspection.explanation PARAMS.yaml CLIP [key.path=value ...]`.
+"""Explain what happened to a clip: `python -m audiocls.inspection.explanation PARAMS.yaml CLIP [key.path=value ...]`.
 
-CLIP is a clip's id as the tables and reports name it, or the path or URI of its file. Nothing is decoded or written,
-but for what listing the source writes to the workspace.
+CLIP is a clip's id as in the tables and reports, or the path or URI of its file. Nothing is decoded, and nothing is
+written except what listing the source writes to the workspace.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from audiocls.waveforms import cut_segment, met_files, name_store, shard_rows
 
 
 def explain(params: RunParams, clip: str) -> list[str]:
-    """Return what there is to say of a clip, a line each; no line shows a password or token of a URI.
+    """Return what is known about a clip, as lines of text; passwords and tokens in URIs are masked.
 
     Raises:
-        DataError: Neither the manifest nor the disk knows it.
+        DataError: The clip is neither in the manifest nor on disk.
     """
     rows, path = _find(params, clip)
     row = rows.iloc[0].to_dict() if len(rows) == 1 else None
@@ -49,22 +49,22 @@ def _find(params: RunParams, clip: str) -> tuple[pd.DataFrame, str]:
     path = clip if is_uri(clip) else str(Path(clip).absolute())
     clips = pd.read_parquet(list_clips(params.data, params.workspace)).astype(object)
     clips = clips.where(clips.notna(), None)
-    # Ids first: a segment's names it alone, and the path of its file may be that of many. The tables show paths masked.
+    # Ids first: a segment's id is unique, while its file's path may be that of many. The tables show masked paths.
     named = (clips["clip_id"] == clip, clips["path"] == path, clips["path"].map(masked) == path)
     found = next((clips[is_it] for is_it in named if is_it.any()), clips[:0])
     if len(found):
         return found, found["path"].iloc[0]
     if is_uri(clip) or Path(clip).exists():
         return found, path
-    raise DataError(f"{masked(clip)}: data lists no clip with this id or path, and there is no such file.")
+    raise DataError(f"{masked(clip)}: data lists no clip with this id or path, and no such file exists.")
 
 
 def _describe_clips(rows: pd.DataFrame, path: str) -> Iterator[str]:
     if rows.empty:
-        yield f"clip: {path}, which is none of the clips that data lists"
+        yield f"clip: {path}, which data does not list"
         return
     if len(rows) > 1:
-        yield f"clips: {len(rows)} of one file, each to be explained by its id: {name_some(rows['clip_id'])}"
+        yield f"clips: {len(rows)} in one file; give the id of one of them: {name_some(rows['clip_id'])}"
     else:
         row = rows.iloc[0]
         label = "no label" if row["label"] is None else f"label {row['label']}"
@@ -73,16 +73,16 @@ def _describe_clips(rows: pd.DataFrame, path: str) -> Iterator[str]:
 
 
 def _explain_file(path: str, row: dict[str, Any] | None, audio: AudioParams, workspace: Path) -> Iterator[str]:
-    """Say what is known of a file, and of the clip that `row` lists in it, if it is one."""
+    """Yield what is known about a file, and about the clip that `row` lists in it, if any."""
     store, settings = name_store(audio, workspace)
-    there = "" if (store / "settings.json").exists() else ", not made yet"
-    yield f"store: {store}{there}; its name is that of {' '.join(settings.split())}"
+    there = "" if (store / "settings.json").exists() else ", not created yet"
+    yield f"store: {store}{there}; its name is a hash of {' '.join(settings.split())}"
     (file,) = look_at_files([path], audio)
     if file.reason is not None:
         yield f"not read: {file.reason}: {file.detail}"
         return
     etag = "" if file.etag is None else f", ETag {file.etag}"
-    yield f"file: {file.size_bytes:,} bytes, changed at {pd.Timestamp(file.modified_ns)} UTC{etag}"
+    yield f"file: {file.size_bytes:,} bytes, modified at {pd.Timestamp(file.modified_ns)} UTC{etag}"
     met, rows = met_files(store), shard_rows(store)
     known = met[(met["path"] == path) & met["content_sha256"].isin(rows["content_sha256"])]
     is_same = (known["size_bytes"] == file.size_bytes) & (known["modified_ns"] == file.modified_ns)
@@ -90,40 +90,40 @@ def _explain_file(path: str, row: dict[str, Any] | None, audio: AudioParams, wor
     if same.empty:
         yield from _explain_unknown(file, met, rows)
     else:
-        yield f"known: {_key_words(file)} are those of table {same['table'].iloc[0]}; not read again"
+        yield f"known: {_key_words(file)} match table {same['table'].iloc[0]}; not read again"
         content = same["content_sha256"].iloc[0]
         yield _describe_bytes(content, path, met)
         yield from _explain_clip(rows[rows["content_sha256"] == content].iloc[0], row, store, workspace)
 
 
 def _key_words(file: FileFound) -> str:
-    return "path, size and time of change" if file.etag is None else "path, size, time of change and ETag"
+    return "path, size and modification time" if file.etag is None else "path, size, modification time and ETag"
 
 
 def _explain_unknown(file: FileFound, met: pd.DataFrame, rows: pd.DataFrame) -> Iterator[str]:
-    """Say why the next run reads the file."""
+    """Yield why the next run reads the file."""
     before = met[met["path"] == file.path]
     if before.empty:
-        yield "will be read by the next run: no run has met this path"
+        yield "will be read by the next run: no run has seen this path"
         return
     last = before.iloc[-1]
     if pd.isna(last["content_sha256"]) and last["size_bytes"] == file.size_bytes:
         yield f"will be read by the next run, as by every run: {last['reason']}: {last['detail']}"
     elif last["content_sha256"] not in set(rows["content_sha256"]):
-        yield f"will be read by the next run: the shard with its bytes, {last['content_sha256']}, is gone"
+        yield f"will be read by the next run: the shard with its bytes, {last['content_sha256']}, is missing"
     else:
-        was = f"{last['size_bytes']:,} bytes, changed at {pd.Timestamp(last['modified_ns'])} UTC"
-        yield f"will be read by the next run: it changed; when it was read it had {was}"
+        was = f"{last['size_bytes']:,} bytes, modified at {pd.Timestamp(last['modified_ns'])} UTC"
+        yield f"will be read by the next run: it changed; when last read it had {was}"
 
 
 def _describe_bytes(content: str, path: str, met: pd.DataFrame) -> str:
     others = sorted(set(met.loc[met["content_sha256"] == content, "path"]) - {path})
-    also = f", as have {len(others)} other paths, e.g. {others[0]}" if others else ""
+    also = f", shared by {len(others)} other paths, e.g. {others[0]}" if others else ""
     return f"bytes: SHA-256 {content}{also}"
 
 
 def _explain_clip(recording: pd.Series, row: dict[str, Any] | None, store: Place, workspace: Path) -> Iterator[str]:
-    """Say what the store has of a recording, and what becomes of the clip that `row` lists in it."""
+    """Yield what the store has of a recording, and what happens to the clip that `row` lists in it."""
     if pd.notna(recording["reason"]):
         yield f"decoded, and in quarantine: {recording['reason']}: {recording['detail']}"
         return
@@ -149,10 +149,10 @@ def _explain_clip(recording: pd.Series, row: dict[str, Any] | None, store: Place
 
 
 def _explain_features(audio_hash: str, scale: float, workspace: Path) -> Iterator[str]:
-    """Say which feature stores keep what of a clip."""
+    """Yield which feature stores have features of a clip."""
     for path in sorted(features_folder(workspace.absolute()).glob("*/settings.json")):
         kept = stored_features(path.parent)
-        # A window of a long clip has the clip's hash, and its start behind that.
+        # The hash of a window of a long clip is the clip's hash, followed by the window's start.
         is_of_clip = kept["audio_hash"].str.partition(":")[0] == audio_hash
         rows = kept[is_of_clip & (kept["scale"] == np.float32(scale))]
         if len(rows):
@@ -166,25 +166,25 @@ def _shard_of(recording: pd.Series, store: Place) -> Place:
 
 
 def _cut(recording: pd.Series, row: dict[str, Any], store: Place) -> dict[str, Any]:
-    """Cut a segment as a run does, but without the unpacked samples that a run maps."""
+    """Cut a segment as a run does, but without unpacking the shard."""
     bounds = {name: math.nan if row[name] is None else row[name] for name in SEGMENT}
     (segment,) = pd.DataFrame([recording.to_dict() | bounds]).itertuples()
     return cut_segment(segment, _read_samples(recording["content_sha256"], _shard_of(recording, store)), store)
 
 
 def _read_samples(content: str, shard: Place) -> NDArray[np.int16]:
-    """Read one recording out of its shard, of which no more than a group of rows comes into memory."""
+    """Read one recording from its shard, with at most one row group in memory."""
     with open_table(shard) as table:
         for group in range(table.num_row_groups):
             hashes = table.read_row_group(group, ["content_sha256"])["content_sha256"].to_pylist()
             if content in hashes:
                 samples = table.read_row_group(group, ["samples"])["samples"][hashes.index(content)]
                 return np.frombuffer(samples.as_buffer(), "<i2")
-    raise damaged(shard, ValueError(f"it has no row of {content}"))
+    raise damaged(shard, ValueError(f"it has no row for {content}"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the lines; exit status 0, or 2 for a mistake and 1 for what else is wrong."""
+    """Print the lines; return exit status 0, 2 for a user mistake or 1 for any other error."""
     parser = argparse.ArgumentParser(
         prog="python -m audiocls.inspection.explanation", description=(__doc__ or "").partition(":")[0]
     )

@@ -1,11 +1,12 @@
-"""The stores of a params file, one a generation of settings: list them, and remove those out of use.
+"""List the stores of a params file, one per generation of settings, and remove unused ones.
 
     python -m audiocls.inspection.generations PARAMS.yaml [--remove-unused-days DAYS [--yes]] [key.path=value ...]
 
-These are the waveform stores, the workspace's copies of those that lie elsewhere, and the feature stores. Without --yes
-nothing is removed, and what would be is said. The waveform store of the params file itself is never removed, nor one
-that a run is filling: one that was touched within a day, or that somebody writes to. Which feature store is that of the
-params file only a run finds out: such a store goes by its last use alone, and the next run that needs it fills it anew.
+These are the waveform stores, the workspace's copies of remote ones, and the feature stores. Without --yes, nothing is
+removed; the stores that would be removed are printed. The waveform store of the params file itself is never removed,
+nor is one that a run is filling: one that was modified within a day or is being written to. Only a run knows which
+feature store belongs to the params file. Feature stores are therefore removed by their last use alone, and the next run
+that needs one fills it again.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from audiocls.params import AudioParams
 from audiocls.params_file import load_params
 from audiocls.waveforms import name_store, stores_folder
 
-# Who fills a store touches it with every shard, and no shard takes a day.
+# A run that fills a store modifies it with every shard, and no shard takes a day.
 _FILLING_SECONDS: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One store: what its name stands for, and what it holds."""
+    """One store: its settings and its contents."""
 
     store: Place
     settings: dict[str, Any]
@@ -42,11 +43,11 @@ class Generation:
     recordings: int
     size_bytes: int
     last_use: datetime
-    in_use: str | None  # why it must stay, whatever its age
+    in_use: str | None  # why it must be kept, whatever its age
 
 
 def list_generations(params: AudioParams, workspace: Path) -> list[Generation]:
-    """Return every store beside the one of these settings, and every feature store, the one used last first."""
+    """Return every waveform store and every feature store, the most recently used first."""
     current = str(name_store(params, workspace)[0])
     here = stores_folder(params.model_copy(update={"store": None}), workspace)
     waveforms = [store for store in _stores_in(stores_folder(params, workspace)) if name_of_home(store) is None]
@@ -61,13 +62,13 @@ def _stores_in(folder: Place) -> list[Place]:
 
 
 def unused(generations: Sequence[Generation], days: float) -> list[Generation]:
-    """Return the stores that were not used for so many days, and may go."""
+    """Return the stores that were not used for this many days and may be removed."""
     before = time.time() - days * 86_400
     return [g for g in generations if g.in_use is None and g.last_use.timestamp() < before]
 
 
 def remove(generation: Generation) -> None:
-    """Remove a store: its settings first, so that what is left by an interruption is taken for no store."""
+    """Remove a store: its settings first, so that after an interruption the rest is not taken for a store."""
     (generation.store / "settings.json").unlink()
     if isinstance(generation.store, Path):
         shutil.rmtree(generation.store)
@@ -87,8 +88,8 @@ def _look_into(store: Place, current: str) -> Generation:
     settings = json.loads((store / "settings.json").read_text())
     home = name_of_home(store)
     is_current = (home or str(store)) == current
-    in_use = "of this params file" if is_current else _filled_by_somebody(store, last_use)
-    holds = _describe_rows(rows, settings) if home is None else f"copies of what {home} holds"
+    in_use = "of this params file" if is_current else _in_use_by_a_run(store, last_use)
+    holds = _describe_rows(rows, settings) if home is None else f"copies of {home}"
     return Generation(store, settings, holds, rows, size, datetime.fromtimestamp(last_use, UTC), in_use)
 
 
@@ -96,17 +97,17 @@ def _describe_rows(rows: int, settings: dict[str, Any]) -> str:
     return f"features of {rows:,} clips or windows" if "extractor" in settings else f"{rows:,} recordings"
 
 
-def _filled_by_somebody(store: Place, last_use: float) -> str | None:
+def _in_use_by_a_run(store: Place, last_use: float) -> str | None:
     if isinstance(store, Path) and any(living_parts(folder) for folder in (store, *store.glob("*/"))):
-        return "written to right now"
-    return "touched within a day" if time.time() - last_use < _FILLING_SECONDS else None
+        return "being written to"
+    return "modified within a day" if time.time() - last_use < _FILLING_SECONDS else None
 
 
 def _describe(generation: Generation) -> str:
-    # Of an extractor the class, as its settings are many, and some of them tables.
+    # Show only the class of an extractor: it has many settings, and some of them are tables.
     named = {k: v.get("class") if k == "extractor" else v for k, v in generation.settings.items()}
     settings = ", ".join(f"{name} {value}" for name, value in named.items())
-    stays = f"; stays: {generation.in_use}" if generation.in_use else ""
+    stays = f"; kept: {generation.in_use}" if generation.in_use else ""
     return masked(
         f"{generation.store}\n    {settings}\n    {generation.holds}, "
         f"{generation.size_bytes / 1e6:,.1f} MB, last used {generation.last_use:%Y-%m-%d %H:%M} UTC{stays}\n"
@@ -130,14 +131,14 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """List and remove as asked; exit status 0, or 2 for a mistake and 1 for what else is wrong."""
+    """List and remove stores; return exit status 0, 2 for a user mistake or 1 for any other error."""
     parser = argparse.ArgumentParser(
         prog="python -m audiocls.inspection.generations", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("params_file", metavar="PARAMS.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value")
-    parser.add_argument("--remove-unused-days", type=float, metavar="DAYS", help="remove what was not used for so long")
-    parser.add_argument("--yes", action="store_true", help="remove, and do not only say what would be removed")
+    parser.add_argument("--remove-unused-days", type=float, metavar="DAYS", help="remove stores not used for this long")
+    parser.add_argument("--yes", action="store_true", help="remove the stores; without it, only list them")
     try:
         _run(parser.parse_intermixed_args(argv))
     except AudioclsError as error:

@@ -15,8 +15,8 @@ Classes = NDArray[np.int64]
 def summary_metrics(targets: Classes, predicted: Classes) -> dict[str, float]:
     """Compute accuracy, balanced accuracy, and macro and weighted precision, recall and F1.
 
-    The macro averages are over the classes that `targets` has: a class without clips has no score, and a false
-    prediction of it still costs recall in the class that it was taken from.
+    Macro averages are over the classes in `targets`. A class without clips has no score; a false prediction of it still
+    lowers the recall of the true class.
 
     Args:
         targets: Class indices, shape (num_clips,).
@@ -33,15 +33,15 @@ def summary_metrics(targets: Classes, predicted: Classes) -> dict[str, float]:
             f"recall_{average}": float(recall),
             f"f1_{average}": float(f1),
         }
-    # The mean recall over the classes that are there is what balanced accuracy is.
+    # Balanced accuracy is the mean recall over the classes that have clips.
     return metrics | {"balanced_accuracy": metrics["recall_macro"]}
 
 
 def per_class_metrics(targets: Classes, predicted: Classes, labels: list[str]) -> pd.DataFrame:
-    """Compute precision, recall, F1 and the number of clips of every class; NaN where a class has no clips.
+    """Compute precision, recall, F1 and the number of clips of every class; NaN if a class has no clips.
 
     Returns:
-        Columns `label`, `precision`, `recall`, `f1`, `clips`; a row a class, in the order of `labels`.
+        Columns `label`, `precision`, `recall`, `f1`, `clips`; one row per class, in the order of `labels`.
     """
     precision, recall, f1, clips = precision_recall_fscore_support(
         targets, predicted, labels=np.arange(len(labels)), zero_division=0.0

@@ -1,4 +1,4 @@
-"""Scores of clips, made batch by batch out of the logits of their windows, of which none are kept."""
+"""Clip scores, computed batch by batch from the logits of windows. The logits are not kept."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from audiocls.batches import WindowAverager
 from audiocls.metrics.classification import summary_metrics
 
 CLIP_LOSS: Final = "clip_loss"
-"""The validation metric that takes the place of the loss: of whole clips, where Trainer's is of their windows."""
+"""The validation loss over whole clips. Trainer's own loss is over windows."""
 
 
 class ClipScores:
-    """Keeps a class and a loss a clip, whatever the number of windows and of classes."""
+    """Keeps one predicted class and one loss per clip."""
 
     def __init__(self, clip: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
-        """Expect the windows in their order.
+        """Prepare to score windows in their order.
 
         Args:
-            clip: Of which clip each window is, ascending from 0 without gaps, shape (num_windows,).
+            clip: Clip index of each window, ascending from 0 without gaps, shape (num_windows,).
             targets: The clips' class indices, shape (num_clips,).
         """
         self._averager = WindowAverager(clip)
@@ -34,7 +34,7 @@ class ClipScores:
         self._losses = np.empty(len(targets), np.float32)
 
     def add(self, logits: NDArray[Any]) -> NDArray[np.float32]:
-        """Take the next windows' logits, (windows, classes); return those of the clips that are complete with them."""
+        """Add the logits of the next windows, (windows, classes); return those of the clips that are now complete."""
         averaged = self._averager.add(logits)
         part = slice(self._scored, self._scored + len(averaged))
         self._scored = part.stop
@@ -50,15 +50,15 @@ class ClipScores:
 
 
 class ValidationScores:
-    """What Trainer's `compute_metrics` is where it is called for every batch: `batch_eval_metrics`."""
+    """`compute_metrics` for a Trainer with `batch_eval_metrics`, which calls it for every batch."""
 
     def __init__(self, clip: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
-        """Take what `ClipScores` does."""
+        """Take the arguments of `ClipScores`."""
         self._of = (clip, targets)
         self._scores = ClipScores(*self._of)
 
     def __call__(self, prediction: EvalPrediction, compute_result: bool) -> dict[str, float]:
-        """Take a batch's logits; after the last one, return the metrics, and begin anew."""
+        """Add a batch's logits; after the last batch, return the metrics and reset."""
         logits = torch.as_tensor(prediction.predictions)
         self._scores.add(logits.float().cpu().numpy())
         if not compute_result:

@@ -1,13 +1,13 @@
-"""95 % intervals of scores on clips that come in groups, from one seed or several.
+"""95 % intervals of scores on grouped clips, from one or several seeds.
 
-Clips of one speaker or one recording are right or wrong together, so the number of groups and not of clips says how
-precise a score is. Each group is left out once (the jackknife over clusters), and the interval is that of Student's t
-with one degree of freedom fewer than there are groups, or with their effective number where some are much larger than
-others. With several seeds, the groups and the seeds are crossed: the variance between seeds is estimated next to the
-one between groups, and the interval holds for other groups and other seeds. With one seed it holds for that model on
-other groups.
+Predictions for clips of the same speaker or recording are correlated, so the precision of a score depends on the number
+of groups and not of clips. Each group is left out once (cluster jackknife). The interval uses Student's t with one
+degree of freedom fewer than there are groups, or with their effective number if some groups are much larger than
+others. With several seeds, groups and seeds are crossed: the variance between seeds is estimated in addition to the
+variance between groups, and the interval holds for other groups and other seeds. With one seed it holds for that model
+on other groups.
 
-`docs/intervals.md` says how often these intervals cover the true score, and how bootstrap intervals compare.
+`docs/intervals.md` reports how often these intervals cover the true score, and compares them with bootstrap intervals.
 
 Source:
     MacKinnon, Nielsen and Webb 2023, "Fast and Reliable Jackknife and Bootstrap Methods for Cluster-Robust Inference",
@@ -29,38 +29,38 @@ from scipy.special import expit, logit
 from scipy.stats import rankdata, t as student
 
 FEWEST_GROUPS: Final = 5
-"""With fewer groups the intervals of scores cover less often than they say, and there is none."""
+"""With fewer groups there is no interval, because its coverage would be below 95 %."""
 
 FEWEST_EFFECTIVE_GROUPS: Final = 1.5
-"""Nor is there one where one group has nearly all clips."""
+"""With fewer effective groups there is no interval either: one group has nearly all clips."""
 
 _TAIL: Final = 0.975
-# Counts that are held at a time while groups are left out: 80 MB of each kind.
+# Counts in memory at a time while groups are left out: 80 MB of each kind.
 _MOST_COUNTS: Final = 10_000_000
 
 Floats = NDArray[np.float64]
 Metric = Callable[[Floats, Floats, Floats], Floats]
-"""Takes the clips of each class, those predicted to be of it, and those of it predicted rightly, each
-(..., num_classes); returns (...,), NaN where no class has clips."""
+"""Takes for each class the number of clips, of predictions and of correct predictions, each (..., num_classes).
+Returns (...,), NaN if no class has clips."""
 
 
 @dataclass(frozen=True, slots=True)
 class Jackknife:
-    """A score of each seed on all groups, and without each group."""
+    """The score of each seed on all groups, and without each group."""
 
     whole: Floats  # (..., num_seeds)
     without: Floats  # (..., num_seeds, num_groups)
     effective_groups: Any
-    """Groups of equal size that would say as much, `sum(clips)^2 / sum(clips^2)`: float, or (...,)."""
+    """Equivalent number of groups of equal size, `sum(clips)^2 / sum(clips^2)`: float, or (...,)."""
 
     def minus(self, other: Jackknife) -> Jackknife:
-        """Return the difference to another system on the same groups and seeds; what both share cancels."""
+        """Return the difference to another system on the same groups and seeds; shared variation cancels."""
         return Jackknife(self.whole - other.whole, self.without - other.without, self.effective_groups)
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A score, the mean over the seeds, and its 95 % interval, whose ends are NaN where the groups are too few."""
+    """A score, averaged over the seeds, and its 95 % interval; the ends are NaN if there are too few groups."""
 
     value: Any  # float, or (...,)
     low: Any
@@ -69,11 +69,11 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class GroupCounts:
-    """What counts of a system's predictions, by group; arrays that broadcast against each other."""
+    """Counts of a system's predictions by group; the arrays broadcast against each other."""
 
     true: NDArray[Any]  # (..., num_groups, num_classes), clips of each class
-    found: NDArray[Any]  # clips predicted to be of it
-    right: NDArray[Any]  # clips of it that are predicted rightly
+    found: NDArray[Any]  # predictions of the class
+    right: NDArray[Any]  # correct predictions of the class
 
     @classmethod
     def of(
@@ -84,8 +84,8 @@ class GroupCounts:
         Args:
             targets: Class indices, shape (num_clips,).
             predicted: Class indices, shape (num_seeds, num_clips).
-            groups: Of the clips, of any type, shape (num_clips,).
-            num_classes: How many there are.
+            groups: Groups of the clips, of any type, shape (num_clips,).
+            num_classes: Number of classes.
 
         Returns:
             Counts of shape (num_seeds, num_groups, num_classes), those of the true classes (1, ...).
@@ -102,7 +102,7 @@ class GroupCounts:
         return cls(count(targets, group)[None], found, right)
 
     def of_classes(self, classes: NDArray[np.int64]) -> GroupCounts:
-        """Return the counts of some classes."""
+        """Return the counts of the given classes."""
         return GroupCounts(self.true[..., classes], self.found[..., classes], self.right[..., classes])
 
     def score(self, metric: Metric) -> Floats:
@@ -110,7 +110,7 @@ class GroupCounts:
         return metric(*(each.sum(axis=-2, dtype=np.float64) for each in (self.true, self.found, self.right)))
 
     def score_without_each(self, metric: Metric) -> Floats:
-        """Score what is left without each group, (..., num_groups)."""
+        """Score the other groups when each group is left out, (..., num_groups)."""
         counted = (self.true, self.found, self.right)
         totals = [each.sum(axis=-2, keepdims=True, dtype=np.float64) for each in counted]
         num_groups = self.true.shape[-2]
@@ -123,7 +123,7 @@ class GroupCounts:
 
 
 def accuracy(true: Floats, found: Floats, right: Floats) -> Floats:
-    """Return the fraction of the clips that are predicted rightly."""
+    """Return the fraction of the clips that are predicted correctly."""
     clips = true.sum(axis=-1)
     return np.where(clips > 0, right.sum(axis=-1) / np.maximum(clips, 1), np.nan)
 
@@ -139,7 +139,7 @@ def f1_macro(true: Floats, found: Floats, right: Floats) -> Floats:
 
 
 def mean_where(values: Floats, there: NDArray[np.bool_]) -> Floats:
-    """Return the mean over the last axis of what is there, NaN where nothing is."""
+    """Return the mean over the last axis of the values where `there` is true, NaN if it is true nowhere."""
     number = np.broadcast_to(there, values.shape).sum(axis=-1)
     total = np.where(there, values, 0).sum(axis=-1)
     mean: Floats = np.where(number > 0, total / np.maximum(number, 1), np.nan)
@@ -149,7 +149,7 @@ def mean_where(values: Floats, there: NDArray[np.bool_]) -> Floats:
 def jackknife(counts: GroupCounts, metric: Metric) -> Jackknife:
     """Leave each group out once; the axis before the groups is that of the seeds.
 
-    A score that no class is left for, such as one of rare classes without the only group that has them, stays as it is.
+    If no class remains without a group, such as the only group of the rare classes, the score of all groups is used.
     """
     whole = counts.score(metric)
     without = counts.score_without_each(metric)
@@ -162,15 +162,15 @@ def _effective_number(clips: Floats) -> Any:
 
 
 def jackknife_auroc(scores: Floats, positive: NDArray[np.bool_], groups: NDArray[Any]) -> Jackknife:
-    """Leave each group out of the area under the ROC curve, in n log n.
+    """Compute the area under the ROC curve without each group, in O(n log n).
 
     Args:
-        scores: Higher where the class is more likely, shape (num_seeds, num_clips).
+        scores: Higher if the class is more likely, shape (num_seeds, num_clips).
         positive: Which clips are of the class, shape (num_clips,).
-        groups: Of the clips, shape (num_clips,).
+        groups: Groups of the clips, shape (num_clips,).
 
     Returns:
-        Areas, in which a tie is worth half; NaN where all clips or none are positive.
+        Areas, with ties counted as one half; NaN if all clips or none are positive.
     """
     names, group = np.unique(groups, return_inverse=True)
     found = [_area_without_each(each, positive, group, len(names)) for each in scores]
@@ -183,11 +183,11 @@ def jackknife_auroc(scores: Floats, positive: NDArray[np.bool_], groups: NDArray
 def _area_without_each(
     scores: Floats, positive: NDArray[np.bool_], group: NDArray[np.int64], num_groups: int
 ) -> tuple[float, Floats]:
-    """Return the area, and that without each group: pairs of a group's clips with others are taken off, (groups,)."""
+    """Return the area, and the areas (groups,) without the pairs that contain a clip of each group."""
     order = np.unique(scores, return_inverse=True)[1]
 
     def beaten(key: NDArray[np.int64]) -> Floats:
-        """Count for each clip those of the other kind whose key is lower, ties half; (num_clips,)."""
+        """Count for each clip the clips of the other kind with a lower key, ties as one half; (num_clips,)."""
         ranks, own = rankdata(key), np.empty(len(key))
         for kind in (positive, ~positive):
             own[kind] = rankdata(key[kind])
@@ -196,8 +196,8 @@ def _area_without_each(
 
     lower = beaten(order)
     positives, negatives = positive.sum(), (~positive).sum()
-    pairs = np.where(positive, lower, positives - lower)  # that each clip is part of and that are in the right order
-    # Of two groups, all clips of the earlier one have the lower keys.
+    pairs = np.where(positive, lower, positives - lower)  # correctly ordered pairs that contain each clip
+    # All clips of an earlier group have lower keys than those of a later group.
     inside = beaten(group * (order.max() + 1) + order)
     negatives_of = np.bincount(group, ~positive, minlength=num_groups)
     positives_of = np.bincount(group, positive, minlength=num_groups)
@@ -215,8 +215,8 @@ def interval(scores: Jackknife, *, fraction: bool = False) -> Interval:
 
     Args:
         scores: Of one system, or the difference of two.
-        fraction: The score lies in [0, 1], as that of one system does: the interval is taken on the scale of the
-            log-odds, and stays inside. A score of 0 or 1 on which all groups agree gets the exact bound of as many
+        fraction: Whether the score is in [0, 1], as that of one system: the interval is then computed on the log-odds
+            scale and stays within [0, 1]. If all groups agree on a score of 0 or 1, the bound is exact for as many
             independent trials as there are effective groups.
     """
     value = scores.whole.mean(axis=-1)
@@ -238,7 +238,7 @@ def interval(scores: Jackknife, *, fraction: bool = False) -> Interval:
 def _half_width(scores: Jackknife) -> Floats:
     """Return half the width of the interval, (...,)."""
     num_seeds, num_groups = scores.without.shape[-2:]
-    # The influence of each group on each seed's score; the squares' sum over the groups estimates the variance.
+    # The influence of each group on each seed's score. The sum of its squares over the groups estimates the variance.
     influence = np.sqrt((num_groups - 1) / num_groups) * (scores.without - scores.without.mean(axis=-1, keepdims=True))
     common = influence.mean(axis=-2)
     between_groups = (common**2).sum(axis=-1)
@@ -246,8 +246,8 @@ def _half_width(scores: Jackknife) -> Floats:
     squares = student.ppf(_TAIL, freedom) ** 2 * between_groups
     if num_seeds > 1:
         between_seeds = scores.whole.var(axis=-1, ddof=1) / num_seeds
-        # What groups and seeds do together is in the variance between groups already, and must not count twice. From
-        # two seeds nothing is taken off: they are alike by chance too often, and the interval would be too narrow.
+        # The interaction of groups and seeds is already part of the variance between groups, so it is subtracted here.
+        # Not with two seeds: they are similar by chance too often, and the interval would be too narrow.
         if num_seeds > 2:
             apart = ((influence - common[..., None, :]) ** 2).sum(axis=(-2, -1)) / (num_seeds * (num_seeds - 1))
             between_seeds = np.maximum(between_seeds - apart, 0)

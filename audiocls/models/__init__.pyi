@@ -21,6 +21,7 @@ from .families import (
     build_model as build_model,
     check_model as check_model,
     config_mistakes as config_mistakes,
+    labels_of as labels_of,
     length_mistakes as length_mistakes,
     load_model as load_model,
     no_progress_bars as no_progress_bars,

@@ -1,24 +1,25 @@
-"""Checkpoints: what is taken from them, what is set in its place, and what is refused.
+"""Loads checkpoints: what is read from them, what is overridden and what is rejected.
 
-A checkpoint is somebody else's config, feature extractor and weights. What the encoder has learnt is theirs: its sizes,
-its activations, how its input is normalised (`do_normalize`, a mean and a deviation, whether it gets a mask), and
-`use_weighted_layer_sum`, whose weights lie with the others. All else that this library relies on is set:
+A checkpoint consists of config, feature extractor and weights. Everything that belongs to the trained encoder is kept:
+its sizes, its activations, the normalization of its input (`do_normalize`, mean and deviation, whether it gets a mask),
+and `use_weighted_layer_sum`, whose weights are in the checkpoint. Other settings that this library relies on are set:
 
-- Labels, their number and order come from the data, and `problem_type` is `single_label_classification`.
-- Weights are trained as float32, whatever they are stored as; `training.precision` says what is computed in less.
-- Dropout, layers left out at random and SpecAugment are how a model is trained, and not what it has learnt. They come
-  from `model.config`, and otherwise from the defaults of the family's config.
-- The form of the output (`return_dict`, `output_attentions`, `output_hidden_states`), the attention's implementation,
-  `gradient_checkpointing` (`training.gradient_checkpointing` says it), and fields that the family's config does not
-  have, as of text generation, are left at their defaults.
-- The extractor pads behind the clip, adds no dither, and returns a mask where the family takes one.
+- Labels, their number and their order come from the data, and `problem_type` is `single_label_classification`.
+- Weights are trained as float32, regardless of how they are stored; `training.precision` sets lower precisions.
+- Dropout, layer drop and SpecAugment are training settings. They come from `model.config`, and otherwise from the
+  defaults of the family's config.
+- The form of the output (`return_dict`, `output_attentions`, `output_hidden_states`), the attention implementation,
+  `gradient_checkpointing` (see `training.gradient_checkpointing`), and fields that the family's config does not have,
+  such as those of text generation, have their defaults.
+- The extractor pads at the end of the clip, adds no dither, and returns a mask if the family uses one.
 
-Code that comes with a checkpoint is never run, quantized weights and separate adapters are refused, and weights are
-read from safetensors alone.
+Code in a checkpoint is never run. Quantized weights and separate adapters are rejected. Weights are only read from
+safetensors.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import logging
@@ -55,12 +56,12 @@ _SET: Final = frozenset(
         "transformers_version", "model_type",
     }
 )  # fmt: skip
-"""Fields of a checkpoint's config that are set or left at their defaults."""
+"""Fields of a checkpoint's config that are overridden or reset to their defaults."""
 
 _REGULARISATION: Final = re.compile(r"dropout|layerdrop|drop_path|^mask_(time|feature)_|^apply_spec_augment$")
-"""Fields that come from `model.config`, or else from the family's defaults."""
+"""Fields that come from `model.config`, or otherwise from the family's defaults."""
 
-# What transformers and its libraries raise for files that are not what their names say.
+# Errors of transformers and its libraries for files that are damaged or of another format.
 _UNREADABLE: Final = (
     OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, StrictDataclassError, SafetensorError,
 )  # fmt: skip
@@ -76,24 +77,24 @@ def config_class_of(family: Family) -> type[PreTrainedConfig]:
 
 
 def class_fields(labels: Iterable[str]) -> dict[str, Any]:
-    """Return the fields of a config that say which classes there are, and that a clip is of one of them."""
+    """Return the config fields for the classes, of which a clip has exactly one."""
     names = dict(enumerate(labels))
-    # transformers 5.23 refuses it of a single class, for which None means the same.
+    # transformers 5.23 rejects this value for a single class; None means the same then.
     kind = "single_label_classification" if len(names) > 1 else None
     return {"id2label": names, "label2id": {name: i for i, name in names.items()}, "problem_type": kind}
 
 
 def read_checkpoint(params: ModelParams, audio: AudioParams, fields: dict[str, Any]) -> tuple[PreTrainedConfig, Any]:
-    """Read a checkpoint's config and feature extractor, and set what is not to be inherited; no weights are read.
+    """Read a checkpoint's config and feature extractor, and override what is not kept; no weights are read.
 
     Args:
         params: `pretrained` names the checkpoint, and `config` overrides its fields.
-        audio: Rate and length of the inputs.
-        fields: Of `class_fields`.
+        audio: Sample rate and length of the inputs.
+        fields: Output of `class_fields`.
 
     Raises:
-        ParamsError: The checkpoint is not there, cannot be read, brings code, is of another family or rate, or its
-            files do not fit each other.
+        ParamsError: The checkpoint does not exist, cannot be read, contains code, has another family or sample rate, or
+            its files do not match each other.
     """
     source, adapter = str(params.pretrained), ADAPTERS[params.family]
     _check_place(source)
@@ -108,25 +109,30 @@ def read_checkpoint(params: ModelParams, audio: AudioParams, fields: dict[str, A
     for name, found, field, needed in adapter.sizes(config, extractor):
         if found != needed:
             raise ParamsError(
-                f"model.pretrained = {source}: its feature extractor has {name} = {found}, and {needed} is needed, as "
-                f"the model's {field} says; put the preprocessor_config.json there that belongs to the model"
+                f"model.pretrained = {source}: its feature extractor has {name} = {found}, but the model's {field} "
+                f"requires {needed}; add the preprocessor_config.json that belongs to the model"
             )
+    if adapter.length_field not in params.config:
+        adapter.shorten(config, extractor, audio)
     adapter.tune_extractor(extractor, audio)
     return config, extractor
 
 
 def load_weights(params: ModelParams, config: PreTrainedConfig) -> PreTrainedModel:
-    """Load the checkpoint's weights as float32 into a model of this config; a head of other classes is drawn anew.
+    """Load the checkpoint's weights as float32 into a model of this config; a head of other classes is initialized.
 
     Raises:
-        ParamsError: The weights cannot be read, some are not finite, or the encoder would get others than theirs.
+        ParamsError: The weights cannot be read, are not finite, or do not cover the encoder.
     """
-    source = str(params.pretrained)
+    source, adapter = str(params.pretrained), ADAPTERS[params.family]
+    whole = copy.deepcopy(config)
+    if adapter.length_field is not None:  # the length of the checkpoint, whose embeddings are fitted below
+        setattr(whole, adapter.length_field, _stored_length(params, adapter.length_field))
 
     def load() -> Any:
         return AutoModelForAudioClassification.from_pretrained(
             source,
-            config=config,
+            config=whole,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
             use_safetensors=True,
@@ -142,13 +148,23 @@ def load_weights(params: ModelParams, config: PreTrainedConfig) -> PreTrainedMod
         raise ParamsError(
             f"model.pretrained = {source}: {name_some(broken, 3)} have non-finite weights; use another checkpoint"
         )
+    if adapter.length_field is not None and whole.to_dict() != config.to_dict():
+        adapter.resize_positions(model, config)
+        setattr(model.config, adapter.length_field, getattr(config, adapter.length_field))
     return model
 
 
-def _initialize_missing(model: PreTrainedModel, report: dict[str, Any]) -> None:
-    """Initialize what the checkpoint does not have and transformers 5.23 leaves uninitialized.
+def _stored_length(params: ModelParams, field: str) -> int:
+    """Return the number of positions that the checkpoint has weights for, unless the params say another."""
+    stored, _ = PreTrainedConfig.get_config_dict(str(params.pretrained))
+    default = getattr(config_class_of(params.family)(), field)
+    return int(params.config.get(field, stored.get(field, default)))
 
-    That is the weights of a sum of layers, in most families, and SEW-D's vector for masked frames. Remove once
+
+def _initialize_missing(model: PreTrainedModel, report: dict[str, Any]) -> None:
+    """Initialize weights that are missing in the checkpoint and that transformers 5.23 leaves uninitialized.
+
+    These are the weights of a sum of layers, in most families, and SEW-D's vector for masked frames. Remove once
     transformers initializes them.
     """
     drawn = {*report["missing_keys"], *(key if isinstance(key, str) else key[0] for key in report["mismatched_keys"])}
@@ -160,10 +176,10 @@ def _initialize_missing(model: PreTrainedModel, report: dict[str, Any]) -> None:
 
 
 def check_weights(source: str) -> None:
-    """Refuse a local folder without readable safetensors, by their headers; of a hub id nothing is asked.
+    """Check that a local folder has readable safetensors, by their headers; hub ids are not checked.
 
     Raises:
-        ParamsError: There are none, they are damaged, or quantized.
+        ParamsError: There are no safetensors, or they are damaged or quantized.
     """
     folder = Path(source)
     if not folder.is_dir():
@@ -194,18 +210,18 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _check_place(source: str) -> None:
-    """Say plainly what is wrong with a path, of which transformers would say that it is no name on the hub."""
+    """Check a path: transformers would only report that it is not a name on the hub."""
     path = Path(source)
     if path.is_file():
         raise _cannot_load(source, "it is a file; name the folder that holds config.json")
     if not path.is_dir():
         if path.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1:
-            raise _cannot_load(source, "there is no such folder")
+            raise _cannot_load(source, "the folder does not exist")
         return
     if (path / "adapter_config.json").is_file():
-        raise _cannot_load(source, "it is an adapter for another model; merge it into that one, and save the result")
+        raise _cannot_load(source, "it is an adapter for another model; merge it into that model and save the result")
     if not (path / "config.json").is_file():
-        raise _cannot_load(source, "the folder has no config.json, which says what the model is")
+        raise _cannot_load(source, "the folder has no config.json, which defines the model")
 
 
 def _read_config(params: ModelParams, fields: dict[str, Any]) -> PreTrainedConfig:
@@ -215,28 +231,28 @@ def _read_config(params: ModelParams, fields: dict[str, Any]) -> PreTrainedConfi
     stored = ADAPTERS[params.family].classifier_fields(stored)
     if stored.get("model_type") != config_class.model_type:
         raise ParamsError(
-            f"model.pretrained = {source}: the checkpoint is a {stored.get('model_type', 'model of no known type')}, "
-            f"and model.family is {params.family}"
+            f"model.pretrained = {source}: the checkpoint is a {stored.get('model_type', 'model of unknown type')}, "
+            f"and model.family is {params.family}; change one of the two"
         )
     if stored.get("quantization_config"):
         raise _cannot_load(source, "its weights are quantized; use the checkpoint in full precision")
     known = {field.name for field in dataclasses.fields(config_class)} - _SET
     kept = {name: value for name, value in stored.items() if name in known and not _REGULARISATION.search(name)}
     config = _reading(source, lambda: config_class(**kept | params.config | fields))
-    _tell_what_is_left(source, stored, config, params.config)
+    _log_dropped_fields(source, stored, config, params.config)
     return config
 
 
-def _tell_what_is_left(source: str, stored: dict[str, Any], config: PreTrainedConfig, given: dict[str, Any]) -> None:
-    left = [
+def _log_dropped_fields(source: str, stored: dict[str, Any], config: PreTrainedConfig, given: dict[str, Any]) -> None:
+    dropped = [
         f"{name} = {getattr(config, name)} (stored: {value})"
         for name, value in stored.items()
         if _REGULARISATION.search(name) and name not in given and getattr(config, name, value) != value
     ]
-    if left:
+    if dropped:
         logger.info(
-            "%s: trained with the family's defaults %s; to have others, set them in model.config.",
-            source, ", ".join(left),
+            "%s: using the family's defaults %s; to change them, set them in model.config.",
+            source, ", ".join(dropped),
         )  # fmt: skip
 
 
@@ -245,31 +261,31 @@ def _read_extractor(params: ModelParams) -> Any:
     try:
         stored, _ = FeatureExtractionMixin.get_feature_extractor_dict(source)
     except _UNREADABLE as error:
-        what = "it has no feature extractor that can be read (preprocessor_config.json); put that of its model there"
+        what = "it has no readable feature extractor (preprocessor_config.json); add that of its model"
         raise _cannot_load(source, f"{what}: {_one_line(error)}" if not Path(source).is_dir() else what) from error
     _refuse_code(source, "preprocessor_config.json", stored)
     extractor = _reading(source, lambda: AutoFeatureExtractor.from_pretrained(source, trust_remote_code=False))
     if not isinstance(extractor, needed):
         raise ParamsError(
             f"model.pretrained = {source}: its feature extractor is a {type(extractor).__name__}, and "
-            f"model.family={params.family} takes a {needed.__name__}; put the model's preprocessor_config.json there"
+            f"model.family={params.family} needs a {needed.__name__}; add the model's preprocessor_config.json"
         )
     return extractor
 
 
 def _refuse_code(source: str, file: str, stored: Any) -> None:
     if not isinstance(stored, dict):
-        raise _cannot_load(source, f"{file} holds a {type(stored).__name__}, and a mapping is needed")
+        raise _cannot_load(source, f"{file} holds a {type(stored).__name__}, and must hold a mapping")
     if stored.get("auto_map"):
         raise _cannot_load(
             source,
-            f"it brings Python code of its own ({file}: auto_map), which is never run; use a checkpoint whose model "
-            "transformers has itself",
+            f"it contains Python code ({file}: auto_map), which is never run; use a checkpoint of a model that is part "
+            "of transformers",
         )
 
 
 def _check_encoder(model: PreTrainedModel, report: dict[str, Any], source: str) -> None:
-    """Refuse weights of the encoder that would be drawn at random and not be the checkpoint's."""
+    """Check that no weights of the encoder would be initialized at random."""
     depths = parameter_depths(model)
 
     def inside(keys: Iterable[Any]) -> list[str]:
@@ -279,15 +295,15 @@ def _check_encoder(model: PreTrainedModel, report: dict[str, Any], source: str) 
     lost = inside(report["mismatched_keys"])
     if lost:
         raise ParamsError(
-            f"model.config: does not fit the weights of model.pretrained = {source}: {name_some(lost, 3)} have another "
-            "shape there; leave out the fields that change the encoder's size"
+            f"model.config: does not fit the weights of model.pretrained = {source}: {name_some(lost, 3)} have other "
+            "shapes; leave out the fields that change the encoder's size"
         )
-    # A checkpoint that was never trained with SpecAugment has no vector for what it masks.
+    # A checkpoint that was not trained with SpecAugment has no vector for masked frames.
     missing = [name for name in inside(report["missing_keys"]) if not name.endswith(_LEARNT_IN_MASKING)]
     if missing:
         raise ParamsError(
             f"model.pretrained = {source}: has no weights for {name_some(missing, 3)} of the encoder, which would be "
-            "drawn at random; use the checkpoint of a whole encoder"
+            "initialized at random; use the checkpoint of a complete encoder"
         )
 
 

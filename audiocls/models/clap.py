@@ -1,4 +1,4 @@
-"""CLAP's audio tower with a linear head: what transformers has no classifier for."""
+"""CLAP's audio tower with a linear head, for which transformers has no classifier."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from transformers.models.clap.modeling_clap import ClapPreTrainedModel
 
 
 class ClapForAudioClassification(ClapPreTrainedModel):  # type: ignore[misc]  # transformers has no types
-    """The log-mel frames of `ClapFeatureExtractor` in, logits out: a linear layer on the tower's pooled output.
+    """A linear layer on the pooled output of the audio tower, whose input is that of `ClapFeatureExtractor`.
 
-    A folder of a whole `ClapModel`, of its audio tower, or of that with its projection is read as well: all name the
-    tower's weights alike.
+    It also loads a whole `ClapModel`, its audio tower, or the tower with its projection: all use the same names for the
+    tower's weights.
 
     Source:
         Wu et al. 2023, "Large-scale Contrastive Language-Audio Pretraining", arXiv:2211.06687.
@@ -24,7 +24,7 @@ class ClapForAudioClassification(ClapPreTrainedModel):  # type: ignore[misc]  # 
     config_class = ClapAudioConfig
     main_input_name = "input_features"
     base_model_prefix = "audio_model"
-    # The tower's stages can be computed anew: its batch norms, which may not be, stand before them.
+    # The tower's stages can be recomputed; its batch norms, which cannot, come before them.
     supports_gradient_checkpointing = True
     _keys_to_ignore_on_load_unexpected = [r"^text_", r"^audio_projection\.", r"^logit_scale_"]  # noqa: RUF012
 
@@ -34,8 +34,8 @@ class ClapForAudioClassification(ClapPreTrainedModel):  # type: ignore[misc]  # 
         dims = self.audio_model.audio_encoder.num_features
         if config.hidden_size != dims:
             raise ValueError(
-                f"hidden_size is {config.hidden_size}, and must be {dims}: patch_embeds_hidden_size times two for each "
-                "stage of depths after the first"
+                f"hidden_size is {config.hidden_size}, and must be {dims}: patch_embeds_hidden_size, doubled for each "
+                "stage in depths after the first"
             )
         self.classifier = nn.Linear(dims, config.num_labels)
         self.post_init()
@@ -52,11 +52,11 @@ class ClapForAudioClassification(ClapPreTrainedModel):  # type: ignore[misc]  # 
 
         Args:
             input_features: Shape (batch, 1, frames, mel_bins), or with `enable_fusion` (batch, 4, frames, mel_bins).
-            is_longer: Boolean (batch, 1), True where the four differ and are to be fused; without `enable_fusion` it
-                is not looked at.
-            labels: Class indices, shape (batch,). With them the output has their cross entropy.
+            is_longer: Boolean (batch, 1), True where the four inputs differ and are fused; ignored without
+                `enable_fusion`.
+            labels: Class indices, shape (batch,). If given, the output has their cross entropy.
             return_dict: False returns a plain tuple.
-            **options: Of the tower, e.g. `output_hidden_states`.
+            **options: Options of the tower, e.g. `output_hidden_states`.
         """
         encoded = self.audio_model(input_features=input_features, is_longer=is_longer, **options)
         logits = self.classifier(encoded.pooler_output)

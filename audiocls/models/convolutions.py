@@ -1,7 +1,7 @@
-"""Convolutions over time as products of matrices, which a CPU computes in about half the time and less.
+"""Convolutions over time as matrix products, which take half the time or less on a CPU.
 
-Of a wav2vec2 that is trained on a CPU, most of the time goes into the convolutions of its front end and the one of its
-positions, and of that most into their gradients. Both are the same sums here, in another order: equal up to rounding.
+Training a wav2vec2 on a CPU spends most of its time in the convolutions of the front end and of the positions, mainly
+in their gradients. Here both are the same sums in another order, equal up to rounding.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-_FEW_CHANNELS = 16  # of a group; with more, torch's own grouped convolution is no slower, and takes less memory
-_BLOCK_CHANNELS = 96  # columns of a product: from here on more of them do not make it quicker
+_FEW_CHANNELS = 16  # per group; with more, torch's grouped convolution is as fast and needs less memory
+_BLOCK_CHANNELS = 96  # columns of a product; more do not make it faster
 
 
 def use_matrix_products(model: nn.Module) -> int:
-    """Compute the model's convolutions over time by products of matrices, where that is quicker on a CPU.
+    """Compute the model's convolutions over time as matrix products, if that is faster on a CPU.
 
-    Weights and their names stay as they are. Under autocast, and in other types than float32, torch's own are used.
+    Weights and their names do not change. torch's convolutions are used under autocast and for types other than
+    float32.
 
     Returns:
-        How many convolutions that are.
+        The number of replaced convolutions.
     """
     chosen = [module for module in model.modules() if isinstance(module, nn.Conv1d)]
     strided = [module for module in chosen if _is_plain(module) and module.groups == 1 and module.padding == (0,)]
     grouped = [module for module in chosen if _is_plain(module) and _is_wide_and_grouped(module)]
-    # Not `forward`, which a weight norm and hooks are around; and bound to no module, so that copies are their own.
+    # Not `forward`, which weight norm and hooks wrap; and not bound to a module, so that modules can be copied.
     for module in strided:
         _replace(module, partial(_strided, stride=module.stride[0]))
     for module in grouped:
@@ -41,8 +42,8 @@ def use_matrix_products(model: nn.Module) -> int:
 def use_float32(model: nn.Module) -> None:
     """Compute the model's convolutions in float32 under autocast on a CPU.
 
-    On processors with AMX, torch 2.13 now and then leaves NaN in the gradient of a bfloat16 convolution's weights: a
-    SEW that trains in bf16 gets one in about one run of ten. Goes when oneDNN's kernel is right.
+    On processors with AMX, torch 2.13 sometimes computes NaN in the weight gradient of a bfloat16 convolution: a SEW
+    trained in bf16 gets one in about one of ten runs. Remove once oneDNN's kernel is fixed.
     """
     for module in model.modules():
         if isinstance(module, (nn.Conv1d, nn.Conv2d)):
@@ -50,12 +51,12 @@ def use_float32(model: nn.Module) -> None:
 
 
 def has_faulty_bfloat16() -> bool:
-    """Return whether the gradients of bfloat16 convolutions cannot be trusted on this processor: where it has AMX."""
+    """Return whether this processor has AMX, so that gradients of bfloat16 convolutions are unreliable."""
     return bool(torch.cpu._is_amx_tile_supported())
 
 
 def _convolution_of(module: nn.Conv1d | nn.Conv2d) -> Callable[..., Tensor]:
-    """Return the module's convolution as a function of signal, weight and bias that is bound to no module."""
+    """Return the module's convolution as a function of signal, weight and bias, not bound to a module."""
     if "_conv_forward" in module.__dict__:
         chosen: Callable[..., Tensor] = module.__dict__["_conv_forward"]
         return chosen
@@ -85,10 +86,10 @@ def _is_wide_and_grouped(module: nn.Conv1d) -> bool:
 
 
 def _strided(signal: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int) -> Tensor:
-    if _is_for_torch(signal, weight):
+    if _needs_torch(signal, weight):
         return F.conv1d(signal, weight, bias, stride)
     if signal.is_leaf:
-        # transformers has the waveforms themselves ask for a gradient, for the sake of checkpointing; nobody reads it.
+        # transformers requires a gradient of the waveforms for checkpointing, but it is never used.
         signal = signal.detach()
     convolution = _OfWaveforms if weight.shape[1] == 1 else _OfChannels
     out: Tensor = convolution.apply(signal, weight, stride)  # type: ignore[no-untyped-call]  # torch has none here
@@ -96,7 +97,7 @@ def _strided(signal: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int
 
 
 def _grouped(signal: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int, groups: int) -> Tensor:
-    if _is_for_torch(signal, weight):
+    if _needs_torch(signal, weight):
         return F.conv1d(signal, weight, bias, padding=padding, groups=groups)
     out: Tensor = _Grouped.apply(  # type: ignore[no-untyped-call]  # torch has none here
         signal.transpose(1, 2), weight, padding, groups
@@ -104,15 +105,15 @@ def _grouped(signal: Tensor, weight: Tensor, bias: Tensor | None, *, padding: in
     return (out if bias is None else out + bias).transpose(1, 2)
 
 
-def _is_for_torch(signal: Tensor, weight: Tensor) -> bool:
+def _needs_torch(signal: Tensor, weight: Tensor) -> bool:
     types_differ = signal.dtype != torch.float32 or weight.dtype != torch.float32
     return types_differ or signal.ndim != 3 or signal.device.type != "cpu" or torch.is_autocast_enabled("cpu")
 
 
 class _OfWaveforms(torch.autograd.Function):
-    """(batch, 1, samples) by a kernel (out, 1, taps): a product for each `stride` taps, of rows that are no copies.
+    """Convolve (batch, 1, samples) with a kernel (out, 1, taps): one product per `stride` taps, of rows that are views.
 
-    The result is (batch, out, frames) as torch's own is, in which a group norm over time is quickest.
+    The memory layout of the result is (batch, out, frames) as in torch, with which a group norm over time is fastest.
     """
 
     @staticmethod
@@ -123,7 +124,7 @@ class _OfWaveforms(torch.autograd.Function):
         out = signal.new_empty(size, outs, frames)
         for part, rows in _rows(signal, frames, taps, stride):
             own = kernel[:, part].expand(size, -1, -1)
-            _add_product(out, own, rows.transpose(1, 2), anew=part.start == 0)
+            _add_product(out, own, rows.transpose(1, 2), overwrite=part.start == 0)
         ctx.save_for_backward(signal, kernel)
         ctx.stride = stride
         return out
@@ -145,9 +146,9 @@ class _OfWaveforms(torch.autograd.Function):
 
 
 class _OfChannels(torch.autograd.Function):
-    """(batch, channels, samples) by a kernel (out, channels, taps), as `_OfWaveforms`.
+    """Convolve (batch, channels, samples) with a kernel (out, channels, taps), as `_OfWaveforms`.
 
-    Within, and in the result, the channels of a sample lie together, so that `stride` samples are a row of a matrix.
+    Internally and in the result, the channels of a sample are contiguous, so that `stride` samples are a matrix row.
     """
 
     @staticmethod
@@ -158,7 +159,7 @@ class _OfChannels(torch.autograd.Function):
         signal, kernel = signal.transpose(1, 2).contiguous(), weight.permute(2, 1, 0).reshape(taps * channels, outs)
         out = signal.new_empty(len(signal), frames, outs)
         for part, rows in _rows(signal, frames, taps, stride):
-            _add_product(out, rows, kernel[part].expand(len(signal), -1, -1), anew=part.start == 0)
+            _add_product(out, rows, kernel[part].expand(len(signal), -1, -1), overwrite=part.start == 0)
         ctx.save_for_backward(signal, kernel)
         ctx.shape, ctx.stride = weight.shape, stride
         return out.transpose(1, 2)
@@ -179,12 +180,12 @@ class _OfChannels(torch.autograd.Function):
         for part, rows in _rows(of_signal, gradient.shape[1], taps, ctx.stride):
             rows.baddbmm_(gradient, kernel[part].T.expand(len(rows), -1, -1))
         of_signal = of_signal.transpose(1, 2)
-        # In the order in which the signal came: what goes on with two orders at once takes three times as long.
+        # In the memory layout of the signal: later steps on two different layouts take three times as long.
         return of_signal.contiguous() if ctx.lies_by_channel else of_signal, of_weight, None
 
 
 def _rows(signal: Tensor, frames: int, taps: int, stride: int) -> Iterator[tuple[slice, Tensor]]:
-    """Yield each `stride` taps, as rows of the kernel's matrix, and what they meet: (batch, frames, as many)."""
+    """Yield for each `stride` taps their rows of the kernel matrix, and the matching samples (batch, frames, rows)."""
     size, samples, channels = signal.shape
     for first in range(0, taps, stride):
         part = slice(first * channels, min(first + stride, taps) * channels)
@@ -192,18 +193,18 @@ def _rows(signal: Tensor, frames: int, taps: int, stride: int) -> Iterator[tuple
         yield part, signal.as_strided(shape, strides, signal.storage_offset() + part.start)
 
 
-def _add_product(total: Tensor, left: Tensor, right: Tensor, *, anew: bool) -> None:
-    if anew:
+def _add_product(total: Tensor, left: Tensor, right: Tensor, *, overwrite: bool) -> None:
+    if overwrite:
         torch.bmm(left, right, out=total)
     else:
         total.baddbmm_(left, right)
 
 
 class _Grouped(torch.autograd.Function):
-    """(batch, samples, channels) by a long kernel of few channels a group, a block of samples at a time.
+    """Convolve (batch, samples, channels) with a long kernel of few channels per group, one block of outputs at a time.
 
-    What a block of outputs sees is one row, and what it makes of it a product by a band matrix: some zeros more are
-    multiplied than there have to be, and the columns are enough to keep the processor's vectors full.
+    The inputs of a block of outputs are one row, which is multiplied by a band matrix. This multiplies some zeros, but
+    has enough columns to fill the processor's vector units.
     """
 
     @staticmethod
@@ -246,7 +247,7 @@ class _Grouped(torch.autograd.Function):
 
 
 def _windows(signal: Tensor, block: int, blocks: int, taps: int, padding: int, groups: int) -> Tensor:
-    """Return what each block of outputs sees: (groups, batch * blocks, (block + taps - 1) * channels of a group)."""
+    """Return the inputs of each block of outputs: (groups, batch * blocks, (block + taps - 1) * channels per group)."""
     size, samples, channels = signal.shape
     inputs = channels // groups
     length = blocks * block + taps - 1
@@ -258,7 +259,7 @@ def _windows(signal: Tensor, block: int, blocks: int, taps: int, padding: int, g
 
 
 def _band(weight: Tensor, block: int, groups: int) -> Tensor:
-    """Return (groups, block * out channels of a group, (block + taps - 1) * channels of a group)."""
+    """Return the band matrix: (groups, block * out channels per group, (block + taps - 1) * channels per group)."""
     all_outs, inputs, taps = weight.shape
     kernel = weight.transpose(1, 2).reshape(groups, all_outs // groups, taps * inputs)
     band = weight.new_zeros(groups, block, all_outs // groups, (block + taps - 1) * inputs)

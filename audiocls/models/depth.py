@@ -1,4 +1,4 @@
-"""Which parameter stands how deep in a network: for layer-wise learning rates, and to freeze the lowest layers."""
+"""The depth of each parameter in a network, for layer-wise learning rates and for freezing the lowest layers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 from torch import nn
 from transformers import PreTrainedModel
 
-# Directly below the encoder, so that data2vec's `encoder.pos_conv_embed.layers.0` is no layer of the transformer.
-# SEW-D has a DeBERTa in its encoder: `encoder.encoder.layer.0`. Of CLAP each stage is a layer.
+# Directly below the encoder, so that data2vec's `encoder.pos_conv_embed.layers.0` is not taken for a transformer layer.
+# SEW-D has a DeBERTa in its encoder: `encoder.encoder.layer.0`. In CLAP each stage is a layer.
 _LAYER: Final = re.compile(r"(?:(?:audio_)?encoder\.){0,2}(?:layers|layer|blocks)\.(\d+)\.")
-# What is applied to the output of the last layer: the norms of AST and CLAP; SEW's upsampling; and the encoder's norm
-# where the layers have theirs in front. Elsewhere `encoder.layer_norm` stands below the first layer.
+# Applied to the output of the last layer: the norms of AST and CLAP, SEW's upsampling, and the encoder's norm in
+# pre-norm transformers. In others, `encoder.layer_norm` is below the first layer.
 _ABOVE: Final = re.compile(r"layernorm\.|audio_encoder\.norm\.|encoder\.upsample\.")
 _NORM: Final = re.compile(r"(?:encoder\.)?layer_norm\.")
 _NORM_LAST: Final = ("whisper", "wav2vec2-conformer")
@@ -24,15 +24,15 @@ def encoder_of(model: PreTrainedModel) -> nn.Module:
 
 
 def num_layers(model: PreTrainedModel) -> int:
-    """Return how many layers, or residual blocks, the encoder has."""
+    """Return the number of layers, or residual blocks, of the encoder."""
     return max(depth for depth in parameter_depths(model).values()) - 1
 
 
 def parameter_depths(model: PreTrainedModel) -> dict[str, int]:
     """Return the depth of every parameter by name.
 
-    0 is what stands outside the encoder's layers: the front end, embeddings, norms. Layer i has depth i + 1, and the
-    head, with what weighs the layers for it, one more than the last layer.
+    Depth 0 is outside the encoder's layers: the front end, embeddings, norms. Layer i has depth i + 1. The head and the
+    weights of a sum of layers have one more than the last layer.
     """
     inside = _inside(model)
     found = {name: _LAYER.match(rest) for name, rest in inside.items()}
@@ -42,7 +42,7 @@ def parameter_depths(model: PreTrainedModel) -> dict[str, int]:
 
 
 def lowest_layers(model: PreTrainedModel, layers: int) -> list[str]:
-    """Return the names of the parameters of the lowest `layers` layers and of what stands below them."""
+    """Return the names of the parameters of the lowest `layers` layers and of everything below them."""
     inside = _inside(model)
     depths = parameter_depths(model)
     return [name for name in inside if depths[name] <= layers and not (depths[name] == 0 and _is_above(model, name))]
@@ -55,12 +55,12 @@ def _is_above(model: PreTrainedModel, name: str) -> bool:
 
 
 def _prefix(model: PreTrainedModel) -> str:
-    """Return the encoder's name; Whisper's is not the one that its class says."""
+    """Return the encoder's name; Whisper's differs from its class's `base_model_prefix`."""
     prefix: str = model.base_model_prefix
     return prefix if hasattr(model, prefix) else "encoder"
 
 
 def _inside(model: PreTrainedModel) -> dict[str, str]:
-    """Return the names of the encoder's parameters, and what they are called within it."""
+    """Map the names of the encoder's parameters to their names within the encoder."""
     prefix = f"{_prefix(model)}."
     return {name: name.removeprefix(prefix) for name, _ in model.named_parameters() if name.startswith(prefix)}

@@ -1,8 +1,8 @@
-"""Dropout on a CPU, where torch draws one number after another, for long: here sixteen bits say whether a value stays.
+"""Fast dropout on a CPU: 16 random bits decide whether a value is kept. torch's own draws numbers one by one.
 
-What is drawn depends on torch's own generator alone, of which one number seeds each mask: a training that is resumed
-with the generator's state goes on with the same masks. The share that is dropped is rounded to a 65,536th, and what is
-left is scaled by the rounded share, so that the mean stays what it is.
+Each mask is seeded with one number of torch's generator, so a training that is resumed with the generator's state draws
+the same masks. The dropout probability is rounded to a multiple of 1/65,536. The kept values are scaled accordingly, so
+that the mean does not change.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _STEPS: Final = 2**16
 
 
 class QuickDropout(nn.Dropout):
-    """`nn.Dropout`, of the same distribution."""
+    """`nn.Dropout` with faster draws from the same distribution."""
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return values of which some are zero, and the others larger for it; in evaluation all of them, unchanged."""
+        """Drop values and scale the others; in evaluation, return the values unchanged."""
         return drop(values, self.p) if self.training else values
 
 
 def use_quick_dropout(model: PreTrainedModel) -> None:
-    """Have a model that is trained on the CPU drop values by `drop`, in its layers and in its attention."""
+    """Use `drop` in the dropout layers and the attention of a model that is trained on the CPU."""
     for module in model.modules():
         if type(module) is nn.Dropout and not module.inplace:
             module.__class__ = QuickDropout
@@ -38,7 +38,7 @@ def use_quick_dropout(model: PreTrainedModel) -> None:
 
 
 def drop(values: Tensor, probability: float) -> Tensor:
-    """Make each value zero with a probability, and scale the others so that the mean stays.
+    """Zero each value with a probability, and scale the others so that the mean does not change.
 
     Args:
         values: Of any shape, on the CPU.
@@ -63,9 +63,9 @@ def _attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attend as transformers' `sdpa` does; query, key and value are (batch, heads, length, dim).
+    """Compute attention as transformers' `sdpa`; query, key and value are (batch, heads, length, dim).
 
-    Where nothing is dropped it is that function itself, which on the CPU computes this same product with dropout.
+    Without dropout, that function is called. With dropout, this computes the same product as that function on the CPU.
     """
     if dropout == 0.0:
         attended: tuple[Tensor, None] = sdpa_attention_forward(

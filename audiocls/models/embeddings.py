@@ -1,7 +1,7 @@
-"""Pooled embeddings: what stands before the head of a model, one vector a clip, and the head by itself.
+"""Pooled embeddings, the input of a model's head with one vector per clip, and the head by itself.
 
-The head is what is linear behind the pooling. In the families of wav2vec2 and in Whisper that is the projector and the
-classifier, as the projector, which transformers applies to every frame, commutes with the mean over the frames.
+The head consists of the linear layers after pooling. In the wav2vec2 families and in Whisper these are the projector
+and the classifier: transformers applies the projector to every frame, which commutes with the mean over the frames.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 
 def head_layers(model: PreTrainedModel) -> list[nn.Linear]:
-    """Return the linear layers of the head in the order in which they are applied."""
+    """Return the linear layers of the head, in the order of application."""
     classifier = getattr(model.classifier, "dense", model.classifier)  # AST: a norm, then a linear layer
     projector = getattr(model, "projector", None)
     return [classifier] if projector is None else [projector, classifier]
@@ -23,11 +23,11 @@ def head_layers(model: PreTrainedModel) -> list[nn.Linear]:
 
 @torch.no_grad()
 def pooled_embeddings(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
-    """Return the input of the head, shape (batch, dim), as the model makes it in evaluation.
+    """Return the input of the head in evaluation mode, shape (batch, dim).
 
     Args:
-        model: Any of the families; it is left in the mode it was in.
-        batch: The model's inputs as `Collator` makes them, on the model's device; `labels` are not looked at.
+        model: A model of any family; its mode is restored afterwards.
+        batch: The model's inputs from `Collator`, on the model's device; `labels` are ignored.
     """
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
     with _evaluating(model), ExitStack() as hooks:
@@ -38,7 +38,7 @@ def pooled_embeddings(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tenso
 
 
 def apply_head(model: PreTrainedModel, embeddings: Tensor) -> Tensor:
-    """Return the logits, shape (batch, num_classes), of embeddings of shape (batch, dim); gradients reach the head."""
+    """Compute logits, shape (batch, num_classes), from embeddings, shape (batch, dim), with gradients for the head."""
     for layer in head_layers(model):
         embeddings = layer(embeddings)
     return embeddings
@@ -46,8 +46,8 @@ def apply_head(model: PreTrainedModel, embeddings: Tensor) -> Tensor:
 
 @contextmanager
 def _passing_through(layer: nn.Module) -> Iterator[None]:
-    """Let a layer return its input, so that the model's own code does the pooling, its masks and all."""
-    # The forward of the instance, and not a hook: the classifier would first be given what the projector was given.
+    """Make a layer return its input, so that the model's own code does the pooling with its masks."""
+    # Replaces the forward of the instance. With a hook, the classifier would get the projector's input.
     layer.forward = lambda inputs: inputs
     try:
         yield
@@ -57,7 +57,7 @@ def _passing_through(layer: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model into evaluation mode, and each of its modules back into its own."""
+    """Put the model into evaluation mode, and restore the mode of each module afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -1,8 +1,8 @@
-"""On which layer the head stands: the last, a chosen one, or a weighted sum of all.
+"""Selects the input of the head: the last encoder layer, another one, or a weighted sum of all.
 
-A model is changed so that its own forward, and so the saved model, takes that layer: by transformers' weighted sum of
-the hidden states, with all weight on one of them, or, in the audio spectrogram transformer, which has no such sum, by
-leaving out the layers above. Layer 0 is what goes into the first layer.
+The model is changed so that its own forward, and so the saved model, uses that layer: by transformers' weighted sum of
+the hidden states with all weight on one layer. The audio spectrogram transformer has no such sum, so the layers above
+are removed. Layer 0 is the input of the first layer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from audiocls.params import Family
 
 Layer = int | Literal["last", "weighted"]
 
-# exp of minus this is 0 in every precision, so that softmax gives the others exactly nothing.
+# exp(-_ALL) is 0 in every precision, so that softmax gives the other layers a weight of exactly 0.
 _ALL: Final = 1.0e4
 _MOST_ITERATIONS: Final = 100
 _TRUNCATED: Final = "audio-spectrogram-transformer"
@@ -33,23 +33,23 @@ _GROWING: Final = ("logmel-resnet", "clap")
 
 
 def layer_mistake(family: Family, layer: Layer) -> str | None:
-    """Say why no model of a family can have its head on a layer; None where it can."""
+    """Return why models of a family cannot have their head on a layer; None if they can."""
     if layer == "last":
         return None
     if family in _GROWING:
-        return f"the layers of model.family={family} differ in width, and its head fits the last alone; use last"
+        return f"the layers of model.family={family} differ in width, and its head fits only the last; use last"
     if family == _TRUNCATED and layer == "weighted":
-        return f"the classifier of model.family={family} sums no layers; use last, or a layer's number"
+        return f"the classifier of model.family={family} cannot sum layers; use last, or a layer number"
     if family == _TRUNCATED and layer == 0:
-        return f"model.family={family} mixes time and frequency in its layers alone; use 1 or more"
+        return f"model.family={family} mixes time and frequency only in its layers; use 1 or more"
     return None
 
 
 def check_layer(model: PreTrainedModel, layer: Layer) -> None:
-    """Refuse a layer that the model does not have.
+    """Check that the model's head can be on this layer.
 
     Raises:
-        ParamsError: Says why, and how many there are.
+        ParamsError: It cannot; the message says why, and how many layers there are.
     """
     mistake = layer_mistake(model.config.model_type.removesuffix("_audio_model"), layer)  # of clap
     if mistake is None and isinstance(layer, int) and layer > num_layers(model):
@@ -59,7 +59,7 @@ def check_layer(model: PreTrainedModel, layer: Layer) -> None:
 
 
 def choose_layer(model: PreTrainedModel, layer: int) -> None:
-    """Put the head on one layer, in place; the model's embeddings and logits are then of that layer.
+    """Put the head on one layer, in place; embeddings and logits are then from that layer.
 
     Raises:
         ParamsError: The model does not have the layer.
@@ -75,18 +75,18 @@ def choose_layer(model: PreTrainedModel, layer: int) -> None:
 
 
 def weigh_layers(model: PreTrainedModel, weights: Tensor) -> None:
-    """Put the head on the sum of all layers by the softmax of weights, (layers + 1,), in place."""
+    """Put the head on a sum of all layers, weighted by the softmax of `weights`, (layers + 1,), in place."""
     model.config.use_weighted_layer_sum = True
     model.layer_weights = nn.Parameter(weights.to(model.device), requires_grad=False)
 
 
 @torch.no_grad()
 def pooled_layers(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
-    """Return what the head would be given by each layer, shape (batch, layers + 1, dim), of one pass.
+    """Return the head's input for each layer, shape (batch, layers + 1, dim), in one pass of the encoder.
 
     Args:
-        model: Of a family whose classifier can sum its layers; it is left as it was.
-        batch: As `pooled_embeddings` takes it.
+        model: A model of a family whose classifier can sum layers; it is restored afterwards.
+        batch: As for `pooled_embeddings`.
     """
     had, config = getattr(model, "layer_weights", None), model.config.use_weighted_layer_sum
     pooled = []
@@ -103,7 +103,7 @@ def pooled_layers(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
 
 @contextmanager
 def _encoding_once(model: PreTrainedModel) -> Iterator[None]:
-    """Have the encoder keep what it makes of its first input."""
+    """Make the encoder cache its first output."""
     encoder = encoder_of(model)
     forward = encoder.forward
     kept: list[Any] = []
@@ -123,17 +123,17 @@ def _encoding_once(model: PreTrainedModel) -> Iterator[None]:
 def learn_weights(
     layers: NDArray[np.float32], targets: NDArray[np.int64], num_classes: int, penalty: float, device: str
 ) -> Tensor:
-    """Learn with a linear head how much each layer is worth, by L-BFGS from all layers alike.
+    """Learn layer weights jointly with a linear head, by L-BFGS from equal weights.
 
     Args:
-        layers: Of `pooled_layers`, shape (num_clips, layers + 1, dim).
+        layers: Output of `pooled_layers`, shape (num_clips, layers + 1, dim).
         targets: Class indices, shape (num_clips,).
-        num_classes: Classes in all.
-        penalty: Half the squared weights of the head, times this, are added to the summed loss.
+        num_classes: Number of classes.
+        penalty: L2 regularization: penalty / 2 * squared weights of the head is added to the summed loss.
         device: "cuda" or "cpu".
 
     Returns:
-        Shape (layers + 1,); their softmax weighs the layers.
+        Shape (layers + 1,); the softmax of these are the weights of the layers.
 
     Source:
         Yang et al. 2021, "SUPERB: Speech processing Universal PERformance Benchmark", arXiv:2105.01051, section 3.

@@ -1,4 +1,4 @@
-"""Models of any family: built from a config or a checkpoint, saved and loaded, with their feature extractors."""
+"""Builds, saves and loads models of any family, with their feature extractors."""
 
 from __future__ import annotations
 
@@ -24,42 +24,43 @@ from audiocls.params import AudioParams, Family, ModelParams
 
 logger = logging.getLogger(__name__)
 
-# The share of the encoder's layers that each training step leaves out at random.
+# The fraction of the encoder's layers that each training step skips at random.
 _LAYER_DROPS: Final = ("layerdrop", "encoder_layerdrop")
 
 
 def config_mistakes(family: Family, config: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (key, message) for every field that the family's config does not have, or whose value it refuses."""
+    """Yield (key, message) for every field that the family's config does not have, or whose value it rejects."""
     config_class = config_class_of(family)
     known = {field.name for field in dataclasses.fields(config_class)}
     unknown = [name for name in config if name not in known]
     for name in unknown:
         yield f"model.config.{name}", f"= {config[name]!r}: {config_class.__name__} has no such field"
     for name in (name for name in config if name in known and name in ADAPTERS[family].ignored_fields):
-        yield f"model.config.{name}", f"= {config[name]!r}: does nothing in the classifier of {family}; leave it out"
+        yield f"model.config.{name}", f"= {config[name]!r}: has no effect in the classifier of {family}; leave it out"
     if config.get("use_weighted_layer_sum"):
         yield from _dropped_layers(config)
     try:
         config_class(**{name: value for name, value in config.items() if name in known})
     except (StrictDataclassError, ParamsError, ValueError, TypeError) as error:
-        yield "model.config", f"is refused by {config_class.__name__}: {' '.join(str(error).split())}"
+        yield "model.config", f"is rejected by {config_class.__name__}: {' '.join(str(error).split())}"
 
 
 def _dropped_layers(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (key, message) for every field that leaves out layers of a weighted sum."""
+    """Yield (key, message) for every field that skips layers of a weighted sum."""
     for name in _LAYER_DROPS:
         if config.get(name):
             yield (
                 f"model.config.{name}",
-                f"= {config[name]!r}: leaves out layers at random, and use_weighted_layer_sum sums all of them; leave "
-                "out one of the two",
+                f"= {config[name]!r}: skips layers at random, and use_weighted_layer_sum sums all of them; leave out "
+                "one of the two",
             )
 
 
 def length_mistakes(params: ModelParams) -> Iterator[tuple[str, str]]:
-    """Yield (key, message) where batches as long as their longest clip would change what the family makes of them.
+    """Yield (key, message) if padding only to the longest clip of a batch would change the family's outputs.
 
-    What a checkpoint's front end is, is known once it is loaded; here only what no checkpoint of the family could do.
+    A checkpoint's front end is not known before it is loaded. So only what is impossible for every checkpoint of the
+    family is reported here.
     """
     config_class, fields = config_class_of(params.family), dict(params.config)
     if params.pretrained is not None and "feat_extract_norm" in {f.name for f in dataclasses.fields(config_class)}:
@@ -70,19 +71,19 @@ def length_mistakes(params: ModelParams) -> Iterator[tuple[str, str]]:
         key, _, message = str(error).partition(": ")
         yield key, f"= True: {message}"
     except (StrictDataclassError, ValueError, TypeError):
-        return  # `config_mistakes` says it
+        return  # reported by `config_mistakes`
 
 
 def build_model(params: ModelParams, audio: AudioParams, labels: Sequence[str]) -> tuple[PreTrainedModel, Any]:
     """Build the network and its feature extractor, with the labels in the config.
 
     Args:
-        params: Family, checkpoint or config, and what is frozen.
-        audio: Rate and length of the inputs.
+        params: Family, checkpoint or config, and what to freeze.
+        audio: Sample rate and length of the inputs.
         labels: Class names; the position is the class index.
 
     Raises:
-        ParamsError: The checkpoint is not there, is of another family or rate, or the config cannot be built.
+        ParamsError: The checkpoint does not exist or has another family or sample rate, or the config is invalid.
     """
     config, extractor = _config_and_extractor(params, audio, class_fields(labels))
     model = _new_model(params, audio, config) if params.pretrained is None else load_weights(params, config)
@@ -91,13 +92,13 @@ def build_model(params: ModelParams, audio: AudioParams, labels: Sequence[str]) 
 
 
 def check_model(params: ModelParams, audio: AudioParams) -> tuple[PreTrainedModel, Any]:
-    """Do what `build_model` does without memory for the weights, of which only the headers are read.
+    """Check what `build_model` checks, without allocating the weights; only their headers are read.
 
     Returns:
         A model on torch's `meta` device, with two classes, and its feature extractor.
 
     Raises:
-        ParamsError: `build_model` would raise it; but for what the weights themselves are wrong in.
+        ParamsError: As in `build_model`, except for faults of the weights themselves.
     """
     if params.pretrained is not None:
         check_weights(params.pretrained)
@@ -123,8 +124,13 @@ def load_model(folder: Path) -> tuple[PreTrainedModel, Any]:
     return model.eval(), AutoFeatureExtractor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
+def labels_of(model: PreTrainedModel) -> list[str]:
+    """Return the class names of a model, in the order of its outputs."""
+    return [model.config.id2label[i] for i in range(model.config.num_labels)]
+
+
 def save_model(model: PreTrainedModel, extractor: Any, folder: Path) -> None:
-    """Write what `load_model`, and `from_pretrained` of any Auto class, read back."""
+    """Save the model and its extractor for `load_model` and for `from_pretrained` of the Auto classes."""
     with no_progress_bars():
         model.save_pretrained(folder)
     extractor.save_pretrained(folder)
@@ -132,7 +138,7 @@ def save_model(model: PreTrainedModel, extractor: Any, folder: Path) -> None:
 
 @contextmanager
 def no_progress_bars() -> Iterator[None]:
-    """Keep transformers from drawing a bar for each file that it writes in an instant."""
+    """Disable the progress bars of transformers, one per file."""
     was_on = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
@@ -146,7 +152,7 @@ def build_extractor(params: ModelParams, audio: AudioParams) -> Any:
     """Build the feature extractor that `build_model` returns, without the network.
 
     Raises:
-        ParamsError: As `build_model`.
+        ParamsError: As in `build_model`.
     """
     if params.pretrained is not None:
         return read_checkpoint(params, audio, {})[1]
@@ -158,7 +164,7 @@ def build_extractor(params: ModelParams, audio: AudioParams) -> Any:
 def _config_and_extractor(
     params: ModelParams, audio: AudioParams, fields: dict[str, Any]
 ) -> tuple[PreTrainedConfig, Any]:
-    """Return both as the model is built from them, once they are found to fit `audio`."""
+    """Return the config and extractor to build the model with, checked to fit `audio`."""
     adapter = ADAPTERS[params.family]
     if params.pretrained is None:
         config = _new_config(params, audio, fields)
@@ -192,16 +198,16 @@ def _new_config(params: ModelParams, audio: AudioParams, names: dict[str, Any]) 
 
 def _cannot_build(params: ModelParams, audio: AudioParams, error: Exception) -> ParamsError:
     return ParamsError(
-        f"model.config = {params.config}: no {params.family} can be built from it with audio.max_seconds = "
+        f"model.config = {params.config}: {params.family} cannot be built from it with audio.max_seconds = "
         f"{audio.max_seconds:g}: {' '.join(str(error).split())}"
     )
 
 
 def _keep_summed_layers(config: PreTrainedConfig, given: dict[str, Any]) -> None:
-    """Leave out no layer where the head stands on a weighted sum of all, in place.
+    """Disable layer drop, in place, if the head uses a weighted sum of all layers.
 
-    With one left out, transformers 5.23 ends training with "The size of tensor a (2) must match the size of tensor b
-    (3)": it has a weight for each layer, and sums those that ran. It goes when transformers sums all of them.
+    If a layer is skipped, transformers 5.23 stops training with "The size of tensor a (2) must match the size of tensor
+    b (3)": it has one weight per layer, but sums only the layers that ran. Remove once transformers fixes this.
 
     Raises:
         ParamsError: The params ask for both.
@@ -212,5 +218,5 @@ def _keep_summed_layers(config: PreTrainedConfig, given: dict[str, Any]) -> None
         raise ParamsError(f"{key} {message}")
     for name in _LAYER_DROPS:
         if getattr(config, name, 0):
-            logger.info("%s = %g is set to 0, as use_weighted_layer_sum sums all layers.", name, getattr(config, name))
+            logger.info("Setting %s = %g to 0: use_weighted_layer_sum sums all layers.", name, getattr(config, name))
             setattr(config, name, 0.0)

@@ -1,4 +1,4 @@
-"""What keeps its weights in training, and stays in evaluation mode with them."""
+"""Freezes parts of a model and keeps them in evaluation mode."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from audiocls.params import ModelParams
 
 
 def freeze(model: PreTrainedModel, params: ModelParams) -> None:
-    """Freeze what the params say.
+    """Freeze the parts of the model that the params name.
 
     Raises:
-        ParamsError: The encoder has not as many layers, or nothing is left to train.
+        ParamsError: The encoder has fewer layers, or nothing is left to train.
     """
     match params.freeze:
         case "feature_encoder":
@@ -32,7 +32,7 @@ def _freeze_layers(model: PreTrainedModel, layers: int) -> None:
     if layers > num_layers(model):
         raise ParamsError(
             f"model.freeze_layers = {layers}: this {model.config.model_type} has {num_layers(model)} layers; to train "
-            "the head alone, use model.freeze=encoder"
+            "only the head, use model.freeze=encoder"
         )
     frozen = set(lowest_layers(model, layers))
     for name, parameter in model.named_parameters():
@@ -41,7 +41,7 @@ def _freeze_layers(model: PreTrainedModel, layers: int) -> None:
 
 
 def frozen_modules(model: nn.Module) -> list[nn.Module]:
-    """Return the modules none of whose weights is trained, without those inside of them."""
+    """Return the outermost modules without trainable weights."""
     weights = list(model.parameters())
     if weights and not any(weight.requires_grad for weight in weights):
         return [model]
@@ -49,9 +49,9 @@ def frozen_modules(model: nn.Module) -> list[nn.Module]:
 
 
 def quieten(modules: list[nn.Module]) -> None:
-    """Put modules into evaluation mode: no dropout or masked spans, and no statistics that go on changing.
+    """Put modules into evaluation mode: no dropout, no masked spans, and fixed statistics.
 
-    Trainer puts the whole model into training mode before every step, so that this has to follow it.
+    Call it after Trainer puts the whole model into training mode, which happens before every step.
     """
     for module in modules:
         module.eval()

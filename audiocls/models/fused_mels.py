@@ -1,4 +1,4 @@
-"""CLAP's inputs as batched torch code: short clips filled, long ones fused, as `ClapFeatureExtractor` does."""
+"""CLAP's inputs as batched torch code: short clips are padded and long ones fused, as in `ClapFeatureExtractor`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _MIDDLE: Final = (0.5, 0.5, 0.5)
 class ClapFrontEnd(FrontEnd):
     """Log-mel frames in decibels of clips that fill one window.
 
-    Where the extractor's truncation is `fusion`, a clip longer than the window gives four: the whole clip, shrunk, and
-    a crop out of each of its thirds, which the model fuses; a shorter one gives four times the same, and is not fused.
-    The extractor says of one short clip, drawn at random out of those that it is given together, that it be fused too
-    where none is longer. That is left out: a clip's logits would depend on the draw.
+    If the extractor's truncation is `fusion`, a clip longer than the window gives four inputs, which the model fuses:
+    the whole clip, shrunk, and a crop from each third. A shorter clip gives four identical inputs, and is not fused.
+    If no clip of a batch is longer, the extractor marks a random short clip as longer. That is not done here, because
+    the clip's logits would depend on the draw.
     """
 
     def __call__(self, waveforms: Tensor, lengths: Tensor, places: Tensor | None = None) -> dict[str, Tensor]:
-        """Return `input_features`, (batch, 1, frames, mel_bins), with fusion (batch, 4, ...); and `is_longer`."""
+        """Return `input_features`, (batch, 1, frames, mel_bins) or with fusion (batch, 4, ...), and `is_longer`."""
         window = self.extractor.nb_max_samples
         frames = self._frames(_filled(waveforms, lengths, window, self.extractor.padding))
         features = frames[:, None].expand(-1, 4 if self._fuses else 1, -1, -1).contiguous()
@@ -52,7 +52,7 @@ class ClapFrontEnd(FrontEnd):
 
 
 def _filled(waveforms: Tensor, lengths: Tensor, samples: int, padding: str) -> Tensor:
-    """Cut or fill each clip to one length: with itself, with whole repeats of itself, or with zeros."""
+    """Cut or pad each clip to one length: with repeats of itself, with whole repeats, or with zeros."""
     filled = F.pad(waveforms, (0, samples - waveforms.shape[1]))
     short = () if padding == "pad" else (lengths < samples).nonzero()[:, 0].tolist()
     for row in short:
@@ -68,11 +68,11 @@ def _fused(frames: Tensor, kept: int, places: Sequence[float]) -> Tensor:
 
     Args:
         frames: More than `kept`.
-        kept: Frames of the window.
-        places: Where in its third each crop begins, in [0, 1).
+        kept: Number of frames of the window.
+        places: Start of each crop within its third, in [0, 1).
     """
     shrunk = F.interpolate(frames[None, None], size=(kept, frames.shape[1]), mode="bilinear", align_corners=False)
     thirds = np.array_split(np.arange(len(frames) - kept + 1), 3)
-    # Of clips that are hardly longer some thirds are empty: their crops are of the beginning.
+    # If a clip is hardly longer, some thirds are empty: their crops are taken from the beginning.
     starts = [third[int(place * len(third))] if len(third) else 0 for third, place in zip(thirds, places, strict=True)]
     return torch.stack([shrunk[0, 0], *(frames[start : start + kept] for start in starts)])

@@ -1,4 +1,4 @@
-"""The convolution of an image of one channel, with a gradient of the image that a CPU computes quickly."""
+"""A convolution of one-channel images whose input gradient is fast on a CPU."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from torch.autograd.function import once_differentiable
 
 
 class ImageConv2d(nn.Conv2d):
-    """A convolution without bias of images of one channel, for which its gradient is not done as for sixteen.
+    """A convolution of one-channel images, without bias.
 
-    torch's own rounds the channels of the gradient up to what fills the processor's vectors. Here it is one product of
-    matrices, a row a tap, and the taps' results added in their places: the same sums in another order, in a quarter of
-    the time. Under autocast, in other types than float32, and on a GPU, torch's own is used.
+    torch pads the channels of the input gradient to the width of the processor's vector units. Here it is one matrix
+    product with one row per tap, and the results of the taps are added at their positions: the same sums in another
+    order, in a quarter of the time. On a GPU, under autocast, and for other types than float32, torch's own is used.
     """
 
     def __init__(self, out_channels: int, kernel: int, stride: int) -> None:
         super().__init__(1, out_channels, kernel, stride, padding=kernel // 2, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map (batch, 1, height, width) to (batch, out_channels, its height, its width)."""
-        is_for_torch = images.dtype != torch.float32 or images.device.type != "cpu" or torch.is_autocast_enabled("cpu")
-        if is_for_torch or not images.requires_grad:
+        """Map (batch, 1, height, width) to (batch, out_channels, out_height, out_width)."""
+        needs_torch = images.dtype != torch.float32 or images.device.type != "cpu" or torch.is_autocast_enabled("cpu")
+        if needs_torch or not images.requires_grad:
             return super().forward(images)
         out: Tensor = _ImageConvolution.apply(  # type: ignore[no-untyped-call]  # torch has none here
             images, self.weight, self.stride[0]
@@ -56,7 +56,7 @@ def _of_images(gradient: Tensor, weight: Tensor, stride: int, shape: torch.Size)
     size, _, height, width = shape
     outs, kernel = weight.shape[0], weight.shape[2]
     rows, columns = gradient.shape[2:]
-    by_channel = gradient.permute(0, 2, 3, 1).reshape(-1, outs)  # a view, where the channels come last
+    by_channel = gradient.permute(0, 2, 3, 1).reshape(-1, outs)  # a view if channels are last
     taps = (weight.reshape(outs, -1).T @ by_channel.T).view(kernel, kernel, size, rows, columns)
     edge = kernel // 2
     padded = gradient.new_zeros(size, height + 2 * edge, width + 2 * edge)

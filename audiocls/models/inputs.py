@@ -1,4 +1,4 @@
-"""Waveforms as a model's inputs: what its feature extractor makes of them, all of one length."""
+"""Converts waveforms to a model's inputs of one length, as its feature extractor does."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 def model_inputs(waveforms: list[NDArray[np.float32]], extractor: Any, samples: int) -> dict[str, torch.Tensor]:
     """Turn waveforms into a batch of the model's inputs, zero-padded to one length.
 
-    That length is the longest clip's in `logmel-resnet`, which keeps to its mask at any length; the model's window
-    where it has one; and elsewhere that of `samples`, so that a clip's logits do not depend on what else is in its
-    batch.
+    That length is the longest clip of the batch for `logmel-resnet`, which applies its mask at any length; the model's
+    window if it has one; and otherwise `samples`, so that a clip's logits do not depend on the rest of its batch.
 
     Args:
-        waveforms: Each (length,), none longer than `samples`, unless the extractor fuses long clips.
-        extractor: The family's.
+        waveforms: Each (length,), not longer than `samples`, unless the extractor fuses long clips.
+        extractor: The family's extractor.
         samples: Length of the longest input.
     """
     front_end = build_front_end(extractor, samples)
@@ -46,14 +45,14 @@ def model_inputs(waveforms: list[NDArray[np.float32]], extractor: Any, samples: 
 
 
 def build_front_end(extractor: Any, samples: int) -> FrontEnd | None:
-    """Build what computes the inputs in batches on any device; None where the extractor itself has to.
+    """Build the front end that computes inputs in batches on any device; None if only the extractor can compute them.
 
     Args:
-        extractor: The family's.
+        extractor: The family's extractor.
         samples: Length of the longest input.
     """
     match extractor:
-        # With torchaudio, transformers computes these by it: at rates other than 16 kHz with other windows.
+        # With torchaudio, transformers uses that instead: at rates other than 16 kHz the windows differ.
         case ASTFeatureExtractor() if not is_speech_available():
             return ASTFrontEnd(extractor, samples)
         case SeamlessM4TFeatureExtractor():
@@ -68,7 +67,7 @@ def build_front_end(extractor: Any, samples: int) -> FrontEnd | None:
 
 
 def extractor_inputs(waveforms: list[NDArray[np.float32]], extractor: Any, samples: int) -> dict[str, torch.Tensor]:
-    """Do as `model_inputs` by the extractor's own code, a clip at a time."""
+    """Compute `model_inputs` with the extractor's own code, clip by clip."""
     match extractor:
         case WaveformFeatureExtractor():
             length: dict[str, Any] = {"padding": True}
@@ -77,7 +76,7 @@ def extractor_inputs(waveforms: list[NDArray[np.float32]], extractor: Any, sampl
         case WhisperFeatureExtractor() | ClapFeatureExtractor():
             length = {}
         case SeamlessM4TFeatureExtractor():
-            # Of fewer than two frames there is no variance to normalise by.
+            # With fewer than two frames there is no variance to normalize by.
             least = WINDOW_SAMPLES + HOP_SAMPLES
             waveforms = [_at_least(clip, least) for clip in waveforms]
             frames = frames_of(max(samples, least))

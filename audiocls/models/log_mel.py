@@ -10,16 +10,16 @@ from transformers.audio_utils import mel_filter_bank
 
 from audiocls.errors import ParamsError
 
-# Powers are relative to the clip's mean: 1e-6 keeps the 60 dB below it apart and lets the rest be silence.
+# Powers are relative to the clip's mean: 1e-6 resolves the 60 dB below it and treats the rest as silence.
 FLOOR = 1e-6
-# Far below the power of one 16-bit step, so that only digital silence escapes the level normalisation.
+# Far below the power of one 16-bit step, so that only digital silence is not normalized in level.
 SMALLEST_LEVEL = 1e-20
 
 
 class LogMel(nn.Module):
-    """Waveforms to log-mel frames that do not depend on the clip's gain, nor on how far it was padded.
+    """Computes log-mel frames that do not depend on the clip's gain or padding.
 
-    Frame t is centred on sample t * hop_samples and is valid where that sample is.
+    Frame t is centered on sample t * hop_samples, and is valid if that sample is.
     """
 
     window: Tensor
@@ -41,7 +41,7 @@ class LogMel(nn.Module):
         self.fft_size = fft_size
         self.window_samples = window_samples
         self.band = (num_mel_bins, min_frequency_hz, max_frequency_hz, sampling_rate)
-        # Not persistent: they follow from the config, and a checkpoint should hold only what was learnt.
+        # Not persistent: they follow from the config, and a checkpoint should only hold learned weights.
         self.register_buffer("window", self._window(), persistent=False)
         self.register_buffer("filters", self._filters(), persistent=False)
 
@@ -53,18 +53,18 @@ class LogMel(nn.Module):
         empty = int((filters.max(axis=0) == 0).sum())
         if empty:
             raise ParamsError(
-                f"{empty} of num_mel_bins={self.band[0]} hear nothing, because fft_size={self.fft_size} is too coarse "
-                "for them. Raise fft_size, or lower num_mel_bins."
+                f"{empty} of num_mel_bins={self.band[0]} are always empty, because fft_size={self.fft_size} is too "
+                "coarse for them. Raise fft_size, or lower num_mel_bins."
             )
         return torch.as_tensor(filters, dtype=torch.float32)
 
     def reset_buffers(self) -> None:
-        """Fill the buffers anew, as `from_pretrained` needs: it builds the model without memory (transformers 5)."""
+        """Fill the buffers again: `from_pretrained` of transformers 5 builds the model without allocating them."""
         initialization.copy_(self.window, self._window())
         initialization.copy_(self.filters, self._filters())
 
     def forward(self, waveforms: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute frames in float32, whatever autocast or the weights' type say.
+        """Compute frames in float32, regardless of autocast and the type of the weights.
 
         Args:
             waveforms: Shape (batch, samples), in [-1, 1].
@@ -93,20 +93,20 @@ class LogMel(nn.Module):
             pad_mode="constant",
             return_complex=True,
         )
-        # Real and imaginary parts in turn, and each filter twice: the matrix product then also adds up their squares,
-        # which spares two passes over the largest array of a step.
+        # Interleave real and imaginary parts and repeat each filter: the matrix product then also sums their squares,
+        # which saves two passes over the largest array of a step.
         parts = torch.view_as_real(spectrum.transpose(1, 2)[:, :num_frames]).flatten(2)
         return parts.square() @ self.filters.float().repeat_interleave(2, dim=0)
 
 
 def mask_spans(frames: Tensor, dim: int, share: float, length: int) -> Tensor:
-    """Zero random spans along one dimension, each clip its own; draws from torch's generator of the device.
+    """Zero random spans along one dimension, separately for each clip, with torch's generator of the device.
 
     Args:
-        frames: Shape (batch, frames, mel_bins), with mean zero, so that zero means "nothing known".
+        frames: Shape (batch, frames, mel_bins), with mean zero, so that zero carries no information.
         dim: 1 masks frames, 2 masks mel bins.
-        share: Expected share of the dimension under a mask, a little less where spans overlap.
-        length: Positions in a span.
+        share: Expected masked fraction of the dimension, slightly less if spans overlap.
+        length: Length of a span.
 
     Source:
         Park et al. 2019, "SpecAugment", arXiv:1904.08779.

@@ -1,4 +1,4 @@
-"""`logmel-resnet`: a compact residual network on log-mel spectrograms, quick enough to train on a laptop's CPU."""
+"""`logmel-resnet`: a compact residual network on log-mel spectrograms, fast enough to train on a laptop's CPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from audiocls.models.logmel_resnet_config import LogmelResnetConfig
 
 
 class ConvNorm(nn.Sequential):
-    """A square convolution that keeps position t * stride at t, and its batch norm."""
+    """A square convolution that maps position t * stride to t, and a batch norm."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int) -> None:
         super().__init__(
@@ -28,7 +28,7 @@ class ConvNorm(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions around which the input is added.
+    """Two convolutions with a shortcut connection.
 
     Source:
         He et al. 2016, "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
@@ -46,7 +46,7 @@ class ResidualBlock(nn.Module):
         """Map (batch, channels, frames, bins) and the mask (batch, 1, frames, 1) that is 0 where `x` is padding."""
         valid = valid[:, :, :: self.stride]
         hidden = F.relu(self.first(x)) * valid
-        # Not a convolution with a stride: of few channels, torch 2.13 writes beyond its gradient's end on some CPUs.
+        # Not a strided convolution: with few channels, torch 2.13 writes beyond the end of its gradient on some CPUs.
         shortcut = self.shortcut(x[:, :, :: self.stride, :: self.stride])
         return F.relu(self.second(hidden) + shortcut) * valid, valid
 
@@ -83,16 +83,16 @@ class LogmelResnetEncoder(nn.Module):
         return _pool(x, valid), tuple(hidden_states)
 
     def train(self, mode: bool = True) -> LogmelResnetEncoder:
-        """Stay in evaluation mode once frozen: batch norms would go on learning their statistics otherwise."""
+        """Stay in evaluation mode once frozen: otherwise batch norms would still update their statistics."""
         return super().train(mode and any(weight.requires_grad for weight in self.parameters()))
 
     def _as_image(self, frames: Tensor) -> Tensor:
-        # These strides are channels last, in which the convolutions then stay: a quarter quicker on a CPU than those
-        # of `unsqueeze(1)`, which `contiguous` would not change, there being one channel.
+        # This view is channels last, and the convolutions keep that format: a quarter faster on a CPU than with
+        # `unsqueeze(1)`, whose strides `contiguous` would not change, because there is only one channel.
         return frames.unsqueeze(3).movedim(3, 1)
 
     def _normalise(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
-        """Give each mel bin mean zero over the valid frames, and hide spans in training."""
+        """Normalize each mel bin over the valid frames, and mask spans in training."""
         normal = torch.zeros_like(frames, dtype=next(self.stem.parameters()).dtype)
         normal[frame_mask] = self.input_norm(frames[frame_mask].to(normal.dtype))
         if self.training and self.config.mask_time_prob > 0:
@@ -103,7 +103,7 @@ class LogmelResnetEncoder(nn.Module):
 
 
 class LogmelResnetForAudioClassification(PreTrainedModel):  # type: ignore[misc]  # transformers has no types
-    """Raw mono waveforms in, logits out; in evaluation logits = classifier(embed(waveforms))."""
+    """Maps raw mono waveforms to logits; in evaluation logits = classifier(embed(waveforms))."""
 
     config_class = LogmelResnetConfig
     main_input_name = "input_values"
@@ -125,14 +125,14 @@ class LogmelResnetForAudioClassification(PreTrainedModel):  # type: ignore[misc]
             super()._init_weights(module)
 
     def freeze_encoder(self) -> None:
-        """Leave only the classifier to train; the encoder stays as it is in evaluation."""
+        """Train only the classifier; the encoder is frozen and stays in evaluation mode."""
         self.encoder.requires_grad_(False).eval()
 
     def embed(self, input_values: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Return the classifier's input, shape (batch, config.hidden_size), before dropout."""
         return self._encode(input_values, attention_mask)[0]
 
-    # No **kwargs: Trainer takes them for a promise to divide the loss by the items of all accumulated batches.
+    # No **kwargs: Trainer would assume that the model divides the loss by the items of all accumulated batches.
     def forward(
         self,
         input_values: Tensor,
@@ -146,7 +146,7 @@ class LogmelResnetForAudioClassification(PreTrainedModel):  # type: ignore[misc]
         Args:
             input_values: Waveforms in [-1, 1] at `config.sampling_rate`, shape (batch, samples).
             attention_mask: Shape (batch, samples), 1 where a sample is real and 0 where padded; None: all are real.
-            labels: Class indices, shape (batch,). With them the output has their cross entropy.
+            labels: Class indices, shape (batch,). If given, the output has their cross entropy.
             output_hidden_states: Also return the output of each block.
             return_dict: False returns a plain tuple.
         """
@@ -186,6 +186,6 @@ def _build_log_mel(config: LogmelResnetConfig) -> LogMel:
 
 
 def _pool(x: Tensor, valid: Tensor) -> Tensor:
-    """Take mean and maximum over the valid positions of `x`, which is 0 elsewhere and nowhere below."""
+    """Return mean and maximum over the valid positions of `x`, which is >= 0, and 0 at invalid positions."""
     positions = valid.sum((2, 3)).clamp(min=1) * x.shape[3]
     return torch.cat([x.sum((2, 3)) / positions, x.amax((2, 3))], dim=1)

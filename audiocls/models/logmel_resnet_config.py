@@ -1,4 +1,4 @@
-"""What a `logmel-resnet` is made of, and which values no model can be built from."""
+"""The config of `logmel-resnet` and the checks of its values."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from audiocls.errors import ParamsError
 class LogmelResnetConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers has no types
     """Sizes of the log-mel frames and of the network.
 
-    `mask_time_prob` and `mask_feature_prob` are the expected shares of frames and of mel bins that training hides,
-    in spans of `mask_time_length` frames and `mask_feature_length` bins; 0 hides nothing.
+    `mask_time_prob` and `mask_feature_prob` are the expected fractions of frames and of mel bins that training masks,
+    in spans of `mask_time_length` frames and `mask_feature_length` bins; 0 masks nothing.
 
-    Windows are short and mel bins few: of all that makes a step cheaper, this lost least on validation clips. Fewer
-    frames lost most. `input_affine` gives each mel bin a learnt scale and offset: without it a step is a few percent
-    cheaper, and rare classes are confused in some trainings.
+    Short windows and few mel bins make a step cheaper at the lowest cost in validation scores; fewer frames cost most.
+    `input_affine` gives each mel bin a learned scale and offset: without it a step is a few percent cheaper, but some
+    trainings confuse rare classes.
     """
 
     model_type = "logmel-resnet"
@@ -28,12 +28,12 @@ class LogmelResnetConfig(PreTrainedConfig):  # type: ignore[misc]  # transformer
     num_mel_bins: int = 32
     window_ms: float = 16.0
     hop_ms: float = 10.0
-    fft_size: int | None = None  # None: the least power of two that holds a window
+    fft_size: int | None = None  # None: the smallest power of two that holds a window
     min_frequency_hz: float = 20.0
     max_frequency_hz: float | None = None  # None: half the sampling rate
     input_affine: bool = True
     stem_channels: int = 16
-    channels: Sequence[int] = (32, 64, 128)  # of each stage
+    channels: Sequence[int] = (32, 64, 128)  # per stage
     blocks_per_stage: int = 1
     dropout: float = 0.1
     mask_time_prob: float = 0.0
@@ -44,15 +44,15 @@ class LogmelResnetConfig(PreTrainedConfig):  # type: ignore[misc]  # transformer
 
     def __post_init__(self, **kwargs: Any) -> None:
         if isinstance(self.channels, tuple):
-            self.channels = list(self.channels)  # as JSON gives it back
+            self.channels = list(self.channels)  # as read back from JSON
         super().__post_init__(**kwargs)
         mistakes = _find_mistakes(self)
         if mistakes:
-            raise ParamsError("no logmel-resnet can be built: " + "; ".join(mistakes) + ".")
+            raise ParamsError("logmel-resnet cannot be built: " + "; ".join(mistakes) + ".")
 
     @property
     def window_samples(self) -> int:
-        """Samples under one window."""
+        """Samples per window."""
         return round(self.sampling_rate * self.window_ms / 1000)
 
     @property
@@ -62,21 +62,21 @@ class LogmelResnetConfig(PreTrainedConfig):  # type: ignore[misc]  # transformer
 
     @property
     def resolved_fft_size(self) -> int:
-        """`fft_size`, or what null stands for."""
+        """`fft_size`, or its default if null."""
         return self.fft_size or 2 ** math.ceil(math.log2(self.window_samples))
 
     @property
     def top_frequency_hz(self) -> float:
-        """`max_frequency_hz`, or what null stands for."""
+        """`max_frequency_hz`, or its default if null."""
         return self.max_frequency_hz or self.sampling_rate / 2
 
     @property
     def hidden_size(self) -> int:
-        """Dims of the embedding: the mean and the maximum of each channel."""
+        """Size of the embedding: the mean and the maximum of each channel."""
         return 2 * self.channels[-1]
 
 
-_LEAST = {
+_MINIMUMS = {
     "sampling_rate": 1_000,
     "num_mel_bins": 1,
     "stem_channels": 1,
@@ -84,7 +84,7 @@ _LEAST = {
     "mask_time_length": 1,
     "mask_feature_length": 1,
 }
-_SHARES = ("dropout", "mask_time_prob", "mask_feature_prob")
+_FRACTIONS = ("dropout", "mask_time_prob", "mask_feature_prob")
 _FLAGS = ("input_affine",)
 _POSITIVE = ("window_ms", "hop_ms", "initializer_range")
 
@@ -95,12 +95,12 @@ def _find_mistakes(config: LogmelResnetConfig) -> list[str]:
 
 
 def _find_single_mistakes(config: LogmelResnetConfig) -> dict[str, str]:
-    """Say what each field that is wrong by itself must be."""
+    """Return the requirement of each field that is invalid by itself."""
     needs = {}
-    for name, least in _LEAST.items():
+    for name, least in _MINIMUMS.items():
         if not _whole(getattr(config, name)) >= least:
             needs[name] = f"a whole number, {least} or more"
-    for name in _SHARES:
+    for name in _FRACTIONS:
         if not 0 <= _number(getattr(config, name)) < 1:
             needs[name] = "a number from 0 to below 1"
     for name in _POSITIVE:
@@ -111,12 +111,12 @@ def _find_single_mistakes(config: LogmelResnetConfig) -> dict[str, str]:
             needs[name] = "true or false"
     widths = config.channels
     if not (isinstance(widths, list) and widths and all(_whole(width) >= 1 for width in widths)):
-        needs["channels"] = "a list of whole numbers above 0, one a stage"
+        needs["channels"] = "a list of whole numbers above 0, one per stage"
     return needs
 
 
 def _find_conflicts(config: LogmelResnetConfig) -> dict[str, str]:
-    """Say what each field must be that does not go with the others."""
+    """Return the requirement of each field that conflicts with others."""
     needs = {}
     nyquist_hz = config.sampling_rate / 2
     if not 1 <= config.hop_samples <= config.window_samples:
@@ -131,10 +131,10 @@ def _find_conflicts(config: LogmelResnetConfig) -> dict[str, str]:
 
 
 def _whole(value: object) -> float:
-    """Return the whole number, or nan, which no comparison lets pass."""
+    """Return the value if it is a whole number, otherwise nan, which fails every comparison."""
     return value if isinstance(value, int) and not isinstance(value, bool) else math.nan
 
 
 def _number(value: object) -> float:
-    """Return the number, or nan, which no comparison lets pass."""
+    """Return the value if it is a number, otherwise nan, which fails every comparison."""
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan

@@ -1,7 +1,7 @@
-"""LoRA: small matrices beside the frozen ones of the encoder, trained in their place and added to them in the end.
+"""LoRA: low-rank matrices that are trained instead of the encoder's frozen weights, and merged into them at the end.
 
 Source:
-    Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv:2106.09685; by the library peft.
+    Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv:2106.09685; implemented by peft.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ _ADAPTER = "default"
 
 
 def add_lora(model: PreTrainedModel, params: LoraParams, targets: tuple[str, ...]) -> None:
-    """Freeze the encoder and put LoRA beside some of its layers, in place; the head stays as it is.
+    """Freeze the encoder and add LoRA to some of its layers, in place; the head is unchanged.
 
     Args:
         model: Any model whose encoder has linear layers.
-        params: `target_modules` are the ends of the names of layers.
-        targets: The family's own, where params name none.
+        params: `target_modules` are suffixes of layer names.
+        targets: The family's layers, used if the params name none.
 
     Raises:
-        ParamsError: No layer has such a name, or peft knows no LoRA for its kind.
+        ParamsError: No layer has such a name, or peft has no LoRA for this type of layer.
     """
     from peft import LoraConfig, LoraModel  # in the extra `lora`
 
@@ -45,7 +45,7 @@ def add_lora(model: PreTrainedModel, params: LoraParams, targets: tuple[str, ...
 
 
 def merge_lora(model: PreTrainedModel) -> None:
-    """Add what LoRA has learnt to the weights beside it, and leave an ordinary model, in place."""
+    """Merge LoRA into the weights, in place; the result is an ordinary model."""
     from peft.tuners.lora import LoraLayer
 
     adapted = [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]

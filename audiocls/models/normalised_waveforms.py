@@ -1,4 +1,4 @@
-"""The inputs of the wav2vec2 line as batched torch code: waveforms of one length, each with mean 0 and variance 1."""
+"""The inputs of the wav2vec2 families as batched torch code: waveforms of one length with mean 0 and variance 1."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from audiocls.models.spectrograms import FrontEnd
 
 
 class WaveformFrontEnd(FrontEnd):
-    """What `Wav2Vec2FeatureExtractor` makes of clips that are padded to `samples`, up to rounding.
+    """Computes what `Wav2Vec2FeatureExtractor` returns for clips padded to `samples`, up to rounding.
 
-    Without a mask that extractor normalises a clip together with the zeros behind it, and so does this.
+    Without a mask, a clip is normalized together with its padding, as in the extractor.
     """
 
     def __call__(self, waveforms: Tensor, lengths: Tensor, places: Tensor | None = None) -> dict[str, Tensor]:
-        """Return `input_values` (batch, samples), and `attention_mask` like it where the extractor has one."""
+        """Return `input_values` (batch, samples), and `attention_mask` of the same shape if the extractor has one."""
         values = F.pad(waveforms, (0, self.samples - waveforms.shape[1]))
         valid = torch.arange(self.samples, device=values.device) < lengths[:, None]
         masked = self.extractor.return_attention_mask
         if self.extractor.do_normalize:
             counts = lengths[:, None] if masked else torch.full_like(lengths[:, None], self.samples)
             values = values - values.sum(1, keepdim=True) / counts
-            heard = values * valid if masked else values
-            values = heard / (heard.square().sum(1, keepdim=True) / counts + 1e-7).sqrt()
+            real = values * valid if masked else values
+            values = real / (real.square().sum(1, keepdim=True) / counts + 1e-7).sqrt()
         if not masked:
             return {"input_values": values}
         values = values.where(valid, self.extractor.padding_value)

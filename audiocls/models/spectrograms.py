@@ -1,9 +1,9 @@
-"""The inputs of AST, wav2vec2-BERT, Whisper and CLAP as batched torch code, on whatever device the waveforms are on.
+"""The inputs of AST, wav2vec2-BERT, Whisper and CLAP as batched torch code, on the device of the waveforms.
 
-Each front end does for a whole batch what the family's own extractor does a clip at a time, by the extractor's own
-settings, so that a saved model goes with the plain extractor. They agree within `LARGEST_ERROR`. All is computed in
-float64, as by the extractors, but for Whisper's transform, which is float32 in its extractor too: in float32 what is
-quiet beside something loud would come out of rounding, and TF32 would spoil the sums.
+Each front end computes for a batch what the family's extractor computes clip by clip, with the extractor's settings, so
+that a saved model works with the plain extractor. They agree within `LARGEST_ERROR`. As in the extractors, everything
+is computed in float64, except Whisper's transform in float32. In float32, quiet parts next to loud ones would be
+rounding noise, and TF32 would make the sums inaccurate.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from torch.nn import functional as F
 from audiocls.models.adapters.spectrogram import HOP_SAMPLES, WINDOW_SAMPLES, frames_of
 
 LARGEST_ERROR: Final = 1e-4
-"""The largest absolute difference from what the family's extractor returns, in the inputs of the model.
+"""The largest absolute difference of the model's inputs from those of the family's extractor.
 
-Found on noise, chirps and tones that end in silence: 1e-6 of AST and Whisper, 1e-5 of CLAP, whose inputs are decibels,
-and 2e-5 of wav2vec2-BERT. Of a steady tone the last differs by more, 1e-2: its bins hardly vary, and are divided by how
-much, so that what the extractor rounds to float32 becomes large.
+Measured on noise, chirps and tones that end in silence: 1e-6 for AST and Whisper, 1e-5 for CLAP, whose inputs are in
+decibels, and 2e-5 for wav2vec2-BERT. For a steady tone wav2vec2-BERT differs by 1e-2: its bins hardly vary and are
+divided by their deviation, which magnifies the extractor's rounding to float32.
 """
 
-# Windows that are transformed at a time: on a CPU what its caches hold, on a GPU what keeps it busy in little memory.
+# Windows per transform: on a CPU they fit into its caches, on a GPU they keep it busy with little memory.
 _WINDOWS_AT_A_TIME: Final = {"cpu": 512, "cuda": 32_768}
 _KALDI_FLOOR: Final = 1.192092955078125e-07
 _KALDI_FFT: Final = 512
@@ -35,7 +35,7 @@ _INT16: Final = 2**15
 
 
 class FrontEnd:
-    """Makes a model's inputs of a batch of waveforms."""
+    """Computes a model's inputs from a batch of waveforms."""
 
     def __init__(self, extractor: Any, samples: int) -> None:
         """Take the settings of the family's extractor; `samples` is the length of the longest clip."""
@@ -46,18 +46,18 @@ class FrontEnd:
         """Compute the inputs.
 
         Args:
-            waveforms: Float32 (batch, samples), in [-1, 1], zeros behind the shorter clips.
-            lengths: In samples, (batch,), each 1 or more.
-            places: Where to crop clips that are fused, in [0, 1), (batch, 3); None: in the middle.
+            waveforms: Float32 (batch, samples), in [-1, 1], shorter clips padded with zeros at the end.
+            lengths: In samples, (batch,), each >= 1.
+            places: Where to crop fused clips, in [0, 1), (batch, 3); None: in the middle.
 
         Returns:
-            As the extractor, in tensors on the device of the waveforms.
+            The outputs of the extractor, as tensors on the device of the waveforms.
         """
         raise NotImplementedError
 
 
 class ASTFrontEnd(FrontEnd):
-    """Log-mel frames by Kaldi's recipe, zeros behind the last, and the data set's mean and deviation taken out."""
+    """Kaldi log-mel frames, padded with zeros, normalized with the mean and deviation of the dataset."""
 
     def __call__(self, waveforms: Tensor, lengths: Tensor, places: Tensor | None = None) -> dict[str, Tensor]:
         """Return `input_values`, (batch, max_length, mel_bins)."""
@@ -71,13 +71,13 @@ class ASTFrontEnd(FrontEnd):
 
 
 class SeamlessFrontEnd(FrontEnd):
-    """Log-mel frames by Kaldi's recipe, each bin normalised over the clip, in pairs, with a mask."""
+    """Kaldi log-mel frames, each bin normalized over the clip, in pairs, with a mask."""
 
     def __call__(self, waveforms: Tensor, lengths: Tensor, places: Tensor | None = None) -> dict[str, Tensor]:
         """Return `input_features`, (batch, pairs, 2 * mel_bins), and `attention_mask`, (batch, pairs)."""
-        # Of fewer than two frames there is no variance to normalise by.
+        # With fewer than two frames there is no variance to normalize by.
         least = WINDOW_SAMPLES + HOP_SAMPLES
-        # By way of float32, as in the extractor: where a bin hardly varies, what varies is that rounding.
+        # Rounded to float32, as in the extractor: if a bin hardly varies, its variation is that rounding.
         frames = _kaldi_frames(_at_least(waveforms, least) * _INT16, self.extractor).float().double()
         counts = _counts(lengths.clamp(min=least))[:, None, None]
         valid = _valid(counts[:, 0, 0], frames.shape[1])[:, :, None]
@@ -93,18 +93,18 @@ class SeamlessFrontEnd(FrontEnd):
 
 
 class WhisperFrontEnd(FrontEnd):
-    """Log-mel frames of a window that silence fills, no more than 80 dB below the loudest.
+    """Log-mel frames of a window padded with silence, at most 80 dB below the loudest.
 
-    Only what is heard is transformed: of the silence the frames are known.
+    Only the sound is transformed, because the frames of the silence are known.
     """
 
     def __call__(self, waveforms: Tensor, lengths: Tensor, places: Tensor | None = None) -> dict[str, Tensor]:
         """Return `input_features`, (batch, mel_bins, frames)."""
         size, hop, window = self.extractor.n_fft, self.extractor.hop_length, self.extractor.n_samples
-        # A transform's length behind the last sample no frame has anything to hear, nor to mirror.
-        heard = min(window, -(-(waveforms.shape[1] + size) // hop) * hop)
+        # Beyond one transform length after the last sample, frames have neither sound nor reflected sound.
+        kept = min(window, -(-(waveforms.shape[1] + size) // hop) * hop)
         taper = torch.hann_window(size, device=waveforms.device)
-        spectrum = torch.stft(_cut_or_fill(waveforms, heard), size, hop, window=taper, return_complex=True)
+        spectrum = torch.stft(_cut_or_fill(waveforms, kept), size, hop, window=taper, return_complex=True)
         mel = _power(spectrum[..., :-1]).transpose(1, 2).double() @ on_device(self.extractor.mel_filters, waveforms)
         frames = mel.clamp(min=1e-10).log10().float().transpose(1, 2)
         frames = F.pad(frames, (0, window // hop - frames.shape[2]), value=-10.0)
@@ -116,11 +116,11 @@ def mel_powers(windows: Tensor, taper: Tensor, fft_size: int, filters: Tensor, o
     """Return the power in each mel bin, float64 (batch, frames, mel_bins).
 
     Args:
-        windows: Float64 (batch, frames, window_samples); a view, of which only pieces are copied.
-        taper: What each is multiplied with, float64 (window_samples,).
-        fft_size: Samples of the transform, zeros behind the window.
+        windows: Float64 (batch, frames, window_samples); can be a view, of which only pieces are copied.
+        taper: Window function, float64 (window_samples,).
+        fft_size: Samples of the transform; windows are padded with zeros.
         filters: Float64 (fft_size // 2 + 1, mel_bins).
-        offsets: What is taken from each first, float64 (batch, frames, 1); None: nothing.
+        offsets: Subtracted from each window first, float64 (batch, frames, 1); None: nothing.
     """
     powers = windows.new_empty((*windows.shape[:2], filters.shape[1]))
     frames = _WINDOWS_AT_A_TIME[windows.device.type]
@@ -135,8 +135,8 @@ def mel_powers(windows: Tensor, taper: Tensor, fft_size: int, filters: Tensor, o
 def _kaldi_frames(waveforms: Tensor, extractor: Any) -> Tensor:
     """Return log-mel frames, float64 (batch, frames, mel_bins), of rows of any length."""
     waveforms = _at_least(waveforms, WINDOW_SAMPLES).double()
-    # Kaldi takes the mean out of each window, and then emphasises it: what is left of the mean is taken out here. A
-    # window's first sample, which has none before it, does not matter: both tapers, Hann's and Povey's, are 0 there.
+    # Kaldi subtracts the mean of each window before pre-emphasis. Here the pre-emphasized mean is subtracted instead. A
+    # window's first sample has no predecessor, which does not matter: both tapers, Hann's and Povey's, are 0 there.
     means = F.avg_pool1d(waveforms[:, None], WINDOW_SAMPLES, HOP_SAMPLES)[:, 0, :, None]
     emphasised = F.pad(waveforms[:, 1:] - _PREEMPHASIS * waveforms[:, :-1], (1, 0))
     powers = mel_powers(
@@ -150,17 +150,17 @@ def _kaldi_frames(waveforms: Tensor, extractor: Any) -> Tensor:
 
 
 def _power(spectrum: Tensor) -> Tensor:
-    # Four times as quick on a CPU as the sum over a last axis of two.
+    # Four times as fast on a CPU as the sum over a last axis of two.
     return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
 
 
 def on_device(values: NDArray[Any], waveforms: Tensor) -> Tensor:
-    """Return an extractor's constants in float64 where the waveforms are."""
+    """Return an extractor's constants in float64 on the device of the waveforms."""
     return torch.from_numpy(values).to(waveforms.device, torch.float64)
 
 
 def _counts(lengths: Tensor) -> Tensor:
-    """Return how many frames each clip has; `frames_of` for a batch."""
+    """Return the number of frames of each clip: `frames_of` for a batch."""
     return (1 + (lengths - WINDOW_SAMPLES) // HOP_SAMPLES).clamp(min=1)
 
 

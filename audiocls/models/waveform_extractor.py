@@ -1,4 +1,4 @@
-"""The feature extractor of models that take raw waveforms: it pads, and checks what the model cannot see."""
+"""The feature extractor of models on raw waveforms: it pads, and checks sample rate and shape."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.get_logger(__name__)
 
 
 class WaveformFeatureExtractor(SequenceFeatureExtractor):  # type: ignore[misc]  # transformers has no types
-    """Pad mono waveforms to one length, with a mask that says which samples are real."""
+    """Pad mono waveforms to one length, with a mask of the real samples."""
 
     model_input_names = ["input_values", "attention_mask"]  # noqa: RUF012  # the base class's way to declare it
 
@@ -49,15 +49,15 @@ class WaveformFeatureExtractor(SequenceFeatureExtractor):  # type: ignore[misc] 
         """Turn one waveform or a list of them into `input_values` and `attention_mask`.
 
         Args:
-            raw_speech: One mono waveform of shape (samples,), or a list of them; floats in [-1, 1]. The name is
-                the one that transformers gives this argument everywhere.
+            raw_speech: One mono waveform of shape (samples,), or a list of them; floats in [-1, 1]. transformers uses
+                this name in all extractors.
             sampling_rate: Rate of the waveforms in hertz, checked against the model's.
-            padding: As in `pad`: True pads to the longest, "max_length" to `max_length`, False not at all.
-            max_length: Samples to pad or to cut to.
-            truncation: Cut longer waveforms to `max_length`.
+            padding: As in `pad`: True pads to the longest, "max_length" to `max_length`, False does not pad.
+            max_length: Samples to pad or truncate to.
+            truncation: Whether to truncate longer waveforms to `max_length`.
             pad_to_multiple_of: Pad to a multiple of this many samples.
-            return_attention_mask: Whether to return the mask; None does as the extractor was made.
-            return_tensors: "pt" or "np"; None gives a list of arrays.
+            return_attention_mask: Whether to return the mask; None uses the extractor's setting.
+            return_tensors: "pt" or "np"; None returns a list of arrays.
 
         Returns:
             `input_values` float32 (batch, samples) and `attention_mask` int32 (batch, samples), 1 where real.
@@ -80,7 +80,7 @@ class WaveformFeatureExtractor(SequenceFeatureExtractor):  # type: ignore[misc] 
     def _check_rate(self, sampling_rate: int | None) -> None:
         if sampling_rate is None:
             logger.warning(
-                f"{type(self).__name__} was called without `sampling_rate`, so it cannot tell whether the audio is at "
+                f"{type(self).__name__} was called without `sampling_rate`, so it cannot check that the audio is at "
                 f"the {self.sampling_rate} Hz that its model was trained on. Pass it."
             )
         elif sampling_rate != self.sampling_rate:
@@ -91,11 +91,11 @@ class WaveformFeatureExtractor(SequenceFeatureExtractor):  # type: ignore[misc] 
 
 
 def _as_list(raw_speech: Any) -> list[Any]:
-    """Tell a list of waveforms from one waveform, which may itself be a list of floats."""
+    """Return a list of waveforms; a single waveform can itself be a list of floats."""
     is_batch = isinstance(raw_speech, (list, tuple)) and (len(raw_speech) == 0 or np.ndim(raw_speech[0]) > 0)
     clips = list(raw_speech) if is_batch else [raw_speech]
     if not clips:
-        raise DataError("the list of waveforms is empty: give at least one.")
+        raise DataError("the list of waveforms is empty. Pass at least one.")
     return clips
 
 
@@ -103,13 +103,13 @@ def _as_waveform(clip: Any) -> NDArray[np.float32]:
     waveform = np.asarray(clip)
     if waveform.ndim != 1:
         raise DataError(
-            f"a waveform has shape {waveform.shape}, and one of shape (samples,) is needed. Mix channels to mono; "
-            "give several clips as a list of waveforms, not as one array."
+            f"a waveform has shape {waveform.shape}, and must have shape (samples,). Mix channels to mono; "
+            "pass several clips as a list of waveforms, not as one array."
         )
     if waveform.size == 0:
         raise DataError("a waveform has no samples. Drop empty clips first.")
     if waveform.dtype.kind != "f":
         raise DataError(
-            f"a waveform holds {waveform.dtype}, and floats in [-1, 1] are needed. Divide int16 samples by 32768."
+            f"a waveform has type {waveform.dtype}, and must have floats in [-1, 1]. Divide int16 samples by 32768."
         )
     return waveform.astype(np.float32, copy=False)

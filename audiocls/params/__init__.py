@@ -1,6 +1,6 @@
 """The schema of a params file: pydantic models and nothing else.
 
-`run` holds the whole; each other module is one section of the file.
+`run` defines the whole file; each other module defines one section of it.
 """
 
 import lazy_loader

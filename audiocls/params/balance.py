@@ -1,6 +1,6 @@
-"""The section `balance` of a params file: one method, and what it takes.
+"""The section `balance` of a params file: one method and its settings.
 
-One method a run: copies of rare clips and a loss that weighs them too would count the rare classes twice.
+A run has one method: oversampling combined with a weighted loss would count rare classes twice.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from audiocls.params.strict import Params
 Weighting = Literal["inverse_frequency", "effective_number"]
 Blending = Literal["smote", "borderline_smote", "adasyn", "smote_tomek", "smote_enn"]
 
-_RATIO = "Of oversampling: clips of a class for each of the most frequent one, at least. null is 1: all alike."
-_COUNTS = "Clips of the named classes instead; the others keep theirs. null: `ratio` says it."
+_RATIO = "Oversample each class to at least this fraction of the most frequent one. null: 1, all classes are equal."
+_COUNTS = "Number of clips for each named class, instead of `ratio`; other classes are unchanged. null: use `ratio`."
 
 
 def _composed_names(counts: dict[str, int]) -> dict[str, int]:
     """Name each class in NFC, as the manifest does."""
     named = {composed(name): count for name, count in counts.items()}
     if len(named) < len(counts):
-        raise ValueError("names one class twice, in composed and in decomposed letters")
+        raise ValueError("names one class twice, in composed and in decomposed Unicode form")
     return named
 
 
@@ -31,13 +31,13 @@ ClassCounts = Annotated[dict[str, int], AfterValidator(_composed_names)]
 
 
 class NoBalance(Params):
-    """Train on the classes as they come."""
+    """Do not balance the classes."""
 
     method: Literal["none"] = "none"
 
 
 class Oversample(Params):
-    """Repeat clips of the rarer classes; which ones is drawn anew in each epoch."""
+    """Repeat clips of the rarer classes, drawn again in each epoch."""
 
     method: Literal["oversample"]
     ratio: float | None = Field(None, gt=0, le=1, description=_RATIO)
@@ -45,167 +45,185 @@ class Oversample(Params):
 
 
 class Undersample(Params):
-    """Leave out clips of the frequent classes; which ones is drawn anew in each epoch."""
+    """Drop clips of the frequent classes, drawn again in each epoch."""
 
     method: Literal["undersample"]
     ratio: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="Clips of the rarest class for each of any other, at least. null is 1: all alike.",
+        description="Undersample until the rarest class has at least this fraction of every other class. null: 1, all "
+        "classes are equal.",
     )
     counts: ClassCounts | None = Field(None, description=_COUNTS)
 
 
 class SquareRoot(Params):
-    """Draw as many clips as there are, a class by the square root of its count (Mahajan et al. 2018)."""
+    """Draw each class in proportion to the square root of its count (Mahajan et al. 2018).
+
+    An epoch has as many clips as the training split.
+    """
 
     method: Literal["square_root"]
 
 
 class Progressive(Params):
-    """Draw as many clips as there are: by count in the first epoch, alike in the last (Kang et al. 2020)."""
+    """Draw classes by count in the first epoch and equally in the last (Kang et al. 2020).
+
+    An epoch has as many clips as the training split.
+    """
 
     method: Literal["progressive"]
 
 
 class WeightedLoss(Params):
-    """Weigh each class in the loss; the clips stay as they are."""
+    """Weight each class in the loss; the clips are unchanged."""
 
     method: Literal["weighted_loss"]
     weighting: Weighting = Field(
-        "inverse_frequency", description="1 / count, or the effective number of Cui et al. 2019."
+        "inverse_frequency",
+        description="Weight by 1 / count, or by 1 / effective number of clips (Cui et al. 2019).",
     )
     beta: float | None = Field(
         None,
         ge=0,
         lt=1,
-        description="Of effective_number alone; null is 0.999. 0 weighs all alike, near 1 as 1 / count.",
+        description="Only for effective_number. 0 weights all classes equally; values near 1 approach 1 / count. "
+        "null: 0.999.",
     )
 
 
 class Focal(Params):
-    """Let clips that the model is sure of count less (Lin et al. 2017)."""
+    """Reduce the loss of clips that the model classifies with confidence (Lin et al. 2017)."""
 
     method: Literal["focal"]
-    gamma: float = Field(2.0, ge=0, le=10, description="How much less; 0 is the cross entropy.")
-    weighting: Weighting | None = Field(None, description="Weigh the classes as well. null: no.")
-    beta: float | None = Field(None, ge=0, lt=1, description="As of weighted_loss.")
+    gamma: float = Field(2.0, ge=0, le=10, description="Strength of the reduction; 0 is cross entropy.")
+    weighting: Weighting | None = Field(None, description="Also weight the classes, as weighted_loss. null: do not.")
+    beta: float | None = Field(None, ge=0, lt=1, description="As in weighted_loss.")
 
 
 class LogitAdjusted(Params):
-    """Add tau * log(share of the class) to the logits in the loss (Menon et al. 2021)."""
+    """Add tau * log(class frequency) to the logits in the loss (Menon et al. 2021)."""
 
     method: Literal["logit_adjusted"]
-    tau: float = Field(1.0, ge=0, le=5, description="0 is the cross entropy; 1 aims at the balanced error.")
+    tau: float = Field(1.0, ge=0, le=5, description="0 is cross entropy; 1 minimizes the balanced error.")
 
 
 class Ldam(Params):
-    """Ask for a wider margin of rarer classes, and weigh them late in training (Cao et al. 2019)."""
+    """Require larger margins for rarer classes, and weight the classes late in training (Cao et al. 2019)."""
 
     method: Literal["ldam"]
     max_margin: float = Field(
         2.0,
         ge=0,
         le=20,
-        description="Of the rarest class, in units of the logits: an ordinary head is not normalised as the paper's.",
+        description="Margin of the rarest class, in units of the logits: the head is not normalized, unlike in the "
+        "paper.",
     )
     defer_fraction: float = Field(
-        0.8, ge=0, le=1, description="Share of the steps after which the classes are weighed. 1: never."
+        0.8, ge=0, le=1, description="Fraction of the steps after which the classes are weighted. 1: never."
     )
-    beta: float = Field(0.9999, ge=0, lt=1, description="Of the effective number that weighs them.")
+    beta: float = Field(0.9999, ge=0, lt=1, description="Beta of the effective number for these weights.")
 
 
 class BlendParams(Params):
-    """How imbalanced-learn blends clips of the rarer classes into new ones."""
+    """How imbalanced-learn makes synthetic samples of the rarer classes."""
 
     ratio: float | None = Field(None, gt=0, le=1, description=_RATIO)
     counts: ClassCounts | None = Field(None, description=_COUNTS)
-    neighbours: int = Field(5, ge=1, le=100, description="Nearest clips of its class that a clip is blended with.")
+    neighbours: int = Field(
+        5, ge=1, le=100, description="Number of nearest neighbors in the class to interpolate a clip with."
+    )
     too_few: Literal["lower_neighbours", "oversample_first"] = Field(
         "lower_neighbours",
-        description="Of a class that has no more clips than `neighbours`: take as many as there are, or repeat its "
-        "clips first. A class of one clip can only be repeated.",
+        description="What to do if a class has no more clips than `neighbours`: use as many neighbors as there are, or "
+        "repeat its clips first. A class with a single clip needs oversample_first.",
     )
     no_border: Literal["stop", "smote"] = Field(
         "stop",
-        description="Of a class that borderline_smote or adasyn find nothing to blend in, for it lies far from the "
-        "others: stop, or blend it as smote does.",
+        description="What to do if borderline_smote or adasyn finds no clips of a class near other classes: stop, or "
+        "use smote for this class.",
     )
 
 
 class HeadParams(Params):
-    """How a head is trained on embeddings: multinomial logistic regression on standardised ones."""
+    """How a head is trained: multinomial logistic regression on standardized embeddings."""
 
     layer: Annotated[int, Field(ge=0)] | Literal["last", "weighted"] = Field(
         "last",
-        description="Of the encoder, whose output the head is trained on: the last, the number of one (0: what goes "
-        "into the first), or all of them, with weights that are learnt.",
+        description="Encoder layer whose output the head is trained on: the last, a layer number (0: the input of the "
+        "first layer), or weighted, a sum of all layers with learned weights.",
     )
-    penalty: float = Field(1.0, gt=0, description="Half the squared weights' part in the loss, over the clips.")
+    penalty: float = Field(
+        1.0, gt=0, description="L2 regularization: penalty / 2 * squared weights is added to the summed loss."
+    )
 
 
 class EmbeddingBalance(BlendParams, HeadParams):
-    """Blend embeddings of a trained encoder, which stays as it is, and train the head on them."""
+    """Train the head on real and synthetic embeddings of a pretrained encoder, which stays frozen."""
 
     method: Blending = Field(
-        description="Between clips of a class (Chawla et al. 2002), those near other classes (Han et al. 2005), "
-        "more where those are near (He et al. 2008), or all, and then without pairs of neighbours of two classes "
-        "(tomek) or clips whose neighbours are of others (enn; Batista et al. 2004)."
+        description="smote: interpolate between clips of a class (Chawla et al. 2002). borderline_smote: only clips "
+        "near other classes (Han et al. 2005). adasyn: more samples near other classes (He et al. 2008). smote_tomek, "
+        "smote_enn: smote, then drop pairs of neighbors of different classes, or clips whose neighbors are of other "
+        "classes (Batista et al. 2004)."
     )
 
 
 class Decoupled(BlendParams, HeadParams):
-    """Train plainly, then train the head anew on balanced embeddings (Kang et al. 2020, cRT)."""
+    """Train without balancing, then retrain the head on balanced embeddings (Kang et al. 2020, cRT)."""
 
     method: Literal["decoupled"]
     resampling: Literal["oversample", "undersample"] | Blending = Field(
-        "oversample", description="How the embeddings are balanced; blended ones are those of smote and its relatives."
+        "oversample", description="How the embeddings are balanced. smote and its variants add synthetic ones."
     )
 
 
 class TauNorm(Params):
-    """Train plainly, then divide each class's weights by a power of their norm (Kang et al. 2020)."""
+    """Train without balancing, then divide each class's weights by a power of their norm (Kang et al. 2020)."""
 
     method: Literal["tau_norm"]
     tau: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="The power. null: what does best in macro-F1 on validation, of 0, 0.1, ... 1, "
-        "if it helps on folds of validation that it was not fitted on; else the head stays.",
+        description="The power. null: the value of 0, 0.1, ... 1 with the best macro-F1 on validation; the head is "
+        "unchanged if this does not help on held-out folds of validation.",
     )
 
 
 class PostHocLogitAdjustment(Params):
-    """Train plainly, then take tau * log(share of the class) off the logits (Menon et al. 2021)."""
+    """Train without balancing, then subtract tau * log(class frequency) from the logits (Menon et al. 2021)."""
 
     method: Literal["post_hoc_logit_adjustment"]
     tau: float | None = Field(
         1.0,
         ge=0,
         le=5,
-        description="null: what does best in macro-F1 on validation, of 0, 0.1, ... 2, if it helps on folds of "
-        "validation that it was not fitted on; else the head stays.",
+        description="Strength of the adjustment. null: the value of 0, 0.1, ... 2 with the best macro-F1 on "
+        "validation; the head is unchanged if this does not help on held-out folds of validation.",
     )
 
 
 class ClassThresholds(Params):
-    """Train plainly, then add to each class's logit what does best in macro-F1 on validation, if it helps held out."""
+    """Train without balancing, then add to each class's logit an offset that maximizes macro-F1 on validation.
+
+    The head is unchanged if this does not help on held-out folds of validation.
+    """
 
     method: Literal["class_thresholds"]
 
 
 Resampled = Oversample | Undersample | SquareRoot | Progressive
-"""The methods that say how often each clip is seen."""
+"""Methods that change how often each clip is seen."""
 
 AnyLoss = WeightedLoss | Focal | LogitAdjusted | Ldam
-"""The methods that change the loss, and no clips."""
+"""Methods that change the loss and not the clips."""
 
 HeadOnly = EmbeddingBalance | Decoupled
-"""The methods that train the head on embeddings."""
+"""Methods that train the head on embeddings."""
 
 AfterTraining = TauNorm | PostHocLogitAdjustment | ClassThresholds
-"""The methods that change a trained head, and train nothing."""
+"""Methods that adjust a trained head without training."""
 
 BalanceParams = NoBalance | Resampled | AnyLoss | HeadOnly | AfterTraining

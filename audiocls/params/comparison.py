@@ -1,4 +1,4 @@
-"""The section `comparison` of a params file: what `balance-flow` compares. Other flows do not look at it."""
+"""The section `comparison` of a params file: what `balance-flow` compares. Other flows ignore it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ EndToEndMethod = Literal[
     "oversample", "undersample", "square_root", "progressive", "weighted_loss", "focal", "logit_adjusted", "ldam"
 ]
 SLOW: Final = ("smote_tomek", "smote_enn")
-"""They look for the neighbours of every row, which takes minutes where the others take seconds."""
+"""They search the neighbors of every row, which takes minutes; the others take seconds."""
 
 
 class ComparisonParams(Params):
-    """Which balance methods are compared with `none`, and how often."""
+    """Which balance methods to compare with `none`, and with how many seeds."""
 
     methods: list[HeadMethod] | None = Field(
         None,
-        description="Methods that change the head alone, on the embeddings of one encoder. null: all but smote_tomek "
+        description="Methods that only change the head, on the embeddings of one encoder. null: all except smote_tomek "
         "and smote_enn, which take minutes.",
     )
     end_to_end: list[EndToEndMethod] = Field(
         default_factory=list,
-        description="Methods by which the whole model is trained, once a seed, and once more a seed for `none`.",
+        description="Methods that train the whole model, once per seed; `none` is then trained once per seed too.",
     )
-    seeds: int = Field(5, ge=1, le=100, description="Repetitions of each method: the run's seed and those after it.")
+    seeds: int = Field(5, ge=1, le=100, description="Number of seeds per method, counted up from the run's `seed`.")
 
 
 HEAD_METHODS: Final[tuple[HeadMethod, ...]] = get_args(HeadMethod)

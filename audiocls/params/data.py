@@ -1,4 +1,4 @@
-"""Where the clips come from: each kind of source, and pools of them."""
+"""The section `data` of a params file: sources of clips, and pools of sources."""
 
 from __future__ import annotations
 
@@ -27,42 +27,42 @@ PathOrUri = Annotated[Path | str, PlainValidator(_path_or_uri, json_schema_input
 
 
 class DataParams(Params):
-    """What every source of clips has."""
+    """Keys of every source of clips."""
 
     max_bad_fraction: float = Field(
-        0.05, ge=0, le=1, description="The run stops when a larger share of the clips is quarantined."
+        0.05, ge=0, le=1, description="Stop the run if a larger fraction of the clips is quarantined."
     )
     allow_lost_classes: bool = Field(
         False,
-        description="Whether to go on without a class that is listed and has no usable clip. false: the run stops.",
+        description="Continue without a listed class that has no usable clip. false: stop the run.",
     )
 
 
 class FolderData(DataParams):
-    """A directory a class, `path/LABEL/any/depth/clip.wav`, or names that a pattern finds the label in.
+    """One directory per class, `path/LABEL/any/depth/clip.wav`, or file names that a pattern extracts the label from.
 
-    White space around a label is no part of it.
+    Whitespace around a label is removed.
     """
 
     source: Literal["folder"]
-    path: PathOrUri = Field(description="The directory that holds one directory a class, or its URI: s3://bucket/a.")
+    path: PathOrUri = Field(description="Directory with one subdirectory per class, or its URI: s3://bucket/a.")
     pattern: str | None = Field(
         None,
-        description="Regular expression that a file's whole path below `path`, with slashes, must match, with the "
-        "groups (?P<label>...) and, if there is one, (?P<group>...). What does not match has no label. "
+        description="Regular expression for a file's path relative to `path`, with slashes. It must match the whole "
+        "path and have a group (?P<label>...); (?P<group>...) is optional. Files that do not match have no label. "
         "null: the first directory is the label.",
     )
     include: list[str] = Field(
         default_factory=list,
-        description="Globs over the path below `path`; files that match none are left out. * and ? stay within a "
-        "directory, ** is any number of them: **/*.wav. A glob that names a suffix takes it even if it is no usual "
-        "one of recordings. Empty: all.",
+        description="Globs for the path relative to `path`; files that match none are dropped. * and ? match within a "
+        "directory, ** any number of directories: **/*.wav. A glob that names a suffix includes it even if it is not a "
+        "usual audio suffix. Empty: all audio files.",
     )
     exclude: list[str] = Field(
-        default_factory=list, description="Globs as in `include`; files that match one are left out."
+        default_factory=list, description="Globs as in `include`; files that match any of them are dropped."
     )
     group_by: Literal["file", "folder"] = Field(
-        "file", description="What must not straddle a split: each file alone, or the files of one directory together."
+        "file", description="Group that is never divided between splits: each file, or all files of a directory."
     )
 
     @field_validator("pattern")
@@ -73,11 +73,11 @@ class FolderData(DataParams):
         try:
             groups = set(re.compile(pattern).groupindex)
         except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"is no regular expression: {error}") from error
+            raise ValueError(f"is not a regular expression: {error}") from error
         if "label" not in groups:
             raise ValueError("must have a group (?P<label>...)")
         if groups - _GROUPS:
-            raise ValueError(f"may name the groups label and group, and not {', '.join(sorted(groups - _GROUPS))}")
+            raise ValueError(f"can only have the groups label and group, not {', '.join(sorted(groups - _GROUPS))}")
         return pattern
 
     @field_validator("include", "exclude")
@@ -87,56 +87,60 @@ class FolderData(DataParams):
             try:
                 re.compile(glob_translate(glob))
             except (ValueError, re.error) as error:
-                raise ValueError(f"{glob!r} is no glob: {error}") from error
+                raise ValueError(f"{glob!r} is not a glob: {error}") from error
         return globs
 
 
 class TableData(DataParams):
-    """A table with a row a clip: CSV, TSV (tabs, no quoting), Parquet or JSON lines."""
+    """A table with one row per clip: CSV, TSV (tabs, no quoting), Parquet or JSON lines."""
 
     source: Literal["table"]
-    path: PathOrUri = Field(description="The table: .csv, .tsv, .parquet, .jsonl or .ndjson; or its URI.")
+    path: PathOrUri = Field(description="Path or URI of the table: .csv, .tsv, .parquet, .jsonl or .ndjson.")
     path_column: str = Field(
-        "path", description="Column of clip paths: absolute, relative to the table's folder, or URIs."
+        "path", description="Column with the clip paths: absolute, relative to the table's folder, or URIs."
     )
-    label_column: str = Field("label", description="Column of class names.")
+    label_column: str = Field("label", description="Column with the class names.")
     group_column: str | None = Field(
-        None, description="Column of what must not straddle a split. null: each file alone."
+        None, description="Column with the groups, which are never divided between splits. null: each file is a group."
     )
-    split_column: str | None = Field(None, description="Column of train, validation or test. null: the split is made.")
+    split_column: str | None = Field(
+        None, description="Column with the split: train, validation or test. null: `split` determines it."
+    )
     start_column: str | None = Field(
         None,
-        description="Column of seconds at which a clip begins in its file, so that a row can be a segment of a long "
-        "recording. Empty: 0; where the end is empty too, the clip is the whole file.",
+        description="Column with the start of the clip in its file, in seconds: a row is then a segment of a "
+        "recording. Empty cell: 0. If the end is empty too, the clip is the whole file.",
     )
     end_column: str | None = Field(
-        None, description="Column of seconds at which a clip ends in its file. Empty: the file's end."
+        None, description="Column with the end of the clip in its file, in seconds. Empty cell: the end of the file."
     )
     stay_in_folder: bool = Field(
         False,
-        description="Quarantine, unread, paths and URIs that lead out of the table's folder by .. or by being "
-        "absolute: for tables of others. Links in the folder are followed.",
+        description="Quarantine paths and URIs outside the table's folder (absolute, or with ..) without reading them. "
+        "Use it for tables from others. Links in the folder are followed.",
     )
 
 
 class HubData(DataParams):
-    """A `datasets` data set: of the hub, saved by `save_to_disk`, or a local folder that `load_dataset` takes."""
+    """A dataset of the hub, one saved by `save_to_disk`, or a local folder that `load_dataset` can read."""
 
     source: Literal["hub"]
     name: PathText = Field(description="A hub id, e.g. PolyAI/minds14, or the path of a local folder.")
-    config: str | None = Field(None, description="The data set's configuration, e.g. a language. null: its default.")
+    config: str | None = Field(None, description="The dataset's configuration, e.g. a language. null: its default.")
     revision: str | None = Field(
-        None, description="Branch, tag or commit on the hub; a commit keeps runs comparable. null: the newest."
+        None, description="Branch, tag or commit on the hub; a commit keeps runs comparable. null: the latest."
     )
     splits: dict[Literal["train", "validation", "test"], str] | None = Field(
         None,
-        description="The data set's split for each of ours, e.g. {train: train, test: test}; one that is not named is "
-        "made out of train. null: all of its splits together, and the split is made.",
+        description="The dataset's split to use for each of train, validation and test, e.g. {train: train, test: "
+        "test}. A split that is not named is taken from train. null: use all clips; `split` divides them.",
     )
-    audio_column: str = Field("audio", description="Column of audio, of bytes, or of paths.")
-    label_column: str = Field("label", description="Column of class names, or of ids that the data set has names for.")
+    audio_column: str = Field("audio", description="Column with audio, encoded bytes or paths.")
+    label_column: str = Field(
+        "label", description="Column with class names, or with ids that the dataset has names for."
+    )
     group_column: str | None = Field(
-        None, description="Column of what must not straddle a split. null: each clip alone."
+        None, description="Column with the groups, which are never divided between splits. null: each clip is a group."
     )
 
     @field_validator("splits")
@@ -148,13 +152,13 @@ class HubData(DataParams):
 
 
 class SampleData(DataParams):
-    """Ten spoken digits by many synthetic voices, long-tailed; the voice is the group. Needs the extra `sample`."""
+    """Ten digits spoken by synthetic voices, long-tailed; the voice is the group. Needs the extra `sample`."""
 
     source: Literal["sample"]
-    voices: int = Field(72, ge=3, le=1000, description="Synthetic speakers.")
-    clips: int = Field(1_800, ge=30, le=1_000_000, description="Clips in all.")
+    voices: int = Field(72, ge=3, le=1000, description="Number of synthetic voices.")
+    clips: int = Field(1_800, ge=30, le=1_000_000, description="Total number of clips.")
     imbalance_ratio: float = Field(10.0, ge=1, description="Clips of the most frequent class per clip of the rarest.")
-    seed: int = Field(1, ge=0, description="Of the corpus; not the run's, so that runs stay comparable.")
+    seed: int = Field(1, ge=0, description="Seed of the corpus. Independent of the run's, so that runs are comparable.")
 
 
 SingleSource = FolderData | TableData | HubData | SampleData
@@ -162,14 +166,14 @@ SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
 class PoolData(DataParams):
-    """Several sources together: labels are pooled by name, and each clip keeps the name of its source."""
+    """Several sources combined: labels are pooled by name, and each clip keeps the name of its source."""
 
     source: Literal["pool"]
     sources: dict[SourceName, Annotated[SingleSource, Field(discriminator="source")]] = Field(
         min_length=1, description="The sources by name, each with its own `source` and keys."
     )
     shared_groups: bool = Field(
-        False, description="Whether a group's name means the same speaker, place or device in every source."
+        False, description="Whether a group name means the same speaker, place or device in every source."
     )
 
 

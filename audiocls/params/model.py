@@ -1,4 +1,4 @@
-"""Which network, where its weights start, and which of them are trained."""
+"""Which network to use, its initial weights, and which of them are trained."""
 
 from __future__ import annotations
 
@@ -27,38 +27,42 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 
 
 class LoraParams(Params):
-    """Small matrices that are trained beside the encoder's frozen ones, and merged into them at the end."""
+    """Low-rank matrices that are trained next to the encoder's frozen weights, and merged into them at the end."""
 
-    rank: int = Field(8, ge=1, description="Of the matrices.")
-    alpha: int = Field(16, ge=1, description="What they add is scaled by alpha / rank.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Of their input.")
+    rank: int = Field(8, ge=1, description="Rank of the matrices.")
+    alpha: int = Field(16, ge=1, description="Their output is scaled by alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on their input.")
     target_modules: list[str] | None = Field(
         None,
         min_length=1,
-        description="Ends of the names of the layers that get them, e.g. [q_proj, v_proj]. null: the family's queries "
-        "and values; the feed-forward layers of wavlm.",
+        description="Suffixes of the names of the layers to adapt, e.g. [q_proj, v_proj]. null: the query and value "
+        "projections; for wavlm the feed-forward layers.",
     )
 
 
 class ModelParams(Params):
-    """Which network, and where its weights start."""
+    """The network and its initial weights."""
 
     family: Family = Field("logmel-resnet", description="The transformers model type.")
-    pretrained: PathText | None = Field(None, description="A hub id or a local folder. null: from scratch.")
+    pretrained: PathText | None = Field(
+        None, description="Checkpoint to start from: a hub id or a local folder. null: train from scratch."
+    )
     config: dict[str, Any] = Field(
         default_factory=dict,
-        description="Fields of the family's config, e.g. hidden_size. A checkpoint's own values of dropout, "
-        "layerdrop and SpecAugment are not used: set them here, or the family's defaults apply.",
+        description="Fields of the family's config, e.g. hidden_size. A checkpoint's values of dropout, layerdrop and "
+        "SpecAugment are not used: set them here, or the family's defaults apply.",
     )
     freeze: Literal["none", "feature_encoder", "encoder"] = Field(
-        "none", description="What keeps its weights: nothing, the convolutional front end, or all but the head."
+        "none", description="What to freeze: nothing, the convolutional front end, or everything except the head."
     )
     freeze_layers: int | None = Field(
         None,
         ge=0,
-        description="The lowest layers that keep their weights, with all that stands below them; 0: only the latter. "
-        "null: as `freeze` says.",
+        description="Number of lowest layers to freeze, together with everything below them; 0: only what is below the "
+        "first layer. null: as `freeze`.",
     )
     lora: LoraParams | None = Field(
-        None, description="Train LoRA and the head alone (extra `lora`); the saved model is an ordinary one. null: no."
+        None,
+        description="Train only LoRA matrices and the head (needs the extra `lora`). They are merged: the saved model "
+        "is an ordinary one. null: no LoRA.",
     )

@@ -1,4 +1,4 @@
-"""Every parameter of a run: default, bound, unit and meaning, here and in the modules whose params are gathered here.
+"""All params of a run, with default, bounds, unit and meaning.
 
 `audiocls.params_file` reads them from YAML. `python -m audiocls.params.run` prints their JSON schema for editors.
 """
@@ -22,108 +22,109 @@ from audiocls.params.training import TrainingParams
 
 
 class AudioParams(Params):
-    """How a file becomes samples, and how long the clips are that the model sees."""
+    """How files are decoded, and how long the model's inputs are."""
 
     store: PathText | None = Field(
         None,
-        description="Folder or URI (s3://bucket/prefix) of decoded audio, to be shared by workspaces and machines; who "
-        "may write there is said by the environment. null: <workspace>/waveforms.",
+        description="Folder or URI (s3://bucket/prefix) of decoded audio, which workspaces and machines can share. "
+        "Credentials come from the environment. null: <workspace>/waveforms.",
     )
     sample_rate_hz: int = Field(16_000, ge=4_000, le=192_000, description="Rate every clip is resampled to.")
     min_seconds: float = Field(0.05, ge=0, description="Shorter files are quarantined as too_short.")
     max_file_seconds: float = Field(
-        3_600.0, gt=0, description="Longer files are quarantined as too_long, before anything is decoded."
+        3_600.0, gt=0, description="Longer files are quarantined as too_long before they are decoded."
     )
     silence_db: float = Field(
-        -60.0, lt=0, description="Files whose peak stays below, relative to full scale, are quarantined as silent."
+        -60.0, lt=0, description="Files with a lower peak, relative to full scale, are quarantined as silent."
     )
-    max_seconds: float = Field(10.0, gt=0, le=600, description="Length of the model's input.")
+    max_seconds: float = Field(10.0, gt=0, le=600, description="Maximum length of the model's input.")
     truncate: Literal["random", "head", "center", "fusion"] = Field(
         "random",
-        description="Where training cuts a long clip. random: anew in every epoch. Evaluation scores all of it. "
-        "fusion, for clap: nothing is cut; the model sees the whole clip shrunk to one input, and three crops of it.",
+        description="Which part of a longer clip to train on. random: another part in every epoch. Evaluation always "
+        "scores the whole clip. fusion (only clap): use the whole clip, shrunk to one input, and three crops of it.",
     )
     window_overlap: float = Field(
         0.5,
         ge=0,
         le=0.9,
-        description="Share of `max_seconds` by which the windows overlap in which validation and test score longer "
-        "clips; a clip's probabilities are the mean of its windows'.",
+        description="Validation and test score longer clips by windows that overlap by this fraction of `max_seconds`; "
+        "a clip's probabilities are the mean over its windows.",
     )
     pad: Literal["zero", "repeat", "repeat_pad"] = Field(
         "zero",
-        description="How a short clip is filled: zeros; the clip again and again; or whole repeats, then zeros.",
+        description="How to pad a short clip: with zeros, repeats of the clip, or whole repeats and then zeros.",
     )
     cache_features: Literal["auto", "always", "never"] = Field(
         "auto",
-        description="Whether spectrograms are kept on the disk, but of clips that are cut at random or augmented. "
-        "auto: where transformers' extractor has to make them, a clip at a time, as with torchaudio installed, and not "
-        "where they are computed in batches on the model's device. never: they are computed anew in every epoch.",
+        description="Whether to cache spectrograms on disk. Those of randomly cut or augmented clips are never cached. "
+        "auto: only if the transformers extractor computes them clip by clip, as with torchaudio installed, and not if "
+        "they are computed in batches on the model's device. never: compute them in every epoch.",
     )
 
 
 class SplitParams(Params):
-    """Shares of the clips held out when the split is made and not given."""
+    """How clips are split into training, validation and test, unless the data gives the split."""
 
     test_fraction: float | None = Field(
-        None, gt=0, lt=1, description="Share of clips looked at once, at the end. null: 0.15, or with `folds` one fold."
+        None, gt=0, lt=1, description="Fraction of the clips for test. null: 0.15, or one fold if `folds` is given."
     )
     validation_fraction: float = Field(
         0.15,
         gt=0,
         lt=1,
-        description="Share of clips that choose the checkpoint; with `folds` or a given test split, of what it leaves.",
+        description="Fraction of the clips for validation, which selects the checkpoint. With `folds` or a given test "
+        "split: fraction of the remaining clips.",
     )
     folds: int | None = Field(
-        None, ge=2, le=100, description="Cross-validation: this many splits, with every clip in one test. null: none."
+        None, ge=2, le=100, description="Number of cross-validation folds; each clip is tested once. null: no folds."
     )
     fold: int | None = Field(None, ge=0, description="Which of the `folds` this run tests on, from 0.")
     duplicates: Literal["stop", "drop", "move"] = Field(
         "stop",
-        description="Copies or overlaps of a recording in different splits that are given. stop; drop: leave out the "
-        "copy that matters less (training before validation before test) and nothing else; move: take their groups to "
-        "training. A split that is made never stops. Under stop and move it keeps groups together that copies link; "
-        "but where a few copies would chain more than a tenth of the corpus together, it leaves these out where they "
-        "straddle. Under drop it does so with all copies.",
+        description="What to do if given splits share copies or overlaps of a recording. stop: stop the run. drop: "
+        "drop only the copy that matters less (training before validation before test). move: move their groups to "
+        "training. Without given splits the run never stops: stop and move keep groups that copies link in one split, "
+        "except if a few copies would link more than a tenth of the corpus; those are dropped where they straddle "
+        "splits. drop: drop all copies that straddle splits.",
     )
     near_duplicates: Literal["stop", "drop", "move", "ignore"] = Field(
         "stop",
-        description="The same for copies encoded anew, resampled, cut or padded. Such a finding may be wrong: ignore "
-        "neither stops, leaves out nor links anything.",
+        description="As `duplicates`, for re-encoded, resampled, cut or padded copies. This detection can be wrong; "
+        "ignore: take no action.",
     )
 
     @property
     def test_share(self) -> float:
-        """Share of the clips for test where there are no folds."""
+        """Fraction of the clips for test if there are no folds."""
         return 0.15 if self.test_fraction is None else self.test_fraction
 
 
 class RunnerParams(Params):
-    """What decodes the shards of the waveform store; the store is the same, byte for byte, whatever does."""
+    """Where the shards of the waveform store are decoded. The store is byte-identical for every runner."""
 
     kind: Literal["thread", "process", "dask", "ray"] = Field(
-        "thread", description="Threads or processes of this machine, or a cluster (extras `dask` and `ray`)."
+        "thread", description="Local threads or processes, or a cluster (extras `dask` and `ray`)."
     )
     address: str | None = Field(
-        None, min_length=1, description="Of a Dask scheduler or a Ray cluster. null: one of this machine, for this run."
+        None, min_length=1, description="Address of a Dask scheduler or Ray cluster. null: a local one for this run."
     )
     workers: int | None = Field(
-        None, ge=1, description="Shards at a time; a cluster with an address says it itself. null: a shard a core."
+        None, ge=1, description="Shards decoded in parallel. A cluster at `address` sets it itself. null: one per core."
     )
 
 
 class TrackingParams(Params):
-    """Where runs are written down."""
+    """Where runs are logged."""
 
     uri: PathText | None = Field(None, description="MLflow tracking URI. null: sqlite:///<workspace>/mlflow.db")
 
 
 class RunParams(Params):
-    """One params file: one run."""
+    """The params of one run: one params file."""
 
-    experiment: str = Field("audiocls", min_length=1, description="The MLflow experiment.")
-    seed: int = Field(17, ge=0, lt=2**32, description="The one number that every stage draws its randomness from.")
-    workspace: LocalPath = Field(Path("workspace"), description="Stores, runs and the default mlflow.db.")
+    experiment: str = Field("audiocls", min_length=1, description="Name of the MLflow experiment.")
+    seed: int = Field(17, ge=0, lt=2**32, description="Seed of every random choice, in all stages.")
+    workspace: LocalPath = Field(Path("workspace"), description="Folder of stores, runs and the default mlflow.db.")
     data: Annotated[DataSource, Field(discriminator="source")]
     audio: AudioParams = AudioParams()
     split: SplitParams = SplitParams()
@@ -131,7 +132,7 @@ class RunParams(Params):
     balance: Annotated[BalanceParams, Field(discriminator="method")] = NoBalance()
     comparison: ComparisonParams = ComparisonParams()
     augmentation: list[AugmentationParams] = Field(
-        default_factory=list, description="How training clips are changed, in this order; see `kind`. Empty: not."
+        default_factory=list, description="Transforms of the training clips, applied in this order. Empty: none."
     )
     training: TrainingParams = TrainingParams()
     runner: RunnerParams = RunnerParams()
@@ -139,12 +140,12 @@ class RunParams(Params):
 
     @property
     def tracking_uri(self) -> str:
-        """The MLflow store that this run is written to."""
+        """URI of the MLflow store that this run is logged to."""
         return self.tracking.uri or f"sqlite:///{self.workspace.absolute() / 'mlflow.db'}"
 
 
 def json_schema() -> str:
-    """Describe the params file as JSON schema, for editors that complete and check YAML."""
+    """Return the JSON schema of the params file, for editors that complete and check YAML."""
     return json.dumps(RunParams.model_json_schema(), indent=2)
 
 

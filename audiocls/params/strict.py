@@ -10,17 +10,17 @@ from pydantic_core import PydanticCustomError
 
 
 class Params(BaseModel):
-    """Frozen, and refuses what it does not know: a misspelt key is an error, not a default."""
+    """A frozen model that rejects unknown keys: a misspelled key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def check_path_text(value: object) -> object:
-    """Refuse a text that names no path: an empty one would silently mean the current folder."""
-    if isinstance(value, str) and not value.strip():
+    """Reject text that is not a path: empty text would silently mean the current folder."""
+    if isinstance(value, str | Path) and not str(value).strip():
         raise PydanticCustomError("path_empty", "must not be empty; leave the key out for its default")
-    if isinstance(value, str) and "\0" in value:
-        raise PydanticCustomError("path_zero_byte", "must not contain a zero byte, which no path has")
+    if isinstance(value, str | Path) and "\0" in str(value):
+        raise PydanticCustomError("path_zero_byte", "must not contain a zero byte")
     return value
 
 
@@ -30,7 +30,7 @@ def _check_text(value: str) -> str:
 
 
 LocalPath = Annotated[Path, Field(strict=False), BeforeValidator(check_path_text)]
-"""A path of this machine."""
+"""A local path."""
 
 PathText = Annotated[str, AfterValidator(_check_text)]
-"""A path where something else may stand too: a URI, or a name on a hub."""
+"""A path, a URI or a name on a hub."""

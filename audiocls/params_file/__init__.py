@@ -1,7 +1,7 @@
-"""A params file as validated params.
+"""Params files, read and validated.
 
 `reading` merges YAML and overrides, `conflicts` finds keys that contradict each other, `candidates` lists the runs of a
-comparison.
+comparison, `starter` writes a file to start from.
 """
 
 import lazy_loader

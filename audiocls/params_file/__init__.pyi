@@ -5,5 +5,7 @@ from .candidates import (
     params_to_train as params_to_train,
     trains_encoder as trains_encoder,
 )
-from .reading import dump_params as dump_params, load_params as load_params
+from .first_look import FirstLook as FirstLook
+from .reading import dump_params as dump_params, known_keys as known_keys, load_params as load_params
+from .starter import write_starter as write_starter
 from .writable import check_writable as check_writable

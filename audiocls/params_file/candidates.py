@@ -1,8 +1,8 @@
-"""The contenders of a comparison of balance methods: each is a section `balance` of a run that can be trained.
+"""The candidates of a comparison of balance methods: each is a section `balance` of a run that can be trained.
 
-A head is compared on the embeddings of an encoder that is there. Where `model.pretrained` names one and nothing is
-trained end to end, it is that one, as it is. Else the model is trained plainly first: that is `none`, and the heads are
-those of `decoupled` and of the methods that change a trained head.
+Heads are compared on the embeddings of one encoder. If `model.pretrained` is set and nothing is trained end to end,
+that encoder is used unchanged. Otherwise the model is first trained without balancing: this is `none`, and the heads
+are those of `decoupled` and of the methods that adjust a trained head.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BALANCE: Final[TypeAdapter[BalanceParams]] = TypeAdapter(BalanceParams)
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One method that is compared, and what a run by it would have as `balance`."""
+    """One compared method, with the section `balance` of a run that uses it."""
 
     name: str
     balance: BalanceParams
@@ -46,15 +46,15 @@ class Contender:
 
 
 def trains_encoder(params: RunParams) -> bool:
-    """Tell whether a comparison trains the encoder, or takes `model.pretrained` as it is."""
+    """Return whether a comparison trains the encoder instead of using `model.pretrained` unchanged."""
     return params.model.pretrained is None or bool(params.comparison.end_to_end)
 
 
 def list_contenders(params: RunParams) -> list[Contender]:
-    """List what is compared, `none` first.
+    """List the candidates, `none` first.
 
-    Settings of a method come from the section `balance`, where that names the same method. Where it trains a head on
-    embeddings, how it does that goes for all heads, so that they differ by their method alone. All else is default.
+    If the section `balance` names a method, its settings are used for that method. If it trains a head on embeddings,
+    its settings are used for all heads, so that they differ only in the method. All other settings are defaults.
 
     Raises:
         ParamsError: The section asks for another layer than the last.
@@ -74,7 +74,7 @@ def _methods(comparison: ComparisonParams, trained: bool) -> list[HeadMethod]:
     asked = comparison.methods
     if asked is None:
         asked = [method for method in HEAD_METHODS if method not in SLOW]
-    # No run trains plainly and then the head by a weighted loss.
+    # There is no method that trains without balancing, and then the head with a weighted loss.
     return [method for method in asked if not (trained and method == "weighted_loss")]
 
 
@@ -89,18 +89,18 @@ def _head(method: HeadMethod, params: RunParams, trained: bool) -> Contender:
 
 
 def _shared(method: HeadMethod, params: RunParams) -> dict[str, Any]:
-    """Return what the section `balance` says of training heads on embeddings, where it says something."""
+    """Return the settings for training heads on embeddings that the section `balance` gives, if any."""
     own = params.balance
     if not isinstance(own, HeadOnly):
         return {}
-    said = own.model_dump(include=own.model_fields_set - {"method", "resampling", "layer"})
+    given = own.model_dump(include=own.model_fields_set - {"method", "resampling", "layer"})
     if (method == "undersample") != (getattr(own, "resampling", None) == "undersample"):
-        said.pop("counts", None)  # which can be met by adding clips, or by leaving out
-    return said
+        given.pop("counts", None)  # counts fit either oversampling or undersampling
+    return given
 
 
 def _section(section: Mapping[str, Any], params: RunParams) -> BalanceParams:
-    """Make a section of its keys, or take the run's own where that is of the same method."""
+    """Build a section from its keys, or return the run's own if it has the same method."""
     own = params.balance
     same = own.method == section["method"]
     if same and (not isinstance(own, Decoupled) or own.resampling == section["resampling"]):
@@ -109,10 +109,10 @@ def _section(section: Mapping[str, Any], params: RunParams) -> BalanceParams:
 
 
 def params_to_train(params: RunParams, contender: Contender) -> RunParams:
-    """Return the params of a run by a contender, as it was compared, without those that would do nothing in it."""
+    """Return the params to train a candidate as it was compared, without those that have no effect."""
     changed: dict[str, Any] = {"balance": contender.balance, "comparison": ComparisonParams()}
     if not trains_encoder(params):
-        # The encoder stayed as it is, and heard the clips as they are.
+        # The comparison used a frozen encoder and clips without augmentation.
         frozen = {"freeze": "encoder", "freeze_layers": None, "lora": None}
         changed |= {"model": params.model.model_copy(update=frozen), "augmentation": []}
         idle = set(FOR_THE_ENCODER)

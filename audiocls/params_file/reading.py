@@ -1,4 +1,4 @@
-"""Reading a params file: YAML, `key.path=value` overrides, and every mistake in both reported at once."""
+"""Reads a params file: YAML with `key.path=value` overrides. All mistakes in both are reported at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _AS_OVERRIDE: Final = " (given as an override)"
 
 
 class Mistake(NamedTuple):
-    """One thing that is wrong: where, and what."""
+    """One mistake: the key and what is wrong with it."""
 
     key: str
     message: str
@@ -55,11 +55,16 @@ def load_params(file: Path | str, overrides: Sequence[str] = ()) -> RunParams:
 
 def dump_params(params: RunParams) -> str:
     """Write resolved params as YAML that `load_params` reads back to an equal object."""
-    return yaml.dump(params.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return dump_yaml(params.model_dump(mode="json"))
+
+
+def dump_yaml(section: Raw) -> str:
+    """Write keys and values as YAML that a params file may hold."""
+    return yaml.dump(section, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 5e-5 as a number, as YAML 1.2 does, and refuses a key given twice."""
+    """SafeLoader that reads 5e-5 as a number, as YAML 1.2 does, and rejects duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
@@ -68,7 +73,7 @@ class _Loader(yaml.SafeLoader):
                 continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable) or key in seen:
-                fault = "stands twice" if isinstance(key, Hashable) else "is no text"
+                fault = "is given twice" if isinstance(key, Hashable) else "is not text"
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} {fault}", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -88,7 +93,7 @@ _NUMBER: Final = (
 )
 _Loader.add_implicit_resolver(*_NUMBER)
 _Dumper.add_implicit_resolver(*_NUMBER)
-# Other styles write NEL and its kin as they are, and a reader takes them for the end of a line.
+# Other styles do not escape NEL and similar characters, which a reader takes for line breaks.
 _Dumper.add_representer(str, _Dumper.represent_text)
 
 
@@ -96,7 +101,7 @@ def _parse(text: str) -> Any:
     """Parse YAML.
 
     Raises:
-        ValueError: Says in one line what is wrong and where.
+        ValueError: The YAML is not valid; the message says in one line what is wrong and where.
     """
     try:
         return yaml.load(text, Loader=_Loader)
@@ -109,7 +114,7 @@ def _parse(text: str) -> Any:
         raise ValueError(f"not valid YAML: {_one_line(error)}") from error
     except RecursionError as error:
         raise ValueError("not valid YAML: it is nested too deeply") from error
-    except ValueError as error:  # 2026-13-01 looks like a date and is none
+    except ValueError as error:  # such as 2026-13-01, which looks like a date
         raise ValueError(f"a value cannot be read: {_one_line(error)}") from error
 
 
@@ -121,16 +126,16 @@ def _read_file(file: Path) -> Raw:
     except ValueError as error:
         raise ParamsError(f"{file}: {error}.") from error
     if not isinstance(raw, dict):
-        raise ParamsError(f"{file}: a params file is a mapping of keys to values, and this one is {_kind(raw)}.")
+        raise ParamsError(f"{file}: a params file must be a mapping of keys to values, and this one is {_kind(raw)}.")
     return raw
 
 
 def _apply_override(raw: Raw, text: str) -> Mistake | None:
-    """Set one `key.path=value` in place; return what is wrong with it, if anything."""
+    """Set one `key.path=value` in place; return the mistake in it, if any."""
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        return Mistake(text, "is no override; write key.path=value, e.g. training.epochs=3")
+        return Mistake(text, "is not an override; write key.path=value, e.g. training.epochs=3")
     try:
         parsed = _parse(value)
     except ValueError as error:
@@ -142,14 +147,14 @@ def _apply_override(raw: Raw, text: str) -> Mistake | None:
         inner = section[part]
         if not isinstance(inner, dict):
             above = ".".join(parts[:depth])
-            return Mistake(key.strip(), f"= {value}: {above} is {_kind(inner)}, with no keys of its own{_AS_OVERRIDE}")
+            return Mistake(key.strip(), f"= {value}: {above} is {_kind(inner)} and has no keys{_AS_OVERRIDE}")
         section = inner
     section[parts[-1]] = parsed
     return None
 
 
 def _validate(raw: Raw) -> tuple[RunParams | None, list[Mistake]]:
-    """Check everything; conflicts between keys are looked for even where some keys are wrong by themselves."""
+    """Check everything; conflicts between keys are reported even if some keys are invalid by themselves."""
     try:
         resolved = RunParams.model_validate(raw)
     except ValidationError as error:
@@ -160,7 +165,7 @@ def _validate(raw: Raw) -> tuple[RunParams | None, list[Mistake]]:
 
 
 def _without_mistakes(raw: Raw, error: ValidationError) -> RunParams | None:
-    """Put defaults in place of wrong values, so that the rest can be checked; None where no default stands in."""
+    """Replace invalid values by defaults, so that the rest can be checked; None if that is not possible."""
     repaired = copy.deepcopy(raw)
     for detail in error.errors():
         *parents, last = _path(detail["loc"])
@@ -171,7 +176,7 @@ def _without_mistakes(raw: Raw, error: ValidationError) -> RunParams | None:
             section.pop(last, None)
             if last == "path":
                 section[last] = "missing"
-    # What the other rules say does not depend on the data, which alone have no default.
+    # Only `data` has no default, and no other rule depends on it.
     if not isinstance(repaired.get("data"), dict):
         repaired["data"] = {"source": "sample"}
     try:
@@ -181,9 +186,9 @@ def _without_mistakes(raw: Raw, error: ValidationError) -> RunParams | None:
 
 
 def _path(loc: Sequence[int | str]) -> Key:
-    """Drop what pydantic adds to a location.
+    """Remove what pydantic adds to a location.
 
-    data.table.path is the key data.path, augmentation.0.gain.min_db augmentation.0.min_db, config.5.[key] config.5.
+    data.table.path becomes data.path, augmentation.0.gain.min_db augmentation.0.min_db, and config.5.[key] config.5.
     """
     field = RunParams.model_fields.get(str(loc[0]))
     tagged = field is not None and field.discriminator is not None and len(loc) > 2
@@ -207,7 +212,7 @@ def _describe(raw: Raw, detail: Any) -> Mistake:
             return Mistake(key, "is missing")
         case "union_tag_not_found":
             name = detail["ctx"]["discriminator"].strip("'")
-            return Mistake(f"{key}.{name}", "is missing; it says which of the others apply")
+            return Mistake(f"{key}.{name}", "is missing; it determines which other keys apply")
         case "union_tag_invalid":
             context = detail["ctx"]
             name = context["discriminator"].strip("'")
@@ -216,15 +221,15 @@ def _describe(raw: Raw, detail: Any) -> Mistake:
             return Mistake(key, f"= {_short(value)}: must be a section with keys of its own")
         case "path_type":
             return Mistake(key, f"= {_short(value)}: must be a path")
-    said = ("literal_error", "string_pattern_mismatch")
-    if detail["type"] == "invalid_key" or (detail["loc"][-1] == "[key]" and detail["type"] not in said):
-        return Mistake(key, "is no text, and a key must be; put it in quotes")
+    clear = ("literal_error", "string_pattern_mismatch")
+    if detail["type"] == "invalid_key" or (detail["loc"][-1] == "[key]" and detail["type"] not in clear):
+        return Mistake(key, "is not text, and a key must be text; put it in quotes")
     message = detail["msg"].removeprefix("Input ").removeprefix("Value error, ").replace("should be", "must be")
     return Mistake(key, f"= {_short(value)}: {message}")
 
 
 def _suggestion(raw: Raw, path: Key) -> str:
-    """Say where a key that is not known here may belong."""
+    """Suggest where an unknown key may belong."""
     name, key = str(path[-1]), _dotted(path)
     if path[0] == "augmentation" and len(path) == 3:
         return _suggestion_in_list(name, raw["augmentation"][path[1]]["kind"])
@@ -240,14 +245,14 @@ def _suggestion(raw: Raw, path: Key) -> str:
         if owners:
             tags = [t for m in owners for t in get_args(m.model_fields[str(field.discriminator)].annotation)]
             return f"{here}; it belongs to {' or '.join(f'{tag}={t}' for t in tags)}"
-    known = list(dict.fromkeys(_known_keys()))
+    known = list(dict.fromkeys(known_keys()))
     same_name = [other for other in known if other.rsplit(".", 1)[-1] == name]
     close = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.75)
     return here + (f"; did you mean {' or '.join(close[:3])}?" if close else "")
 
 
 def _suggestion_in_list(name: str, kind: str) -> str:
-    """Say which keys a transform has, or which transforms have the key."""
+    """Suggest a key that the transform has, or the transforms that have the key."""
     models = {
         get_args(model.model_fields["kind"].annotation)[0]: model.model_fields
         for model in _models(RunParams.model_fields["augmentation"].annotation)
@@ -259,14 +264,15 @@ def _suggestion_in_list(name: str, kind: str) -> str:
     return f" of kind={kind}" + (f"; did you mean {close[0]}?" if close else "")
 
 
-def _known_keys() -> Iterator[str]:
+def known_keys() -> Iterator[str]:
+    """Yield every key of a params file but those of transforms, e.g. training.epochs; some come several times."""
     for name, field in RunParams.model_fields.items():
         yield name
         yield from (f"{name}.{key}" for model in _models(field.annotation) for key in model.model_fields)
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the sections that a field may hold: one, the members of a union, or none where it is a plain value."""
+    """Yield the sections that a field can hold: one, the members of a union, or none for a plain value."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in get_args(annotation):
@@ -274,7 +280,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _marked(mistake: Mistake, overridden: Sequence[str]) -> Mistake:
-    """Say of a mistake that it came in by an override, and not by the file that the message names."""
+    """Mark a mistake that comes from an override and not from the file that the message names."""
     near = any(f"{key}.".startswith(f"{mistake.key}.") or mistake.key.startswith(f"{key}.") for key in overridden)
     return mistake._replace(message=mistake.message + _AS_OVERRIDE) if near else mistake
 
@@ -289,13 +295,13 @@ def _kind(value: object) -> str:
 
 
 def _short(value: object) -> str:
-    """Show a value in one line, however large it is."""
+    """Format a value in one line, however large it is."""
     return _SHORT.repr(value)
 
 
 class _Short(reprlib.Repr):
     def repr_str(self, text: str, level: int) -> str:
-        """Mask before the text is cut: half a URI no longer looks like one that holds a password."""
+        """Mask before the text is cut: a password is no longer recognized in half a URI."""
         return super().repr_str(masked(text), level)
 
 

@@ -1,4 +1,4 @@
-"""Whether a run can write where its params say, looked at before anything is done. Nothing is created."""
+"""Checks that a run can write to the paths in its params before it starts. Nothing is created."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from audiocls.errors import ParamsError
 from audiocls.files import database_file, local_path
 from audiocls.params import RunParams
 
-# Where the process has changed its user, the rights of the new one count.
+# If the process has changed its user, the permissions of the new user apply.
 _EFFECTIVE = os.access in os.supports_effective_ids
 
 _LONGEST_NAME = 255  # of a file or a folder, on the file systems of Linux and macOS
@@ -22,7 +22,7 @@ def check_writable(params: RunParams) -> None:
     """Check the workspace, the store of decoded audio and MLflow's database.
 
     Raises:
-        ParamsError: One of them cannot be written; names every such key, its path and the reason.
+        ParamsError: At least one cannot be written; names every such key, its path and the reason.
     """
     faults = list(_faults(params))
     if faults:
@@ -44,7 +44,7 @@ def _faults(params: RunParams) -> Iterator[str]:
 
 
 def folder_fault(folder: Path) -> str | None:
-    """Say why files cannot be written to a folder, which need not be there yet; None where they can."""
+    """Return why files cannot be written to a folder, which does not have to exist; None if they can."""
     if _is_too_long(folder):
         return _TOO_LONG
     nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
@@ -52,7 +52,7 @@ def folder_fault(folder: Path) -> str | None:
         return f"{_named(nearest, folder)} is a link to {nearest.readlink()}, which does not exist"
     if not nearest.is_dir():
         return f"{_named(nearest, folder)} is a file, and a folder is needed"
-    return None if _may(nearest, os.W_OK | os.X_OK) else f"{_named(nearest, folder)} {_refusal(nearest)}"
+    return None if _is_allowed(nearest, os.W_OK | os.X_OK) else f"{_named(nearest, folder)} {_refusal(nearest)}"
 
 
 def _file_fault(file: Path) -> str | None:
@@ -64,7 +64,7 @@ def _file_fault(file: Path) -> str | None:
         return f"{file} is a link to {file.readlink()}, which does not exist"
     if not file.is_file():
         return f"{file} is a folder, and a database is a file"
-    if not _may(file, os.R_OK | os.W_OK):
+    if not _is_allowed(file, os.R_OK | os.W_OK):
         return f"{file} {_refusal(file)}"
     with file.open("rb") as opened:
         if opened.read(len(_SQLITE)) not in (b"", _SQLITE):
@@ -76,7 +76,7 @@ def _is_too_long(path: Path) -> bool:
     return any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts)
 
 
-def _may(path: Path, mode: int) -> bool:
+def _is_allowed(path: Path, mode: int) -> bool:
     return os.access(path, mode, effective_ids=_EFFECTIVE)
 
 
@@ -87,5 +87,5 @@ def _refusal(path: Path) -> str:
 
 
 def _named(nearest: Path, asked: Path) -> str:
-    """Name a folder above the one that was asked for, and nothing where it is the same."""
+    """Return the name of a parent folder, or "it" if it is the requested folder itself."""
     return "it" if nearest == asked else str(nearest)

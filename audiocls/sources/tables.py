@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -26,6 +27,7 @@ _DELIMITED: Final = {
 }
 _JSON_LINES: Final = (".jsonl", ".ndjson")
 _FORMATS: Final = ".csv, .tsv, .parquet, .jsonl or .ndjson"
+TABLE_SUFFIXES: Final = (*_DELIMITED, ".parquet", *_JSON_LINES)
 
 
 def read_columns(path: Location, wanted: dict[str, str]) -> pa.Table:
@@ -40,24 +42,53 @@ def read_columns(path: Location, wanted: dict[str, str]) -> pa.Table:
         DataError: The table does not exist, is not a table or is damaged, or a column is missing or duplicated.
     """
     suffix, shown = suffix_of(path), masked(str(path))
-    try:
-        if isinstance(path, Path) and not path.is_file():
-            what = "it is a folder, but a table must be a file" if path.is_dir() else "no such file"
-            raise DataError(f"data.path = {shown}: {what}.")
+    with _said_of(path, shown):
         if suffix == ".parquet":
             return _read_parquet(path if isinstance(path, Path) else _fetched(path), shown, wanted)
         if suffix in _DELIMITED:
             return _read_delimited(_text_of(path), shown, wanted, _DELIMITED[suffix])
         if suffix in _JSON_LINES:
             return _read_json_lines(_text_of(path), shown, wanted)
+    raise _no_table(suffix, shown)
+
+
+def column_names(path: Location) -> list[str]:
+    """Return the names of a table's columns, in its order; of JSON lines, those of any row.
+
+    Raises:
+        MissingExtraError: The package that knows the scheme of a URI is not installed.
+        DataError: The table is not there, is none or is broken.
+    """
+    suffix, shown = suffix_of(path), masked(str(path))
+    with _said_of(path, shown):
+        if suffix == ".parquet":
+            with _opened(path if isinstance(path, Path) else _fetched(path)) as opened:
+                return list(pq.read_schema(opened).names)
+        if suffix in _DELIMITED:
+            return list(pa.csv.open_csv(io.BytesIO(_text_of(path)), parse_options=_DELIMITED[suffix]).schema.names)
+        if suffix in _JSON_LINES:
+            return list(dict.fromkeys(name for _, row in _json_rows(_text_of(path), shown) for name in row))
+    raise _no_table(suffix, shown)
+
+
+@contextmanager
+def _said_of(path: Location, shown: str) -> Iterator[None]:
+    """Turn what is wrong with a table into an error that names it."""
+    if isinstance(path, Path) and not path.is_file():
+        what = "it is a folder, and a table is a file" if path.is_dir() else "no such file"
+        raise DataError(f"data.path = {shown}: {what}.")
+    try:
+        yield
     except FileNotFoundError as error:
         raise DataError(f"data.path = {shown}: no such file.") from error
     except EncodingFault as error:
         raise DataError(f"data.path = {shown}: {error}.") from error
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"data.path = {shown}: the table cannot be read: {masked(str(error))}") from error
-    given = f"the suffix {suffix}" if suffix else "no suffix"
-    raise DataError(f"data.path = {shown}: a table must be {_FORMATS}, but this file has {given}.")
+
+
+def _no_table(suffix: str, shown: str) -> DataError:
+    return DataError(f"data.path = {shown}: a table is {_FORMATS}, and this one is {suffix or 'none of them'}.")
 
 
 def _fetched(uri: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Which clip is in which split: given by the source, or made so that no group straddles."""
+"""Assign each clip to a split: the one given by the source, or a generated one that keeps groups together."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from audiocls.splits.leakage import (
 )
 from audiocls.splits.ledger import KnownSound, recall, remember_groups, remember_sounds, remembered_splits
 from audiocls.splits.stratification import split_groups
-from audiocls.splits.units import hold, make_units, tell_wide
+from audiocls.splits.units import hold, make_units, warn_wide
 
 logger = logging.getLogger(__name__)
 
@@ -42,37 +42,37 @@ def assign_splits(
 ) -> Path:
     """Fill the column `split` of a clips table, check it, and return the path of the result.
 
-    Splits that the source gives are kept; of validation and test, what it gives no clip of is made out of its training
-    clips, group by group. Groups with a recording in common count as one. With `split.folds` one fold is for test.
+    Splits given by the source are kept. If it gives no validation or test clips, these are taken from its training
+    clips, group by group. Groups that share a recording count as one. With `split.folds`, one fold is the test split.
 
-    Copies that stand in several splits stop it, or are left out or moved, as `params` say; see `copies.leave_out`. What
-    is left out goes into a table beside the result: see `dropped`. In a split that is made copies never stop it.
+    Copies across given splits raise an error, or are dropped or moved, as `params` say; see `copies.leave_out`. In a
+    generated split, copies never raise an error. Dropped clips are listed in a table beside the result; see `dropped`.
 
     Args:
         clips: The clips table of a corpus.
         params: How much is held out, and what to do about copies across splits.
-        seed: Draws the split.
-        workspace: Gets the result.
-        ledger: Remembers where each group and each sound is, so that none moves when others come or go; None remembers
-            nothing. A given split goes before it.
-        near_duplicates: The pairs found in the corpus, which count as copies unless `params` says to ignore them; None
-            where nobody has looked for them.
+        seed: Random seed of the split.
+        workspace: Where the result is written.
+        ledger: Remembers the split of each group and sound, so that none moves when data is added or removed; None
+            remembers nothing. A given split takes precedence.
+        near_duplicates: The pairs found in the corpus, which count as copies unless `params` ignore them; None if
+            they were not searched for.
 
     Raises:
-        LeakageError: A group, or a copy or near-duplicate of a recording, stands in more than one split.
-        DataError: There is one class alone, or a class without training clips, or a split without clips.
+        LeakageError: A group, or a copy or near-duplicate of a recording, is in more than one split.
+        DataError: There is only one class, a class has no training clips, or a split is empty.
     """
     table = pd.read_parquet(clips)
     report_label_conflicts(table)
     used = near_duplicates is not None and params.near_duplicates != "ignore"
     near = pd.read_parquet(near_duplicates) if used else None
-    # What the checks refuse is not remembered: the next try starts anew.
+    # A split that fails the checks is not remembered: the next attempt starts from scratch.
     memory: AbstractContextManager[dict[str, str]] = remembered_splits(ledger) if ledger else nullcontext({})
     with memory as remembered:
-        met = not recall(table, remembered).empty
+        recalled = not recall(table, remembered).empty
         draft = _draft(table, params, seed, remembered, near)
         kept, dropped = _settle(table, draft, params, remembered, near)
-        check_classes(kept, ledger if met and draft.pool.any() else None, dropped)
+        check_classes(kept, ledger if recalled and draft.pool.any() else None, dropped)
     rows = kept[["clip_id", "split"]].astype(str)
     digest = hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
     name = f"{clips.parent.name}-{digest.hexdigest()[:12]}"
@@ -83,12 +83,12 @@ def assign_splits(
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """Splits before copies are looked at."""
+    """Splits before copies are handled."""
 
-    splits: pd.DataFrame  # a column a fold, or one alone
-    column: int  # of this run
-    pool: pd.Series  # whether a clip's split was made, and not given
-    made: tuple[str, ...]  # what a clip of the pool may be in
+    splits: pd.DataFrame  # one column per fold, or a single one
+    column: int  # the column of this run
+    pool: pd.Series  # whether a clip's split was generated, not given
+    made: tuple[str, ...]  # the splits that a clip of the pool may be in
 
 
 def _draft(
@@ -107,31 +107,31 @@ def _draft(
         return _Draft(given.to_frame(0), 0, ~everything, ())
     check_disjoint(table.assign(split=given))
     if table["split"].notna().any():
-        missing = [name for name, share in (("validation", validation), ("test", test)) if share]
+        missing = [name for name, fraction in (("validation", validation), ("test", test)) if fraction]
         logger.warning(
-            "The given split has no %s clips; they are made out of its training clips.", " and no ".join(missing)
+            "The given split has no %s clips; they are taken from its training clips.", " and no ".join(missing)
         )
     pool = table[given == "train"]
     allowed = ("train", *(["validation"] if validation else []), *(["test"] if test else []))
-    # A split that is given takes no group of the pool, whatever an earlier run made of it.
-    met = recall(pool, remembered)
-    units, fixed = hold(_units(pool, params, near), met[met.isin(allowed)])
+    # A given split takes no groups from the pool, whatever an earlier run assigned.
+    recalled = recall(pool, remembered)
+    units, fixed = hold(_units(pool, params, near), recalled[recalled.isin(allowed)])
     made = split_groups(units, pool["label"], test, validation, seed, fixed)
     return _Draft(given.mask(given == "train", made).to_frame(0), 0, given == "train", allowed)
 
 
 def _units(pool: pd.DataFrame, params: SplitParams, near: pd.DataFrame | None) -> pd.Series:
-    """Name what a split that is made keeps together, and tell where that is much."""
+    """Return the units that a generated split keeps together, and warn about wide ones."""
     linking = near if params.near_duplicates != "drop" else None
     units, wide = make_units(pool, linking, exact=params.duplicates != "drop")
-    tell_wide(wide)
+    warn_wide(wide)
     return units
 
 
 def _settle(
     table: pd.DataFrame, draft: _Draft, params: SplitParams, remembered: dict[str, str], near: pd.DataFrame | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Leave out or move copies, check the result, and remember it; return the clips kept and those left out."""
+    """Drop or move copies, check the result, and remember it; return the kept and the dropped clips."""
     used = draft.splits.astype(object)
     left_out = _leave_out_made(table, draft, remembered, near)
     for fold, rows in left_out.items():
@@ -140,7 +140,7 @@ def _settle(
     kept, more = _resolve(table.drop(left_out[draft.column].index), params, near)
     final = kept["split"].reindex(table.index).astype(object)
     if draft.made != SPLITS:
-        _tell_given(kept, remembered)
+        _warn_moved(kept, remembered)
     used[draft.column] = final
     remember_groups(table, used.fillna(draft.splits), remembered)
     remember_sounds(table, used, remembered, near)
@@ -151,7 +151,7 @@ def _settle(
 def _leave_out_made(
     table: pd.DataFrame, draft: _Draft, remembered: dict[str, str], near: pd.DataFrame | None
 ) -> dict[int, pd.DataFrame]:
-    """Return what `copies.leave_out` does, by fold, of the clips whose split was made; of others the params decide."""
+    """Apply `copies.leave_out`, by fold, to clips whose split was generated; for others the params decide."""
     pool = table[draft.pool]
     known = KnownSound(pool, remembered)
     left_out = {}
@@ -161,15 +161,15 @@ def _leave_out_made(
     return left_out
 
 
-def _tell_given(table: pd.DataFrame, remembered: dict[str, str]) -> None:
-    """Warn of clips that a given split puts elsewhere than an earlier run had them: it goes before the ledger."""
+def _warn_moved(table: pd.DataFrame, remembered: dict[str, str]) -> None:
+    """Warn about clips that a given split, which overrides the ledger, puts elsewhere than an earlier run did."""
     known, sound = KnownSound(table, remembered), SharedSound(table)
     for name in SPLITS:
         elsewhere = table[(known.find(sound, name) >= 0) & (table["split"] != name)]
         if not elsewhere.empty:
             logger.warning(
-                "%d clips, or parts of them, were in %s in an earlier run, and the given split has them elsewhere; "
-                "models of both runs cannot be compared on them: %s",
+                "%d clips, or parts of them, were in %s in an earlier run, but the given split puts them elsewhere; "
+                "models of the two runs cannot be compared on them: %s",
                 len(elsewhere),
                 name,
                 name_some(f"{row.clip_id} ({row.split})" for row in elsewhere.itertuples()),
@@ -177,7 +177,7 @@ def _tell_given(table: pd.DataFrame, remembered: dict[str, str]) -> None:
 
 
 def _resolve(table: pd.DataFrame, params: SplitParams, near: pd.DataFrame | None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Do what the params say about copies across splits; return the clips kept, and why others are not."""
+    """Handle copies across splits as the params say; return the kept clips, and why others were dropped."""
     dropped = leave_out(table[:0])
     if params.duplicates == "move":
         table = table.assign(split=move_copies(table, near if params.near_duplicates == "move" else None))
@@ -201,32 +201,31 @@ def _without(table: pd.DataFrame, left_out: pd.DataFrame) -> tuple[pd.DataFrame,
 
 
 def ledger_of(experiment: str, params: SplitParams, seed: int, workspace: Path) -> Path:
-    """Name the ledger of an experiment: its runs share one for as long as the seed and the shares stay the same.
+    """Return the path of an experiment's ledger, which runs with the same seed and fractions share.
 
-    The folds of one cross-validation share one as well.
+    The folds of one cross-validation share it as well.
     """
-    shares = f"{params.folds} folds" if params.folds else params.test_share
-    settings = f"{experiment}\x1f{shares}\x1f{params.validation_fraction}\x1f{seed}"
+    fractions = f"{params.folds} folds" if params.folds else params.test_share
+    settings = f"{experiment}\x1f{fractions}\x1f{params.validation_fraction}\x1f{seed}"
     return workspace / "splits" / f"ledger-{hashlib.sha256(settings.encode()).hexdigest()[:12]}.parquet"
 
 
 def check_classes(table: pd.DataFrame, ledger: Path | None = None, dropped: pd.DataFrame | None = None) -> None:
-    """Stop where training or testing would mean nothing; warn where a class is left out of a score.
+    """Raise an error if training or testing would be meaningless; warn if a class is missing from a score.
 
     Args:
         table: The clips with their splits.
-        ledger: What some of them were put by, where it is one.
-        dropped: The clips that were left out as copies.
+        ledger: The ledger that determined some of the splits, if any.
+        dropped: The clips that were dropped as copies.
 
     Raises:
-        DataError: One class alone, an empty split, classes without training clips, or classes without any that are
-            not left out.
+        DataError: There is only one class, a split is empty, or a class has no training clips or was dropped entirely.
     """
     lost = [] if dropped is None else sorted(set(dropped["label"]) - set(table["label"]))
     if lost:
         raise DataError(
-            f"{len(lost)} classes lose all their clips, as copies are left out: {name_some(lost)}. Remove the copies "
-            "where they stand under the wrong label, or drop the classes."
+            f"{len(lost)} classes lose all their clips, as copies are dropped: {name_some(lost)}. Remove the copies "
+            "with the wrong label, or drop the classes."
         )
     counts = pd.crosstab(table["label"], table["split"]).reindex(columns=list(SPLITS), fill_value=0)
     if len(counts) < 2:
@@ -238,12 +237,12 @@ def check_classes(table: pd.DataFrame, ledger: Path | None = None, dropped: pd.D
         raise DataError(
             f"the split has no {' and no '.join(empty)} clips: there are {len(table)} clips in "
             f"{table['group'].nunique()} groups. "
-            "A given split needs training clips, and a made one three groups or more."
+            "A given split needs training clips, and a generated one at least three groups."
             + (
                 ""
                 if ledger is None
-                else f" Groups that an earlier run split stay where they were ({ledger}): for a part of that corpus, "
-                "or another one, give the run another `experiment`."
+                else f" Groups that an earlier run split stay where they were ({ledger}). For a part of that corpus, "
+                "or another corpus, use another `experiment`."
             )
         )
     unseen = counts.index[counts["train"] == 0]
@@ -255,4 +254,4 @@ def check_classes(table: pd.DataFrame, ledger: Path | None = None, dropped: pd.D
     for name in ("validation", "test"):
         absent = counts.index[counts[name] == 0]
         if len(absent):
-            logger.warning("%d classes have no %s clips, and no score there: %s", len(absent), name, name_some(absent))
+            logger.warning("%d classes have no %s clips and are not scored: %s", len(absent), name, name_some(absent))

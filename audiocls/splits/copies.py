@@ -1,7 +1,7 @@
-"""Clips that share sound, and which of them to leave out so that none is left on both sides of a split.
+"""Clips that share sound, and which of them to drop so that no sound is on both sides of a split.
 
-Clips share sound where their samples are the same, where they are near-duplicates, directly or by way of others, and
-where they overlap in their recording. Overlaps do not chain: of three clips in a row the outer two share nothing.
+Clips share sound if their samples are the same, if they are near-duplicates (directly or through others), or if they
+overlap in their recording. Overlaps are not transitive: of three clips in a row, the outer two share nothing.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Positions = NDArray[np.int64]
 
 
 def same_sound(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.Series:
-    """Number the sounds: clips with the same samples, and near-duplicates, share one.
+    """Number the sounds; clips with the same samples and near-duplicates share a number.
 
     Args:
         table: Clips with `audio_hash`, the hash of the decoded samples.
-        near: Pairs of near-duplicates, `audio_hash_a` and `audio_hash_b`; pairs of which one is not there are passed
-            over.
+        near: Pairs of near-duplicates, `audio_hash_a` and `audio_hash_b`; pairs with a recording that is not in
+            `table` are ignored.
 
     Returns:
         With the index of `table`.
@@ -45,15 +45,15 @@ def same_sound(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.Seri
 
 
 class SharedSound:
-    """Finds, for each clip of a table, one of some other clips that it shares sound with."""
+    """Finds for each clip of a table one of the chosen clips that it shares sound with."""
 
     def __init__(self, table: pd.DataFrame, near: pd.DataFrame | None = None) -> None:
-        """Take what `same_sound` takes, and of segments `recording_hash`, `start_sample` and `num_samples` too."""
+        """Take the arguments of `same_sound`; segments also need `recording_hash`, `start_sample` and `num_samples`."""
         self._sound = same_sound(table, near).to_numpy()
         self.stretches = stretches_of(table)
 
     def partners(self, chosen: NDArray[np.bool_]) -> Positions:
-        """Return the position of a chosen clip that each clip shares sound with, or -1; shape (num_clips,)."""
+        """Return for each clip the position of a chosen clip that it shares sound with, or -1; shape (num_clips,)."""
         same = self.spread(np.where(chosen, np.arange(len(chosen)), -1))
         if self.stretches is None:
             return same
@@ -61,17 +61,17 @@ class SharedSound:
         return np.where(touched >= 0, touched, self.spread(touched))
 
     def spread(self, positions: Positions) -> Positions:
-        """Give every clip the greatest number that a clip of the same sound has."""
+        """Give every clip the maximum over the clips with the same sound."""
         greatest = np.full(self._sound.max(initial=-1) + 1, -1, np.int64)
         np.maximum.at(greatest, self._sound, positions)
         return greatest[self._sound]
 
 
 class Stretches:
-    """Spans of samples of some recordings."""
+    """Spans of samples in recordings."""
 
     def __init__(self, recordings: pd.Series, starts: Positions, stops: Positions) -> None:
-        """Take the hash of each span's recording, and its samples from `starts` to below `stops`."""
+        """Take the recording hash of each span, and its samples from `starts` up to but excluding `stops`."""
         self.recordings = recordings.to_numpy()
         self.starts, self.stops = starts, stops
 
@@ -87,7 +87,7 @@ class Stretches:
         farthest = np.maximum.accumulate(stops[order])
         reaching = np.maximum.accumulate(np.where(stops[order] == farthest, np.arange(len(order)), 0))
         recording = pd.Index(names).get_indexer(self.recordings)
-        before = np.searchsorted(starts[order], recording * room + self.stops) - 1  # the last that starts in time
+        before = np.searchsorted(starts[order], recording * room + self.stops) - 1  # the last with an early start
         overlaps = (recording >= 0) & (before >= 0)
         overlaps[overlaps] = farthest[before[overlaps]] > (recording * room + self.starts)[overlaps]
         found[overlaps] = values[chosen][order[reaching[before[overlaps]]]]
@@ -95,7 +95,7 @@ class Stretches:
 
 
 def stretches_of(table: pd.DataFrame) -> Stretches | None:
-    """Return the span of each clip in its recording; None where the table says nothing of recordings."""
+    """Return the span of each clip in its recording; None if the table has no recordings."""
     if "recording_hash" not in table:
         return None
     starts = table["start_sample"].to_numpy(np.int64)
@@ -107,21 +107,21 @@ def leave_out(
     near: pd.DataFrame | None = None,
     known: Mapping[str, Callable[[SharedSound], Positions]] | None = None,
 ) -> pd.DataFrame:
-    """Say which clips to leave out so that no sound is in two splits, and none where an earlier run had it elsewhere.
+    """Return which clips to drop so that no sound is in two splits, or in another split than in an earlier run.
 
-    Of copies in several splits those of the test stay, and then those of validation. A copy that is left out of
-    training costs one training clip of many; one left out of the test would make the score less certain, and the test
-    of a class may have few clips. So the test stays as large as it was, with all its classes. A sound that an earlier
-    run used stays in the split where that run had it, whichever that is: what a model was trained on must not test its
-    successor, and what tested it must not train the successor.
+    Of copies in several splits, those in test are kept first, then those in validation. Dropping a copy from training
+    costs one of many training clips. Dropping it from test would make the score less certain, as a class may have few
+    test clips. So the test split keeps its size and all its classes. A sound that an earlier run used stays in the
+    split of that run: what a model was trained on must not test its successor, and what tested it must not train the
+    successor.
 
     Args:
-        table: Clips with `clip_id`, `split`, and what `SharedSound` takes.
+        table: Clips with `clip_id`, `split`, and the columns of `SharedSound`.
         near: Pairs of near-duplicates that count as one recording.
-        known: By split, which clips share sound with what an earlier run had there: 0 or more, else -1.
+        known: By split, a function that returns which clips share sound with it in an earlier run: 0 or more, else -1.
 
     Returns:
-        A row a clip to leave out, with the index of `table`: `reason` and `detail`.
+        One row per clip to drop, with the index of `table`: `reason` and `detail`.
     """
     known = known or {}
     sound = SharedSound(table, near)
@@ -138,7 +138,7 @@ def leave_out(
         copies = there & (found >= 0) & np.isin(split, SPLITS[:rank])
         partner[copies] = found[copies]
         there &= ~copies
-    for name in known:  # where the copy that stays is there, naming it says more
+    for name in known:  # name the copy that stays, if present
         found = sound.partners(there & (split == name))
         partner = np.where((earlier == name) & (partner < 0), found, partner)
     return _rows(table, ~there, partner, earlier)

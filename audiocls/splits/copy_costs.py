@@ -1,4 +1,4 @@
-"""What a change of the splits costs, in clips, groups and classes."""
+"""The cost of changing the splits, in clips, groups and classes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from audiocls.sources import SPLITS
 
 
 def change_of(table: pd.DataFrame, after: pd.Series) -> str:
-    """Say what changes between the splits of a table and others.
+    """Format what changes between the splits of a table and new splits.
 
     Args:
         table: Clips with `group`, `label` and `split`.
-        after: Their splits after the change, with the index of `table`; missing where a clip is left out.
+        after: Their splits after the change, with the index of `table`; missing for dropped clips.
 
     Returns:
-        Such as "2 clips of 1 group and 2 classes (train 300 -> 298, validation 28 -> 28, test 60 -> 60)", and which
-        classes lose their last clip of a split.
+        Text such as "2 clips of 1 group and 2 classes (train 300 -> 298, validation 28 -> 28, test 60 -> 60)", and the
+        classes that lose their last clip of a split.
     """
     changed = table[after.ne(table["split"])]
     sizes = [f"{name} {(table['split'] == name).sum()} -> {(after == name).sum()}" for name in SPLITS]

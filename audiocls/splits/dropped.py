@@ -1,7 +1,7 @@
-"""Clips that were left out of a split, a row each with a reason, in a table beside the clips that were kept.
+"""Clips that were dropped from a split, one row each with a reason, in a table beside the kept clips.
 
     <workspace>/splits/<name>.parquet            the clips with their splits
-    <workspace>/splits/<name>/dropped.parquet    what was left out
+    <workspace>/splits/<name>/dropped.parquet    the dropped clips
 
 Columns: `clip_id`, `label`, `group`, `split` (that the clip would have been in), `reason` (`copies.COPY` or
 `copies.REMEMBERED`) and `detail`.
@@ -21,22 +21,22 @@ COLUMNS: Final = ("clip_id", "label", "group", "split", "reason", "detail")
 
 
 def dropped_beside(splits: Path) -> Path:
-    """Name the table of what was left out of the clips of `splits`."""
+    """Return the path of the table of clips that were dropped from `splits`."""
     return splits.with_suffix("") / "dropped.parquet"
 
 
 def write_dropped(table: pd.DataFrame, splits: Path) -> Path:
-    """Write the table; without rows too, so that none means that it was looked for."""
+    """Write the table, even if it is empty: an empty table means that nothing had to be dropped."""
     return write_table(table[list(COLUMNS)].astype("string"), dropped_beside(splits))
 
 
 def read_dropped(splits: Path) -> pd.DataFrame:
-    """Read the table of what was left out of the clips of `splits`."""
+    """Read the table of clips that were dropped from `splits`."""
     return pd.read_parquet(dropped_beside(splits))
 
 
 def dropped_summary(splits: Path) -> str:
-    """Say in one line how many clips were left out of which split, why, and where to look; "" when none were."""
+    """Summarize in one line how many clips were dropped from which split, why, and where to look; "" if none."""
     table = read_dropped(splits)
     if table.empty:
         return ""

@@ -1,4 +1,4 @@
-"""Cross-validation: every clip is tested in exactly one of k folds, and no group, or group linked to it, straddles."""
+"""Cross-validation: every clip is tested in exactly one of k folds, and linked groups stay in one fold."""
 
 from __future__ import annotations
 
@@ -17,23 +17,21 @@ def split_folds(
     validation: float,
     seed: int,
     remembered: dict[str, str] | None = None,
-    near: pd.DataFrame | None = None,
     units: pd.Series | None = None,
 ) -> pd.DataFrame:
-    """Split clips once for each fold, all folds at once.
+    """Split clips once for each fold.
 
-    Fold i tests on the groups of fold i; validation is made out of the others, group by group, anew in each fold.
+    Fold i tests on the groups of fold i. Its validation split is drawn from the other groups, separately in each fold.
 
     Args:
         table: Clips with `group`, `label`, `audio_hash` and an empty `split`.
         folds: Number of folds, two or more.
-        validation: Share of the clips that are not tested on, in (0, 1).
-        seed: Draws the folds and the validation clips.
-        remembered: The splits of each group met before, "train test validation" for three folds; these groups stay
-            where they are, and the new ones are added. Where a new copy links groups of several folds, each stays in
-            its own, so that the copy is in several: `copies.leave_out` says which clips of it to leave out of a fold.
-        near: Pairs of near-duplicates that count as one recording.
-        units: What must stay in one fold, by clip; None: `leakage.linked_groups` says it.
+        validation: Fraction of the clips outside the test fold to use for validation, in (0, 1).
+        seed: Random seed of the folds and the validation clips.
+        remembered: The splits of each group assigned earlier, such as "train test validation" for three folds. These
+            groups stay where they are, and new ones are added. If a new copy links groups of several folds, each group
+            stays in its own, and `copies.leave_out` returns which copies to drop from a fold.
+        units: What must stay in one fold, by clip; None uses `leakage.linked_groups`.
 
     Returns:
         "train", "validation" or "test", with the index of `table` and a column for each fold, 0 to folds - 1.
@@ -42,7 +40,7 @@ def split_folds(
         DataError: The source gives a split, or there are fewer groups than folds.
     """
     remembered = {} if remembered is None else remembered
-    units = linked_groups(table, near) if units is None else units
+    units = linked_groups(table) if units is None else units
     _check(table, units, folds)
     units, entries = hold(units, recall(table, remembered))
     words = {unit: entry.split(BETWEEN) for unit, entry in entries.items()}
@@ -63,20 +61,20 @@ def split_folds(
 def _check(table: pd.DataFrame, units: pd.Series, folds: int) -> None:
     if table["split"].notna().any():
         raise DataError(
-            f"split.folds = {folds}, and the source gives the split of {table['split'].notna().sum()} clips. "
-            "Leave out one of the two."
+            f"split.folds = {folds}, but the source gives the split of {table['split'].notna().sum()} clips. "
+            "Remove one of the two."
         )
     if units.nunique() < folds:
         raise DataError(
-            f"split.folds = {folds}, and the {len(table)} clips are in {units.nunique()} groups that share no "
-            "recording; there must be a group for each fold."
+            f"split.folds = {folds}, but the {len(table)} clips are in {units.nunique()} groups that share no "
+            "recording; each fold needs a group."
         )
 
 
 def _split_rest(
     table: pd.DataFrame, units: pd.Series, tested: pd.Series, validation: float, seed: int, fixed: dict[str, str]
 ) -> pd.Series:
-    """Test on `tested`; split the rest, with the units of `fixed` where they were."""
+    """Use `tested` as the test split, and split the rest; the units of `fixed` stay where they were."""
     rest = ~tested
     made = split_groups(units[rest], table.loc[rest, "label"], 0.0, validation, seed, fixed)
     return made.reindex(table.index, fill_value="test")

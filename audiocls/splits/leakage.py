@@ -1,4 +1,4 @@
-"""The leakage firewall: no group, and no sound of a recording, on both sides of a split, whoever made it."""
+"""The leakage firewall: no group and no recording may be in two splits, given or generated."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ logger = logging.getLogger(__name__)
 
 
 def linked_groups(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.Series:
-    """Name, for each clip, what must stay in one split: its group, with all groups that share sound with it.
+    """Return for each clip the unit that must stay in one split: its group with all groups that share sound with it.
 
     Args:
-        table: Clips with `group` and `audio_hash`, the hash of the decoded samples; and, where there are segments of
-            recordings, what `overlaps` needs.
+        table: Clips with `group` and `audio_hash`, the hash of the decoded samples; segments also need the columns
+            of `overlaps`.
         near: Pairs of near-duplicates, `audio_hash_a` and `audio_hash_b`, which count as one recording.
 
     Returns:
-        With the index of `table`: the name of the group that comes first among those linked.
+        With the index of `table`: the alphabetically first name of the linked groups.
     """
     return link(table["group"], linking_sounds(table, near))
 
 
 def linking_sounds(table: pd.DataFrame, near: pd.DataFrame | None = None, *, exact: bool = True) -> pd.Series:
-    """Number the sounds that link groups: clips share one that are copies, overlap, or are near-duplicates.
+    """Number the sounds that link groups; copies, overlapping clips and near-duplicates share a number.
 
     Args:
-        table: As `linked_groups` takes it.
-        near: As `linked_groups` takes them.
-        exact: Whether copies and overlaps link; otherwise near-duplicates alone do.
+        table: As in `linked_groups`.
+        near: As in `linked_groups`.
+        exact: Whether copies and overlaps link groups; if False, only near-duplicates do.
 
     Returns:
-        With the index of `table`. Sounds that share clips between them, directly or by way of others, are one.
+        With the index of `table`. Sounds that share clips, directly or through others, have one number.
     """
     sounds = same_sound(table, near)
     if not exact:
@@ -51,13 +51,13 @@ def linking_sounds(table: pd.DataFrame, near: pd.DataFrame | None = None, *, exa
 
 
 def link(groups: pd.Series, sounds: pd.Series) -> pd.Series:
-    """Name, for each clip, the group that comes first among those that sounds link to its own."""
+    """Return for each clip the alphabetically first of the groups that sounds link to its own."""
     together = _components(groups, sounds)
     return together.map(groups.groupby(together).min())
 
 
 def _components(first: pd.Series, second: pd.Series) -> pd.Series:
-    """Number the sets of rows that have either value in common, directly or by way of others."""
+    """Number the sets of rows that have either value in common, directly or through others."""
     codes, names = pd.factorize(first)
     others, values = pd.factorize(second)
     size = len(names) + len(values)
@@ -67,11 +67,11 @@ def _components(first: pd.Series, second: pd.Series) -> pd.Series:
 
 
 def overlaps(table: pd.DataFrame) -> pd.Series:
-    """Number the stretches of sound: clips of one recording that overlap, or that others between them link, share one.
+    """Number the stretches of sound; clips of one recording that overlap, directly or through others, share a number.
 
     Args:
         table: Clips with `recording_hash`, `start_sample` and `num_samples`. Without these columns there are no
-            segments, and clips share a stretch where they share `audio_hash`.
+            segments, and clips with the same `audio_hash` share a stretch.
 
     Returns:
         With the index of `table`.
@@ -87,10 +87,10 @@ def overlaps(table: pd.DataFrame) -> pd.Series:
 
 
 def check_disjoint(table: pd.DataFrame) -> None:
-    """Stop where a group stands in more than one split, whoever made the split.
+    """Raise an error if a group is in more than one split, given or generated.
 
     Raises:
-        LeakageError: Names the first ten such groups and how many of their clips are where.
+        LeakageError: The message names the first ten such groups and the number of their clips per split.
     """
     clips = table.groupby(["group", "split"]).size().unstack(fill_value=0)
     straddling = clips[(clips > 0).sum(axis=1) > 1]
@@ -100,16 +100,16 @@ def check_disjoint(table: pd.DataFrame) -> None:
             for group, counts in straddling.iterrows()
         )
         raise LeakageError(
-            f"{len(straddling)} of {len(clips)} groups stand in more than one split, so that the test would be on "
-            f"what was trained on: {names}. Correct the split column, or leave data.split_column out to have one made."
+            f"{len(straddling)} of {len(clips)} groups are in more than one split, so the model would be tested on "
+            f"training data: {names}. Correct the split column, or remove data.split_column to have a split generated."
         )
 
 
 def check_copies(table: pd.DataFrame) -> None:
-    """Stop where the same decoded audio, or a part of it, stands in more than one split, under whatever names.
+    """Raise an error if the same decoded audio, or a part of it, is in more than one split under any names.
 
     Raises:
-        LeakageError: Names the first ten recordings with their clips.
+        LeakageError: The message names the first ten recordings with their clips.
     """
     splits = table.groupby("audio_hash")["split"].nunique()
     copied = table[table["audio_hash"].isin(splits.index[splits > 1])]
@@ -117,8 +117,8 @@ def check_copies(table: pd.DataFrame) -> None:
         sets = copied.groupby("audio_hash", sort=False)
         names = name_some(" = ".join(f"{row.clip_id} ({row.split})" for row in clips.itertuples()) for _, clips in sets)
         raise LeakageError(
-            f"{sets.ngroups} recordings stand in more than one split under several names: {names}. Remove the copies, "
-            f"or choose what it costs: {_choices('split.duplicates', table)}."
+            f"{sets.ngroups} recordings are in more than one split under several names: {names}. Remove the copies, "
+            f"or choose how to handle them: {_choices('split.duplicates', table)}."
         )
     _check_overlaps(table)
 
@@ -131,20 +131,20 @@ def _check_overlaps(table: pd.DataFrame) -> None:
         sets = shared.groupby(stretches[shared.index], sort=False)
         names = name_some(" + ".join(f"{row.clip_id} ({row.split})" for row in clips.itertuples()) for _, clips in sets)
         raise LeakageError(
-            f"{sets.ngroups} stretches of recordings stand in more than one split, as clips overlap: {names}. Give "
-            f"clips that overlap one group, or choose what it costs: {_choices('split.duplicates', table)}."
+            f"{sets.ngroups} stretches of recordings are in more than one split, as clips overlap: {names}. Put "
+            f"overlapping clips into one group, or choose how to handle them: {_choices('split.duplicates', table)}."
         )
 
 
 def check_near_duplicates(table: pd.DataFrame, near: pd.DataFrame) -> None:
-    """Stop where near-duplicates stand in different splits.
+    """Raise an error if near-duplicates are in different splits.
 
     Args:
         table: Clips with their splits.
-        near: Pairs as `near_duplicates.find_near_duplicates` says.
+        near: Pairs as returned by `near_duplicates.find_near_duplicates`.
 
     Raises:
-        LeakageError: Names the ten most similar pairs.
+        LeakageError: The message names the ten most similar pairs.
     """
     clips, pairs = table[["audio_hash", "clip_id", "split"]], near
     for side in "ab":
@@ -156,38 +156,38 @@ def check_near_duplicates(table: pd.DataFrame, near: pd.DataFrame) -> None:
             for row in apart.itertuples()
         )
         raise LeakageError(
-            f"{len(apart)} pairs of clips in different splits are near-duplicates, which seem to be one recording "
-            f"encoded anew, resampled, cut or padded: {names}. Listen to them. Remove the copies, or choose what it "
-            f"costs: {_choices('split.near_duplicates', table, pairs)}. If they are no copies, set "
+            f"{len(apart)} pairs of clips in different splits are near-duplicates, which seem to be one recording that "
+            f"was re-encoded, resampled, cut or padded: {names}. Listen to them. Remove the copies, or choose how to "
+            f"handle them: {_choices('split.near_duplicates', table, pairs)}. If they are not copies, set "
             "split.near_duplicates=ignore."
         )
 
 
 def _choices(key: str, table: pd.DataFrame, near: pd.DataFrame | None = None) -> str:
-    """Say what becomes of the splits under each choice for copies."""
+    """Format what each choice for copies does to the splits."""
     kept = table["split"].drop(leave_out(table, near).index).reindex(table.index)
     return (
-        f"{key}=drop leaves out {change_of(table, kept)}; "
-        f"{key}=move takes to one split, training before others, {change_of(table, moved_splits(table, near))}"
+        f"{key}=drop drops {change_of(table, kept)}; "
+        f"{key}=move moves to one split, preferably training, {change_of(table, moved_splits(table, near))}"
     )
 
 
 def move_copies(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.Series:
-    """Put groups that share sound across splits into one: training if any is there, else validation.
+    """Move groups that share sound across splits into one split: training if any is there, else validation.
 
     Args:
         table: Clips with their splits.
         near: Pairs of near-duplicates that count as one recording.
 
     Returns:
-        The new split of each clip. Held-out clips are lost to training and never the other way, so that the test stays
-        one on what was not trained on.
+        The new split of each clip. Clips never move from training to a held-out split, so the model is still tested on
+        unseen clips.
     """
     moved = moved_splits(table, near)
     if (moved != table["split"]).any():
         clips = table.loc[moved != table["split"], "clip_id"]
         logger.warning(
-            "%d clips were moved, as copies or overlaps link their groups to another split: %s",
+            "%d clips were moved because copies or overlaps link their groups to another split: %s",
             len(clips),
             name_some(clips),
         )
@@ -195,14 +195,14 @@ def move_copies(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.Ser
 
 
 def moved_splits(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.Series:
-    """Return what `move_copies` does, and say nothing."""
+    """Return the result of `move_copies` without logging."""
     units = linked_groups(table, near)
     rank = table["split"].map(SPLITS.index)
     return rank.groupby(units).transform("min").map(dict(enumerate(SPLITS)))
 
 
 def report_label_conflicts(table: pd.DataFrame) -> None:
-    """Warn of recordings that stand under several labels: at most one of them is right."""
+    """Warn about recordings with several labels, of which at most one is correct."""
     labels = table.groupby("audio_hash")["label"].nunique()
     odd = table[table["audio_hash"].isin(labels.index[labels > 1])]
     if not odd.empty:

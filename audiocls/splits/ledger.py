@@ -1,10 +1,10 @@
-"""The split ledger: which split a group and its sounds were put into, so that no later corpus moves them.
+"""The split ledger: the split that each group and sound was assigned to, so that a later corpus does not move them.
 
-Without it a split that is stratified has to move some groups when others come or go; with it, a test clip of today is
-a test clip of every retraining to come, and the champion and its challenger can be compared. A sound is known by its
-samples whatever its file and its group are called, and so is every part of it.
+Without a ledger, a stratified split has to move some groups when data is added or removed. With it, a test clip stays a
+test clip in every later retraining, so the champion and its challenger can be compared. A sound, and every part of it,
+is identified by its samples, whatever its file and group are called.
 
-With folds an entry has a word for each fold: "train test validation". NOWHERE stands where a sound was left out.
+With folds, an entry has one word per fold: "train test validation". NOWHERE marks a fold that a sound was dropped from.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from audiocls.files import composed, write_table
 from audiocls.sources import SPLITS
 from audiocls.splits.copies import Positions, SharedSound, Stretches, same_sound, stretches_of
 
-# No group has such a name by accident.
+# Prefixes that no group name has by accident.
 _SOUND: Final = "\x1faudio "
 _STRETCH: Final = "\x1fstretch "
 NOWHERE: Final = "-"
@@ -31,34 +31,34 @@ BETWEEN: Final = " "
 
 
 def recall(clips: pd.DataFrame, remembered: dict[str, str]) -> pd.Series:
-    """Return the entry of each clip whose group was met before; of other groups, that of most of their known sounds.
+    """Return the entry of each clip whose group is known; for other groups, the entry of most of their known sounds.
 
     Args:
-        clips: With `group` and `audio_hash`.
-        remembered: Of `remembered_splits`.
+        clips: Clips with `group` and `audio_hash`.
+        remembered: The entries from `remembered_splits`.
 
     Returns:
-        With a part of the index of `clips`; all clips of a group have one entry.
+        With a subset of the index of `clips`; all clips of a group have one entry.
     """
-    met = clips["group"].map(remembered).astype(object)
-    sounds = (_SOUND + clips["audio_hash"]).map(remembered).astype(object)[met.isna()].dropna()
+    by_group = clips["group"].map(remembered).astype(object)
+    sounds = (_SOUND + clips["audio_hash"]).map(remembered).astype(object)[by_group.isna()].dropna()
     whole = [NOWHERE not in entry.split(BETWEEN) for entry in sounds]
     by_sound = most_frequent(sounds[np.array(whole, bool)], clips["group"])
-    return met.fillna(clips["group"].map(by_sound)).dropna()
+    return by_group.fillna(clips["group"].map(by_sound)).dropna()
 
 
 def most_frequent(entries: pd.Series, names: pd.Series) -> pd.Series:
-    """Return the entry that most clips of each name have; of several, the first in the alphabet: test before train."""
+    """Return the most frequent entry of each name; ties go to the alphabetically first, so test before train."""
     counts = pd.DataFrame({"name": names[entries.index], "entry": entries}).value_counts().reset_index(name="clips")
     ranked = counts.sort_values(["clips", "entry"], ascending=[False, True])
     return ranked.drop_duplicates("name").set_index("name")["entry"].astype(object)
 
 
 class KnownSound:
-    """What a ledger knows of the sounds of some clips, whatever their groups are."""
+    """What a ledger knows about the sounds of clips, whatever their groups are."""
 
     def __init__(self, clips: pd.DataFrame, remembered: dict[str, str]) -> None:
-        """Take clips with `audio_hash`, and of segments what `copies.SharedSound` takes."""
+        """Take clips with `audio_hash`; segments also need the columns of `copies.SharedSound`."""
         self._same = _Entries((_SOUND + clips["audio_hash"]).map(remembered))
         self._here = stretches_of(clips)
         if self._here is not None:
@@ -72,30 +72,30 @@ class KnownSound:
             self._parts = _Entries(pd.Series(list(entries.values()), dtype=object))
 
     def find(self, sound: SharedSound, split: str, fold: int = 0) -> Positions:
-        """Say which clips share sound with what an earlier run had in a split: 0 or more, else -1."""
-        same = sound.partners(self._same.say(split, fold))
+        """Return which clips share sound with a split of an earlier run: 0 or more, else -1."""
+        same = sound.partners(self._same.are_in(split, fold))
         if self._here is None:
             return same
-        known = self._parts.say(split, fold)
+        known = self._parts.are_in(split, fold)
         part = self._here.touched(self._stretches, known, np.arange(len(known)))
-        part = np.maximum(part, np.where(self._whole.say(split, fold), 0, -1))
+        part = np.maximum(part, np.where(self._whole.are_in(split, fold), 0, -1))
         return np.maximum(same, sound.spread(part))
 
 
 class _Entries:
-    """The entries of some sounds, None where a sound is unknown."""
+    """The ledger entries of sounds; None if a sound is unknown."""
 
     def __init__(self, entries: pd.Series) -> None:
         self._codes, names = pd.factorize(entries)
         self._words = [str(name).split(BETWEEN) for name in names]
 
-    def say(self, split: str, fold: int) -> NDArray[np.bool_]:
+    def are_in(self, split: str, fold: int) -> NDArray[np.bool_]:
         """Return which sounds are in a split of a fold, shape (num_entries,)."""
         return np.array([*(words[fold] == split for words in self._words), False], bool)[self._codes]
 
 
 def remember_groups(clips: pd.DataFrame, splits: pd.DataFrame, remembered: dict[str, str]) -> None:
-    """Keep the splits, a column a fold or one alone, of the groups of clips that are new."""
+    """Remember the splits of new groups; `splits` has one column per fold, or a single one."""
     for group, entry in zip(clips["group"], _joined(splits), strict=True):
         remembered.setdefault(group, entry)
 
@@ -103,17 +103,17 @@ def remember_groups(clips: pd.DataFrame, splits: pd.DataFrame, remembered: dict[
 def remember_sounds(
     clips: pd.DataFrame, used: pd.DataFrame, remembered: dict[str, str], near: pd.DataFrame | None = None
 ) -> None:
-    """Keep the splits of sounds that are new; what is known stays as it is.
+    """Remember the splits of new sounds; known entries stay as they are.
 
     Args:
-        clips: With `audio_hash`, and of segments their place in the recording.
-        used: Their splits, a column a fold or one alone, with the index of `clips`; None where a clip was left out.
-        remembered: Of `remembered_splits`.
+        clips: Clips with `audio_hash`; segments also need their position in the recording.
+        used: Their splits, one column per fold or a single one, with the index of `clips`; None for a dropped clip.
+        remembered: The entries from `remembered_splits`.
         near: Pairs of near-duplicates that count as one recording.
     """
     rank_of = {name: rank for rank, name in enumerate(SPLITS)}
     ranks = used.apply(lambda fold: fold.map(rank_of)).fillna(-1).astype(int)
-    # What was left out has the sound of a clip that was used.
+    # A dropped clip has the sound of a clip that was used.
     ranks = ranks.groupby(same_sound(clips, near)).transform("max")
     words = pd.DataFrame({fold: ranks[fold].map(lambda rank: SPLITS[rank] if rank >= 0 else NOWHERE) for fold in ranks})
     _add(remembered, _SOUND + clips["audio_hash"], _joined(words))
@@ -131,7 +131,7 @@ def _joined(splits: pd.DataFrame) -> pd.Series:
 
 
 def _add(remembered: dict[str, str], keys: pd.Series, entries: pd.Series) -> None:
-    """Enter what is new, and fold by fold what was left out so far."""
+    """Add new entries, and fill in folds that a sound was dropped from so far."""
     for key, entry in zip(keys, entries, strict=True):
         known = remembered.get(key)
         if known is None:
@@ -144,7 +144,7 @@ def _add(remembered: dict[str, str], keys: pd.Series, entries: pd.Series) -> Non
 
 @contextmanager
 def remembered_splits(ledger: Path) -> Iterator[dict[str, str]]:
-    """Yield the split of every group and sound met so far; what the block adds is written down when it ends well.
+    """Yield the split of every known group and sound; what the block adds is saved if it ends without an error.
 
     Runs that share a ledger wait for each other here.
     """
@@ -162,6 +162,6 @@ def _read(ledger: Path) -> dict[str, str]:
     if not ledger.exists():
         return {}
     table = pd.read_parquet(ledger)
-    # Older ledgers spell groups as the source did. Of two spellings of one group, the one that was trained on counts.
+    # Older ledgers spell groups as the source did. Of two spellings of one group, the one used in training counts.
     rows = sorted(zip(table["group"], table["split"], strict=True), key=lambda row: "train" in row[1].split(BETWEEN))
     return {composed(group): split for group, split in rows}

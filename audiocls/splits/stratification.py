@@ -1,7 +1,7 @@
-"""Groups into splits or folds: by a hash of the group's name, with some groups moved so that classes are stratified.
+"""Assign groups to splits or folds by a hash of the group's name, then move some groups to stratify the classes.
 
-The hash alone would never move a group when others come or go; the moves, those that gain most first and among these
-the nearest to a threshold, are about as few as stratification needs.
+With the hash alone, no group would ever move when others are added or removed. The moves with the largest gain come
+first, and of these the ones nearest to a threshold, so that about as few groups move as stratification needs.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from audiocls.sources import SPLITS
 
 TRAIN, VALIDATION, TEST = range(3)
-# A move must gain this much per class that it touches: those that gain most come first, so that few groups leave the
-# split of their hash; and then whatever gains, for as long as something does.
+# A move must gain this much per class that it affects. The best moves come first, so that few groups leave the split
+# of their hash. The last thresholds accept any gain, until there is none.
 _LEAST_GAINS: Final = (0.4, 0.1, 0.01, *[1e-9] * 20)
-# A class that is in no score weighs 1/2: more than moving the smaller of two groups can cost, and less than what is
-# gained where most clips leave a held-out split.
+# Cost of a class that is missing from a score: more than moving the smaller of two groups can cost, and less than the
+# gain if most clips leave a held-out split.
 _UNSCORED: Final = 0.5
-# Groups are looked at together, up to the first that moves: few after a move, twice as many after none.
+# Groups are evaluated in batches, up to the first that moves. A batch without a move doubles the size of the next.
 _FEWEST_TOGETHER: Final = 32
 
 
@@ -38,16 +38,16 @@ def split_groups(
 ) -> pd.Series:
     """Split clips by group.
 
-    A class of three groups or more is in all three splits, unless groups of several classes stand in the way. A class
-    of fewer is in training before anything else.
+    A class with at least three groups is in all three splits, unless groups with several classes prevent it. A class
+    with fewer groups is in training first.
 
     Args:
         groups: Group name of each clip, shape (num_clips,).
         labels: Class of each clip, the same index.
-        test: Share of the clips for test, in [0, 1).
-        validation: Share for validation; test + validation < 1.
-        seed: Draws the hashes.
-        fixed: Split of the groups that must stay where they are; what is new is stratified around them.
+        test: Fraction of the clips for test, in [0, 1).
+        validation: Fraction for validation; test + validation < 1.
+        seed: Seed of the hashes.
+        fixed: Split of the groups that must stay where they are; new groups are stratified around them.
 
     Returns:
         "train", "validation" or "test" of each clip, with the index of `groups`.
@@ -55,31 +55,31 @@ def split_groups(
     codes, names, counts = _count(groups, labels)
     hashes = _hashes(names, str(seed))
     split = np.where(hashes < test, TEST, np.where(hashes < test + validation, VALIDATION, TRAIN))
-    shares = np.array([1 - test - validation, validation, test])
+    fractions = np.array([1 - test - validation, validation, test])
     distance = np.minimum(np.abs(hashes - test), np.abs(hashes - test - validation))
     order = _fix(split, names, {name: SPLITS.index(where) for name, where in (fixed or {}).items()}, distance)
-    # What is larger than a held-out split of its class starts in training: no single move would bring it there later.
+    # A group larger than a held-out split of its class starts in training: no single move would bring it there later.
     total = counts.total()
     large = np.zeros(len(names), bool)
-    large[counts.group[counts.clips / total[counts.column] > shares[1:].max()]] = True
+    large[counts.group[counts.clips / total[counts.column] > fractions[1:].max()]] = True
     split[order[large[order]]] = TRAIN
-    # A class that cannot be learnt outweighs every distance.
+    # A class without training clips costs more than any distance.
     absent = np.array([3.0 * len(total), _UNSCORED, _UNSCORED])
-    _stratify(split, counts, shares, absent, order)
+    _stratify(split, counts, fractions, absent, order)
     return pd.Series(np.array(SPLITS)[split[codes]], index=groups.index)
 
 
 def fold_groups(
     groups: pd.Series, labels: pd.Series, folds: int, seed: int, fixed: Mapping[str, int] | None = None
 ) -> pd.Series:
-    """Spread clips by group over folds of about one size and with about the same classes.
+    """Distribute clips by group over folds of similar size and class distribution.
 
     Args:
         groups: Group name of each clip, shape (num_clips,).
         labels: Class of each clip, the same index.
         folds: Number of folds, two or more.
-        seed: Draws the hashes, and others than those of `split_groups`.
-        fixed: Fold of the groups that must stay where they are; what is new is stratified around them.
+        seed: Seed of the hashes, which differ from those of `split_groups`.
+        fixed: Fold of the groups that must stay where they are; new groups are stratified around them.
 
     Returns:
         The fold of each clip, 0 to folds - 1, with the index of `groups`.
@@ -94,9 +94,9 @@ def fold_groups(
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """Clips by group and class where there are any, group after group; all clips together are one more class."""
+    """Nonzero clip counts by group and class, sorted by group; all clips together are one more class."""
 
-    group: NDArray[np.int64]  # (num_entries,), a position among the names
+    group: NDArray[np.int64]  # (num_entries,), an index into the names
     column: NDArray[np.int64]  # the class; the last is all clips together, so that no split is left empty
     clips: NDArray[np.float64]
 
@@ -112,7 +112,7 @@ class _Counts:
         return clips.reshape(num_splits, columns)
 
     def of(self, groups: NDArray[np.int64]) -> _Counts:
-        """Return the entries of some groups in their order; `group` is then a position among these."""
+        """Return the entries of some groups in their order; `group` is then an index into these."""
         first = np.searchsorted(self.group, groups)
         sizes = np.searchsorted(self.group, groups, side="right") - first
         row = np.repeat(np.arange(len(groups)), sizes)
@@ -121,7 +121,7 @@ class _Counts:
 
 
 def _count(groups: pd.Series, labels: pd.Series) -> tuple[NDArray[np.int64], NDArray[np.object_], _Counts]:
-    """Return the group of each clip as a position, the names there, and clips by group and class."""
+    """Return the group of each clip as an index, the group names, and clips by group and class."""
     codes, names = pd.factorize(groups, sort=True)
     classes, labels_there = pd.factorize(labels, sort=True)
     columns = len(labels_there) + 1
@@ -133,14 +133,14 @@ def _count(groups: pd.Series, labels: pd.Series) -> tuple[NDArray[np.int64], NDA
 def _hashes(names: NDArray[np.object_], salt: str) -> NDArray[np.float64]:
     """Map each name to a number that is uniform in [0, 1)."""
     digests = (hashlib.sha256(f"{salt}\x1f{name}".encode()).digest() for name in names)
-    # 53 bits, as a float64 holds: with 64 the largest would be rounded up to 1.
+    # 53 bits, the precision of float64: with 64, the largest would be rounded up to 1.
     return np.array([(int.from_bytes(digest[:8], "big") >> 11) / 2**53 for digest in digests])
 
 
 def _fix(
     split: NDArray[np.int64], names: NDArray[np.object_], fixed: Mapping[str, int], distance: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """Put fixed groups where they belong, in place; return the others, the nearest to a threshold first."""
+    """Assign the fixed groups in place; return the others, the nearest to a threshold first."""
     stays = np.array([name in fixed for name in names])
     split[stays] = [fixed[name] for name in names[stays]]
     order = np.argsort(distance, kind="stable")
@@ -150,23 +150,23 @@ def _fix(
 def _stratify(
     split: NDArray[np.int64],
     counts: _Counts,
-    shares: NDArray[np.float64],
+    fractions: NDArray[np.float64],
     absent: NDArray[np.float64],
     order: NDArray[np.int64],
 ) -> None:
-    """Move single groups in place, for as long as that brings the classes nearer to their shares.
+    """Move single groups in place, as long as this brings the classes closer to their fractions.
 
     Args:
         split: Split of each group, shape (num_groups,).
         counts: Clips by group and class.
-        shares: Share of each split, shape (num_splits,).
-        absent: What it costs that a class is not in a split, shape (num_splits,); distances are at most 1.
-        order: Groups in the order in which they are tried; those that are not named stay where they are.
+        fractions: Target fraction of each split, shape (num_splits,).
+        absent: Cost of a class that is missing from a split, shape (num_splits,); distances are at most 1.
+        order: Groups in the order in which they are tried; other groups stay where they are.
     """
     tried = counts.of(order)
     starts = np.searchsorted(tried.group, np.arange(len(order) + 1))
-    cost = _Cost(counts.total(), shares, absent)
-    have = counts.by_split(split, len(shares))
+    cost = _Cost(counts.total(), fractions, absent)
+    have = counts.by_split(split, len(fractions))
     where = split[order]
     for least_gain in _LEAST_GAINS:
         moves = 0
@@ -189,7 +189,7 @@ def _moves(
     cost: _Cost,
     least_gain: float,
 ) -> Iterator[tuple[int, int]]:
-    """Yield (row, split to move it to) once through; each is applied before the next is looked for."""
+    """Yield (row, target split) in one pass; each move is applied before the next is searched for."""
     start, together = 0, _FEWEST_TOGETHER
     while start < len(where):
         stop = min(start + together, len(where))
@@ -210,14 +210,14 @@ def _moves(
 
 
 class _Cost:
-    """Squared distance of the splits to their shares of each class, and what is absent."""
+    """Squared distance of the splits to their target fractions of each class, plus the cost of missing classes."""
 
-    def __init__(self, total: NDArray[np.float64], shares: NDArray[np.float64], absent: NDArray[np.float64]) -> None:
-        self._want = shares[:, None] * total
-        # As a share of the class; the distance of all clips together counts a ninth.
+    def __init__(self, total: NDArray[np.float64], fractions: NDArray[np.float64], absent: NDArray[np.float64]) -> None:
+        self._want = fractions[:, None] * total
+        # Relative to the class size; the distance of all clips together counts a ninth.
         self._scale = np.append(total[:-1], 3 * total[-1])
         self._absent = absent[:, None]
-        self._closed = shares == 0
+        self._closed = fractions == 0
 
     def of_entries(
         self,
@@ -226,7 +226,7 @@ class _Cost:
         clips: NDArray[np.float64],
         have: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Return what each split would cost more with some clips than without them, shape (num_splits, num_entries)."""
+        """Return how much some clips would add to the cost of each split, shape (num_splits, num_entries)."""
         others = have[:, columns]
         others[where, np.arange(len(columns))] -= clips
         more = self._of(others + clips, columns) - self._of(others, columns)

@@ -1,9 +1,9 @@
-"""Which groups a split that is made keeps together, as copies of recordings link them, and which it does not.
+"""Units: groups that a generated split keeps together because copies of recordings link them.
 
-A copy shared by two groups makes them one unit, so that none has to be left out. But a jingle that stands in every
-group would make one unit of the corpus, and leave nothing to test on. So a unit of more than a tenth of the corpus is
-kept only as far as its groups are copies of each other in the main; the few copies that would chain the others together
-are left out of a split instead, wherever they would straddle.
+A copy shared by two groups makes them one unit, so that no copy has to be dropped. But a jingle in every group would
+turn the whole corpus into one unit and leave nothing to test on. A unit of more than a tenth of the corpus is therefore
+reduced to groups that are mostly copies of each other. The few copies that link the other groups are dropped wherever
+they would be in two splits.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from audiocls.splits.ledger import most_frequent
 logger = logging.getLogger(__name__)
 
 WIDE: Final = 0.1
-"""A unit of groups that copies link is wide where it would hold more than this fraction of the corpus."""
+"""A unit of linked groups is wide if it holds more than this fraction of the corpus."""
 
-_THICK: Final = 0.5  # of the smaller group's clips: two such groups are one in the main
-# A sound of more groups is a jingle, and two groups that are one in the main share others.
+_MOSTLY_SHARED: Final = 0.5  # of the smaller group's clips: the groups are then mostly copies of each other
+# A sound in more groups is a jingle; groups that are mostly copies of each other share other sounds too.
 _MOST_HOLDERS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class WideUnit:
-    """Groups that copies link, and that would hold more than WIDE of the corpus together."""
+    """Groups that copies link and that together hold more than WIDE of the corpus."""
 
     clips: int
     groups: list[str]
     links: list[str]  # ids of the clips that link them
-    apart: bool  # whether groups of it are kept apart when a split is made
+    apart: bool  # whether a generated split separates some of its groups
 
     def __str__(self) -> str:
-        what = "of which a split that is made keeps some apart" if self.apart else "which are copies of each other"
+        what = "some of which a generated split separates" if self.apart else "which are copies of each other"
         return (
             f"copies link {len(self.groups)} groups with {self.clips} clips ({name_some(self.groups, 5)}), {what}; "
             f"{len(self.links)} clips link them: {name_some(self.links)}"
@@ -54,15 +54,15 @@ class WideUnit:
 def make_units(
     table: pd.DataFrame, near: pd.DataFrame | None = None, *, exact: bool = True
 ) -> tuple[pd.Series, list[WideUnit]]:
-    """Name, for each clip, what a split that is made keeps together, and list the wide units.
+    """Return for each clip the unit that a generated split keeps together, and the wide units.
 
     Args:
-        table: Clips with `clip_id`, `group`, `audio_hash`, and of segments what `leakage.overlaps` needs.
+        table: Clips with `clip_id`, `group`, `audio_hash`; segments also need the columns of `leakage.overlaps`.
         near: Pairs of near-duplicates that link groups.
-        exact: Whether exact copies and overlaps link them.
+        exact: Whether exact copies and overlaps link groups.
 
     Returns:
-        With the index of `table`: the name of the group that comes first among those kept together.
+        With the index of `table`: the alphabetically first name of the groups kept together.
     """
     sounds = linking_sounds(table, near, exact=exact)
     units = link(table["group"], sounds)
@@ -72,15 +72,15 @@ def make_units(
     for name in wide:
         rows = table[units == name]
         there = sounds[rows.index]
-        kept = _in_the_main(rows["group"], there)
+        kept = _link_mostly_shared(rows["group"], there)
         links = rows["clip_id"][rows["group"].groupby(there).transform("nunique") > 1]
         found.append(WideUnit(len(rows), sorted(rows["group"].unique()), sorted(links), bool(kept.nunique() > 1)))
         units[rows.index] = kept
     return units, found
 
 
-def _in_the_main(groups: pd.Series, sounds: pd.Series) -> pd.Series:
-    """Link only groups of which the smaller shares at least _THICK of its clips with the other."""
+def _link_mostly_shared(groups: pd.Series, sounds: pd.Series) -> pd.Series:
+    """Link two groups only if the smaller shares at least _MOSTLY_SHARED of its clips with the other."""
     codes, names = pd.factorize(groups, sort=True)
     held = pd.DataFrame({"group": codes, "sound": pd.factorize(sounds)[0], "clips": 1})
     held = held.groupby(["group", "sound"], as_index=False)["clips"].sum()
@@ -89,29 +89,29 @@ def _in_the_main(groups: pd.Series, sounds: pd.Series) -> pd.Series:
     pairs = held.merge(held, on="sound", suffixes=("", "_other")).query("group != group_other")
     shared = pairs.groupby(["group", "group_other"], as_index=False)["clips"].sum()
     sizes = np.bincount(codes)
-    thick = shared[shared["clips"] >= _THICK * sizes[shared["group"]]]
-    ends = (np.ones(len(thick)), (thick["group"], thick["group_other"]))
+    linked = shared[shared["clips"] >= _MOSTLY_SHARED * sizes[shared["group"]]]
+    ends = (np.ones(len(linked)), (linked["group"], linked["group_other"]))
     edges = scipy.sparse.coo_matrix(ends, shape=(len(names), len(names)))
     _, component = connected_components(edges, directed=False)
     first = pd.Series(names).groupby(component).first()
     return pd.Series(first.loc[component[codes]].to_numpy(), index=groups.index)
 
 
-def hold(units: pd.Series, met: pd.Series) -> tuple[pd.Series, dict[str, str]]:
-    """Keep groups that were met before where they were.
+def hold(units: pd.Series, recalled: pd.Series) -> tuple[pd.Series, dict[str, str]]:
+    """Keep groups that were assigned earlier where they were.
 
-    Where a copy that is new links groups that are in different splits, each stays in its own: the unit is cut, and what
-    is new in it joins where most of its clips are.
+    If a new copy links groups in different splits, each group stays in its own: the unit is divided, and its new groups
+    join the split that most of its clips are in.
 
     Args:
-        units: What is kept together, as `make_units` returns it.
-        met: The entries of the clips of groups that were met before, as `ledger.recall` returns them.
+        units: The unit of each clip, as `make_units` returns it.
+        recalled: The entries of clips in groups that were assigned earlier, as `ledger.recall` returns them.
 
     Returns:
-        The units, and the entry of each that was met before.
+        The units, and the entry of each that was assigned earlier.
     """
-    entries = met.reindex(units.index).fillna(units.map(most_frequent(met, units)))
-    different = met.groupby(units[met.index]).nunique()
+    entries = recalled.reindex(units.index).fillna(units.map(most_frequent(recalled, units)))
+    different = recalled.groupby(units[recalled.index]).nunique()
     cut = units.isin(different.index[different > 1])
     held = units.astype(object)
     held[cut] = [f"{unit}\x1f{entry}" for unit, entry in zip(units[cut], entries[cut], strict=True)]
@@ -119,25 +119,25 @@ def hold(units: pd.Series, met: pd.Series) -> tuple[pd.Series, dict[str, str]]:
     return held, dict(zip(held[known], entries[known], strict=True))
 
 
-def tell_wide(units: list[WideUnit]) -> None:
-    """Warn of units that hold more of the corpus than a split that is made can place well."""
+def warn_wide(units: list[WideUnit]) -> None:
+    """Warn about units that hold too much of the corpus for a generated split to place well."""
     for unit in units:
         logger.warning(
             "%s. %s",
             unit,
-            "Copies that then straddle are left out, as rows with a reason."
+            "Copies that are then in two splits are dropped and listed with a reason."
             if unit.apart
-            else "The split keeps them together; split.duplicates=drop and split.near_duplicates=drop would keep no "
-            "groups together, and leave copies that straddle out.",
+            else "The split keeps them together. split.duplicates=drop and split.near_duplicates=drop would keep no "
+            "groups together, and drop copies that are in two splits.",
         )
 
 
 def wide_unit_findings(clips: Path, near_duplicates: Path) -> Iterator[Finding]:
-    """Yield what copies that chain many groups together mean for a split that is made.
+    """Yield a finding for each wide unit.
 
     Args:
         clips: The usable clips of a corpus.
-        near_duplicates: Pairs of recordings that were found in it.
+        near_duplicates: Table of the near-duplicate pairs that were found in it.
     """
     for unit in make_units(pd.read_parquet(clips), pd.read_parquet(near_duplicates))[1]:
         yield Finding(
@@ -145,9 +145,9 @@ def wide_unit_findings(clips: Path, near_duplicates: Path) -> Iterator[Finding]:
             f"Copies link {len(unit.groups)} groups with {unit.clips} clips, more than a tenth of the corpus",
             f"{unit}. A split that keeps them together has little left to test on. "
             + (
-                "So one that is made leaves such copies out where they straddle. "
+                "A generated split therefore drops copies that would be in two splits. "
                 if unit.apart
-                else "split.duplicates=drop and split.near_duplicates=drop keep no groups together, and leave out the "
-                "copies that straddle. "
+                else "split.duplicates=drop and split.near_duplicates=drop keep no groups together, and drop "
+                "copies that are in two splits. "
             ),
         )

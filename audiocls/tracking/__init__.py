@@ -1,4 +1,4 @@
-"""All that is written to MLflow; what a logged model holds is written by `registry`.
+"""MLflow tracking; `registry` alone imports MLflow too, for what a logged model contains.
 
 `runs` opens and logs runs, `models` logs and finds models, `store` creates the database, `unfinished` finds runs to
 continue.

@@ -1,4 +1,4 @@
-"""What a run ran on: interpreter, machine, packages, and the revision of this code."""
+"""The environment of a run: interpreter, machine, packages and the revision of this code."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def describe_environment() -> dict[str, Any]:
 
 
 def git_revision() -> tuple[str, bool] | None:
-    """Return the commit that this code was run from and whether there were changes on top; None outside of git."""
+    """Return the commit of this code and whether it has uncommitted changes; None outside of a git repository."""
     here = Path(__file__).parent
     try:
-        # An environment inside of somebody else's checkout has that one's commit, which says nothing of this code.
+        # If this code is installed inside another project's checkout, that project's commit does not describe it.
         _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
         commit = _git(here, "rev-parse", "HEAD")
         return commit, bool(_git(here, "status", "--porcelain", "--untracked-files=no"))

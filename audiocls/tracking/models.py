@@ -17,7 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFL
 from audiocls.errors import ParamsError
 from audiocls.files import masked
 from audiocls.tracking.names import fit_names
-from audiocls.tracking.runs import TrackedRun, _client
+from audiocls.tracking.runs import TrackedRun, open_client
 
 MODEL_NAME: Final = "model"
 _RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -43,7 +43,7 @@ def log_logged_model(
         step: Of training, at which the model was kept.
         tags: Of the model.
     """
-    with _client(run.uri) as client:
+    with open_client(run.uri) as client:
         logged = client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'")
         finished = [str(model.model_id) for model in logged if model.status == LoggedModelStatus.READY]
         if not finished:
@@ -81,7 +81,7 @@ def _log_metrics(client: Any, run: TrackedRun, model_id: str, metrics: Mapping[s
 
 def data_digest(run: TrackedRun) -> str | None:
     """Return the digest of the run's data, if it was logged."""
-    with _client(run.uri) as client:
+    with open_client(run.uri) as client:
         digest: str | None = client.get_run(run.run_id).data.tags.get(_DATA_DIGEST)
         return digest
 

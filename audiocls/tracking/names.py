@@ -1,4 +1,4 @@
-"""Names of params, metrics and experiments in the form that MLflow takes."""
+"""Names of params, metrics and experiments in the form that MLflow accepts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-# MLflow's limit is 250; the rest is for what keeps two names apart.
+# MLflow's limit is 250; the rest is for suffixes that make names unique.
 _LONGEST_NAME: Final = 240
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Write nested params as `section.key` to text, e.g. {"training.epochs": "10.0"}."""
+    """Flatten nested params to `section.key` and text, e.g. {"training.epochs": "10.0"}."""
     flat: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
@@ -23,7 +23,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def fit_names(names: Iterable[str]) -> dict[str, str]:
-    """Return for each name one that MLflow takes, all of them different."""
+    """Map each name to a unique one that MLflow accepts."""
     fit: dict[str, str] = {}
     taken: set[str] = set()
     for name in names:
@@ -36,6 +36,6 @@ def fit_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def safe(name: str) -> str:
-    """Make a name one that MLflow takes, and that as a path stays below where it starts."""
+    """Convert a name to one that MLflow accepts and that, as a path, stays inside its folder."""
     parts = re.sub(r"[^\w\-. :/]", "_", name)[:_LONGEST_NAME].split("/")
     return "/".join("_" if part in ("", ".", "..") else part for part in parts)

@@ -1,4 +1,4 @@
-"""MLflow: one run a training. The one module that knows MLflow."""
+"""MLflow runs, one per training. Only this module imports MLflow."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ from audiocls.tracking.unfinished import Claim, can_go_on, claim
 
 logger = logging.getLogger(__name__)
 
-# Waits of 0, 4, 8, 16 and 32 s, in which a server can be started again; with MLflow's own 7 it would be 4 minutes for
-# each call. Whoever sets the variable of this name decides.
+# Waits of 0, 4, 8, 16 and 32 s leave time to restart a server; MLflow's default of 7 retries would wait 4 minutes per
+# call. The environment variable takes precedence.
 _HTTP_RETRIES: Final = 5
-# Without it MLflow 3's pages take an experiment for one on language models.
+# Without it, MLflow 3's UI treats an experiment as one on language models.
 _EXPERIMENT_KIND = "custom_model_development"
-# MLflow's own limits: entries in one call, characters in a parameter's value and in a data digest.
+# MLflow's limits: entries per call, characters of a parameter's value and of a dataset digest.
 _MOST_PARAMS, _LONGEST_PARAM, _LONGEST_DIGEST = 100, 6_000, 36
-# What MLflow lets through: the database's own errors, a disk's or a network's, and a driver that is not installed.
+# Errors that MLflow passes on: those of the database, a disk or a network, and a driver that is not installed.
 _STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError, ImportError)
 
 
 @dataclass(frozen=True, slots=True)
 class TrackedRun:
-    """An MLflow run that is being written."""
+    """An MLflow run in progress."""
 
     uri: str
     experiment_id: str
@@ -60,31 +60,31 @@ class TrackedRun:
 
     @property
     def page(self) -> str:
-        """The run's address below the root of an MLflow server."""
+        """The run's path below the root of an MLflow server."""
         return f"#/experiments/{self.experiment_id}/runs/{self.run_id}"
 
     @property
     def url(self) -> str | None:
-        """The run's page, where the store is a server; None where a server has to be started first."""
+        """The URL of the run's page; None if the store is not a server."""
         return f"{without_user(self.uri)[0].rstrip('/')}/{self.page}" if self.uri.startswith("http") else None
 
 
 @dataclass(frozen=True, slots=True)
 class NestedRun:
-    """A run below another one, logged when all of it is known."""
+    """A child run, logged once it is complete."""
 
     name: str
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
-    balance_files: Path  # a folder that says what was trained on
+    balance_files: Path  # a folder that describes the training clips
 
 
 @contextmanager
 def tracked_run(params: RunParams, name: str, tags: Mapping[str, str], flow: str = "") -> Iterator[TrackedRun]:
-    """Open a run, write down what it is made of, and end it as finished, failed or killed.
+    """Open a run, log its params, and end it as finished, failed or killed.
 
-    A run of the same flow and params goes on if it was killed or interrupted, or if it failed for a reason outside of
-    it, such as a server that went away or a full disk.
+    A run of the same flow and params is resumed if it was killed or interrupted, or if it failed for an external
+    reason, such as a lost server or a full disk.
 
     Raises:
         ParamsError: The workspace or the database cannot be written.
@@ -104,7 +104,7 @@ def tracked_run(params: RunParams, name: str, tags: Mapping[str, str], flow: str
         except BaseException as error:
             _end_early(run, "KILLED", type(error).__name__)
             raise
-        with _client(run.uri) as client:
+        with open_client(run.uri) as client:
             client.set_terminated(run.run_id, "FINISHED")
         _release(claimed)
 
@@ -115,7 +115,7 @@ def _release(claimed: Claim | None) -> None:
 
 
 def _open(claimed: Claim | None, params: RunParams, name: str, tags: Mapping[str, str]) -> TrackedRun:
-    """Go on with the run that the same command left unfinished, or start one."""
+    """Resume the run that the same command left unfinished, or start a new one."""
     left = claimed.read() if claimed and params.training.resume else None
     run = (left and _reopen(left, params, tags)) or start_run(params, name, tags)
     if claimed:
@@ -124,12 +124,12 @@ def _open(claimed: Claim | None, params: RunParams, name: str, tags: Mapping[str
 
 
 def _reopen(run_id: str, params: RunParams, tags: Mapping[str, str]) -> TrackedRun | None:
-    """Set a run that did not finish to running again; None where MLflow no longer has it, or it has finished."""
+    """Set an unfinished run to running again; None if MLflow no longer has it or it has finished."""
     uri = params.tracking_uri
     _make_ready(uri)
-    with _client(uri) as client:
+    with open_client(uri) as client:
         found = _find(client, run_id)
-        # A run is FAILED here only where its claim was kept, and RUNNING where MLflow could not be told of its end.
+        # A run is FAILED here only if its claim was kept, and RUNNING if its end could not be reported to MLflow.
         if found is None or found.info.lifecycle_stage != "active" or found.info.status == "FINISHED":
             return None
         client.update_run(run_id, status="RUNNING")
@@ -151,20 +151,20 @@ def _find(client: MlflowClient, run_id: str) -> Any:
 
 
 def start_run(params: RunParams, name: str, tags: Mapping[str, str]) -> TrackedRun:
-    """Create the experiment if need be, and an empty run in it."""
+    """Create an empty run, and its experiment if necessary."""
     uri = params.tracking_uri
     _make_ready(uri)
-    with _client(uri) as client:
+    with open_client(uri) as client:
         experiment_id = _experiment(client, params)
         created = client.create_run(experiment_id, tags=_tags(name) | dict(tags), run_name=name)
     return TrackedRun(uri, experiment_id, created.info.run_id, params.workspace / "runs" / created.info.run_id)
 
 
 def _log_params(run: TrackedRun, params: RunParams) -> None:
-    """Log the params, the resolved YAML, which holds whole what is too long for a param, and the environment."""
+    """Log the params, the environment and the resolved YAML, which has values that are too long for a param in full."""
     flat = flatten(masked_values(params.model_dump(mode="json")))
     entries = [Param(fit, flat[key][:_LONGEST_PARAM]) for key, fit in fit_names(flat).items()]
-    with _client(run.uri) as client:
+    with open_client(run.uri) as client:
         for start in range(0, len(entries), _MOST_PARAMS):
             client.log_batch(run.run_id, params=entries[start : start + _MOST_PARAMS])
         client.log_text(run.run_id, masked(dump_params(params)), "params.yaml")
@@ -172,11 +172,11 @@ def _log_params(run: TrackedRun, params: RunParams) -> None:
 
 
 def _end_early(run: TrackedRun, status: str, reason: str) -> None:
-    """End a run that did not finish; where the store fails too, the error that ended the run is the one to raise."""
+    """End a run that did not finish; if the store fails too, only log that, so that the original error is raised."""
     try:
         if is_server(run.uri):
-            probe(run.uri)  # or a server that is gone would be waited for once more
-        with _client(run.uri) as client:
+            probe(run.uri)  # otherwise MLflow would wait for a lost server again
+        with open_client(run.uri) as client:
             client.set_tag(run.run_id, "error", reason)
             client.set_terminated(run.run_id, status)
     except AudioclsError as error:
@@ -184,13 +184,13 @@ def _end_early(run: TrackedRun, status: str, reason: str) -> None:
 
 
 def _make_ready(uri: str) -> None:
-    """See that a server answers, or that the database is there, before MLflow's client waits for it for long."""
+    """Check that the server answers, or create the database, before MLflow's client waits for it for long."""
     if is_server(uri):
         probe(uri)
         return
     file = database_file(uri)
     if file is not None:
-        with _told(uri):
+        with _tracking_errors(uri):
             create_database(file, _migrate)
 
 
@@ -200,31 +200,31 @@ def _migrate(uri: str) -> None:
 
 
 @contextmanager
-def _client(uri: str) -> Iterator[MlflowClient]:
-    """Yield a client whose failures are TrackingErrors, and which waits a bounded time for what is away or locked."""
+def open_client(uri: str) -> Iterator[MlflowClient]:
+    """Yield a client that raises TrackingErrors and waits a limited time for a lost server or a locked database."""
     if not MLFLOW_HTTP_REQUEST_MAX_RETRIES.is_set():
         MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(_HTTP_RETRIES)
-    with _told(uri):
+    with _tracking_errors(uri):
         yield PatientClient(MlflowClient(uri))
 
 
 @contextmanager
-def _told(uri: str) -> Iterator[None]:
-    """Turn what MLflow lets through into one sentence that names the store."""
+def _tracking_errors(uri: str) -> Iterator[None]:
+    """Convert errors that MLflow passes on to one line that names the store."""
     try:
         yield
     except _STORE_ERRORS as error:
         text = _one_line(error)
-        # A traceback would show the cause, and with it what the message masks.
+        # A traceback would show the cause, including what the message masks.
         cause = error if masked(text) == text else None
         if is_full(error):
             folder = (database_file(uri) or Path()).absolute().parent
             raise full_disk(folder, "MLflow's files were written", text) from cause
-        raise TrackingError(f"tracking.uri = {masked(uri)}: MLflow fails: {masked(text)}") from cause
+        raise TrackingError(f"tracking.uri = {masked(uri)}: MLflow failed: {masked(text)}") from cause
 
 
 def _one_line(error: Exception) -> str:
-    """Leave out the statement and the values that SQLAlchemy appends to a database's error."""
+    """Remove the statement and the values that SQLAlchemy appends to a database error."""
     return " ".join(str(error).partition("\n[SQL:")[0].split())
 
 
@@ -233,10 +233,10 @@ def _experiment(client: MlflowClient, params: RunParams) -> str:
     if found is not None:
         if found.lifecycle_stage != "active":
             raise TrackingError(
-                f"experiment = {params.experiment}: it was deleted in MLflow. Restore it, or take another name."
+                f"experiment = {params.experiment}: it was deleted in MLflow. Restore it, or use another name."
             )
         return str(found.experiment_id)
-    # A server knows where artifacts belong; for a database file MLflow would take the folder one happens to stand in.
+    # A server decides where artifacts go; for a database file, MLflow would use the current working directory.
     on_server = is_server(params.tracking_uri)
     location = None if on_server else (params.workspace / "mlartifacts" / safe(params.experiment)).absolute().as_uri()
     try:
@@ -246,7 +246,7 @@ def _experiment(client: MlflowClient, params: RunParams) -> str:
         found = client.get_experiment_by_name(params.experiment)
         if found is None:
             raise
-        return str(found.experiment_id)  # Another run made it in between.
+        return str(found.experiment_id)  # Another run created it in the meantime.
 
 
 def _tags(name: str) -> dict[str, str]:
@@ -265,24 +265,24 @@ def _user() -> str:
 
 
 def log_metrics(run: TrackedRun, metrics: Mapping[str, float], step: int = 0) -> None:
-    """Log metrics, as many in one call as MLflow takes.
+    """Log metrics in batches of the size that MLflow accepts.
 
-    Characters that it refuses in a name become `_`; names that would then be the same get one more `_` each.
+    Characters that MLflow rejects in a name become `_`; names that would then collide get another `_` each.
     """
     now = int(time.time() * 1000)
     entries = [Metric(fit, metrics[name], now, step) for name, fit in fit_names(metrics).items()]
-    with _client(run.uri) as client:
+    with open_client(run.uri) as client:
         for start in range(0, len(entries), 1_000):
             client.log_batch(run.run_id, metrics=entries[start : start + 1_000])
 
 
 def log_nested_runs(run: TrackedRun, nested: Iterable[NestedRun]) -> None:
-    """Log runs below a run, each in one batch.
+    """Log child runs of a run, each in one batch.
 
-    Those of a name that is there already stay as they are: they were logged before the run was killed and gone on with.
+    Finished child runs of the same name are kept: they were logged before the run was killed and resumed.
     """
     now = int(time.time() * 1000)
-    with _client(run.uri) as client:
+    with open_client(run.uri) as client:
         below = client.search_runs([run.experiment_id], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run.run_id}'")
         there = {found.info.run_name for found in below if found.info.status == "FINISHED"}
         for each in nested:
@@ -299,19 +299,19 @@ def log_nested_runs(run: TrackedRun, nested: Iterable[NestedRun]) -> None:
 
 def log_tags(run: TrackedRun, tags: Mapping[str, str]) -> None:
     """Set tags on the run."""
-    with _client(run.uri) as client:
+    with open_client(run.uri) as client:
         client.log_batch(run.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
 def describe_run(run: TrackedRun, markdown: str) -> None:
-    """Show a text on the run's page."""
-    with _client(run.uri) as client:
+    """Set the description on the run's page."""
+    with open_client(run.uri) as client:
         client.set_tag(run.run_id, MLFLOW_RUN_NOTE, markdown)
 
 
 def log_artifacts(run: TrackedRun, path: Path, folder: str | None = None) -> None:
-    """Copy a file, or all that a directory holds, to the run's artifacts."""
-    with _client(run.uri) as client:
+    """Copy a file, or the contents of a directory, to the run's artifacts."""
+    with open_client(run.uri) as client:
         if path.is_dir():
             client.log_artifacts(run.run_id, str(path), folder)
         else:
@@ -320,15 +320,15 @@ def log_artifacts(run: TrackedRun, path: Path, folder: str | None = None) -> Non
 
 def log_json(run: TrackedRun, value: Any, name: str) -> None:
     """Write a value as JSON to the run's artifacts."""
-    with _client(run.uri) as client:
+    with open_client(run.uri) as client:
         client.log_text(run.run_id, json.dumps(value, indent=2, ensure_ascii=False), name)
 
 
 def log_dataset(run: TrackedRun, source: Path, name: str, digest: str, profile: Mapping[str, int]) -> None:
-    """Name the data of the run, so that runs on the same data can be told from others."""
+    """Log the dataset of the run, so that runs on the same data can be identified."""
     where = json.dumps({"uri": source.absolute().as_uri()})
     dataset = Dataset(name, digest[:_LONGEST_DIGEST], "local", where, profile=json.dumps(profile))
     entry = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
-    with _client(run.uri) as client:
+    with open_client(run.uri) as client:
         client.log_inputs(run.run_id, datasets=[entry])
     log_tags(run, {"data.digest": digest})

@@ -1,4 +1,4 @@
-"""The MLflow store before MLflow opens it: a server that answers, or a database that one process creates."""
+"""Preparation of the MLflow store: check that the server answers, or create the database in one process."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from audiocls.files import masked, without_user
 _PROBE_SECONDS: Final = 5
 # MLflow's migrations take 3 s on an idle machine and 20 s on a busy one.
 _CREATION_SECONDS: Final = 300
-# Behind each of them are the 20 s for which MLflow has SQLite wait for a lock.
+# Before each of them, SQLite has waited 20 s for a lock, as MLflow sets it up.
 _LOCKED_WAITS_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
 
 
 def is_server(uri: str) -> bool:
-    """Tell whether runs are written to an MLflow server, and not to a database."""
+    """Return whether runs are written to an MLflow server and not to a database."""
     return urlsplit(uri).scheme in ("http", "https")
 
 
 def probe(uri: str) -> None:
-    """Ask a server once whether it is there: MLflow's own client retries for a minute before it gives up.
+    """Check once whether a server answers; MLflow's own client retries for a minute before it gives up.
 
     Raises:
         TrackingError: It does not answer.
@@ -49,20 +49,20 @@ def probe(uri: str) -> None:
         if isinstance(error, urllib.error.HTTPError) and error.code < 500:
             return  # It answers; some hosted servers have no /health.
         raise TrackingError(
-            f"tracking.uri = {masked(uri)}: no MLflow server answers there ({error}). Start it, or leave tracking.uri "
-            "out to write to SQLite in the workspace."
+            f"tracking.uri = {masked(uri)}: no MLflow server answers there ({error}). Start it, or remove tracking.uri "
+            "to write to SQLite in the workspace."
         ) from error
 
 
 def create_database(file: Path, migrate: Callable[[str], None]) -> None:
-    """Create an SQLite store if it is not there; one process does, and others wait for it.
+    """Create an SQLite store if it does not exist; one process creates it, and others wait for it.
 
-    MLflow's migrations are not transactions: two processes that run them on one file break each other, and one that is
-    killed leaves a database that MLflow may not open. They therefore run under a lock, on a hidden file that is renamed
-    at the end.
+    MLflow's migrations are not transactions: two processes that run them on one file make each other fail, and a killed
+    one leaves a database that MLflow may not open. They therefore run under a lock, on a hidden file that is renamed at
+    the end.
 
     Args:
-        file: Of the database. Its folder also gets `<name>.lock`.
+        file: Path of the database. `<name>.lock` is created beside it.
         migrate: Runs MLflow's migrations on the database of a URI, and closes it.
     """
     if file.exists():
@@ -71,11 +71,11 @@ def create_database(file: Path, migrate: Callable[[str], None]) -> None:
         if file.exists():
             return
         part = file.with_name(f".{file.name}.part")
-        for left in (part, part.with_name(f"{part.name}-journal")):  # by a process that was killed
+        for left in (part, part.with_name(f"{part.name}-journal")):  # left by a killed process
             left.unlink(missing_ok=True)
         try:
             migrate(f"sqlite:///{part.absolute()}")
-            if not file.exists():  # another program, such as `mlflow server`, knows nothing of the lock
+            if not file.exists():  # other programs, such as `mlflow server`, do not use the lock
                 part.rename(file)
         finally:
             part.unlink(missing_ok=True)
@@ -95,7 +95,7 @@ def _locked(file: Path) -> Iterator[None]:
 
 
 class PatientClient:
-    """An MlflowClient that tries again while another process keeps the SQLite database locked.
+    """An MlflowClient that retries while another process keeps the SQLite database locked.
 
     A transaction that does not get the lock is rolled back, so a call can be repeated.
     """

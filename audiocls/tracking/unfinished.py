@@ -1,4 +1,4 @@
-"""Runs that were killed or interrupted: the same command finds its run again, and goes on with it."""
+"""Runs that were killed or interrupted: the same command finds its run and resumes it."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to be the one process that works on a command; the record names the run it works on."""
+    """The exclusive right of a process to work on a command; the record names the run."""
 
     record: Path
 
     def read(self) -> str | None:
-        """Return the run that an earlier process left unfinished, if there is one."""
+        """Return the run that an earlier process left unfinished, if any."""
         if not self.record.exists():
             return None
         return str(json.loads(self.record.read_text())["run_id"])
 
     def write(self, run_id: str) -> None:
-        """Note which run is being worked on."""
+        """Record the run of this command."""
         with replacing(self.record) as part:
             part.write_text(json.dumps({"run_id": run_id}) + "\n")
 
     def clear(self) -> None:
-        """Forget the run: it has ended, and is not to be gone on with."""
+        """Forget the run: it has ended and must not be resumed."""
         self.record.unlink(missing_ok=True)
 
 
 def can_go_on(error: Exception) -> bool:
-    """Tell whether the run that an error ended may go on from its checkpoint when the same command is given again.
+    """Return whether a run that ended with this error may be resumed from its checkpoint by the same command.
 
-    What ended it from outside may be gone by then: a server, a disk, a network, memory that others used. A mistake of
-    the user, a loss that diverged and a fault of the code stay, and training starts anew once they are mended.
+    External causes may be gone by then: a server, a disk, a network, memory that others used. User mistakes, a
+    diverged loss and bugs remain, and training starts from scratch once they are fixed.
     """
     if isinstance(error, FullDiskError):
         return True
@@ -56,9 +56,9 @@ def can_go_on(error: Exception) -> bool:
 
 @contextmanager
 def claim(workspace: Path, command: str) -> Iterator[Claim | None]:
-    """Claim a command, whatever text tells it from others; yield None where a living process works on the same.
+    """Claim a command, any text that identifies it; yield None if a running process has claimed it.
 
-    The claim is a lock that ends with its process, however that ends.
+    The claim is a lock that is released when its process ends, however it ends.
     """
     digest = hashlib.sha256(command.encode()).hexdigest()[:16]
     record = workspace / "unfinished" / f"{digest}.json"
@@ -67,7 +67,7 @@ def claim(workspace: Path, command: str) -> Iterator[Claim | None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        logger.warning("Another process works on the same params; this run starts for itself.")
+        logger.warning("Another process is working on the same params; this run starts separately.")
         yield None
         return
     try:

@@ -26,9 +26,9 @@ from types import FrameType
 from typing import IO, Any, Final
 
 from audiocls import errors
-from audiocls.balance import Balanced
 from audiocls.params import EmbeddingBalance, RunParams
 from audiocls.training.fitting import fit_here
+from audiocls.training.job import TrainingJob
 from audiocls.training.machines import machines
 from audiocls.training.resumption import INTERRUPTED, SaveOnInterrupt
 from audiocls.training.torchrun import end_with_the_parent
@@ -38,19 +38,18 @@ from audiocls.training.trainer import MetricLog
 logger = logging.getLogger(__name__)
 
 _MARK: Final = "audiocls-event "
-_PATHS: Final = ("split_clips", "store", "folder", "features", "checkpoint")
 _JOB_KEY: Final = "audiocls/job"
 # For machine 0 to come to its training: it may have hours of recordings to decode first.
 _MEETING_SECONDS: Final = 7 * 24 * 3600
 
 
-def fit_in_processes(log: MetricLog, **job: Any) -> TrainedModel:
-    """Run `training.fit_here` with these arguments in `training.processes` processes, on all machines.
+def fit_in_processes(job: TrainingJob, log: MetricLog) -> TrainedModel:
+    """Run `training.fit_here` on this job in `training.processes` processes, on all machines.
 
     Raises:
         AudioclsError: What a process raised; a TrainingError, where one ended without a word.
     """
-    made = _run(launch_command(job["params"].training.processes, str(write_job(**job))), log)
+    made = _run(launch_command(job.data.params.training.processes, str(write_job(job))), log)
     return TrainedModel(**made["model"] | {"folder": Path(made["model"]["folder"])})
 
 
@@ -126,22 +125,12 @@ def _asking(processes: IO[str], made: dict[str, Any]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def write_job(**job: Any) -> Path:
-    """Write what the processes need to know."""
-    balanced = dataclasses.asdict(job["balanced"]) | {"rows": str(job["balanced"].rows)}
-    plain = {name: None if job[name] is None else str(job[name]) for name in _PATHS}
-    job_file: Path = job["folder"] / "job.json"
+def write_job(job: TrainingJob) -> Path:
+    """Write the job into its folder, for the processes to read."""
+    job_file = job.folder / "job.json"
     job_file.parent.mkdir(parents=True, exist_ok=True)
-    job_file.write_text(json.dumps(plain | {"balanced": balanced, "params": job["params"].model_dump(mode="json")}))
+    job_file.write_text(job.to_json())
     return job_file
-
-
-def read_job(text: str) -> dict[str, Any]:
-    """Read what `write_job` wrote: the arguments of `training.fit_here`."""
-    job = json.loads(text)
-    balanced = Balanced(**job["balanced"] | {"rows": Path(job["balanced"]["rows"])})
-    paths = {name: None if job[name] is None else Path(job[name]) for name in _PATHS}
-    return paths | {"balanced": balanced, "params": RunParams.model_validate_json(json.dumps(job["params"]))}
 
 
 def _hand_on(lines: IO[str], log: MetricLog, made: dict[str, Any]) -> None:
@@ -188,9 +177,9 @@ def main() -> int:
         logging.getLogger("audiocls").setLevel(logging.INFO)
     try:
         model = fit_here(
-            log=lambda metrics, step: _tell("metrics", metrics=metrics, step=step),
+            _take_job(sys.argv[1]),
+            lambda metrics, step: _tell("metrics", metrics=metrics, step=step),
             interrupt=interrupt,
-            **_take_job(sys.argv[1]),
         )
     except KeyboardInterrupt:
         # No failure: torchrun would end the others, who may still be at work on what they have to say.
@@ -204,27 +193,27 @@ def main() -> int:
     return 0
 
 
-def _take_job(argument: str) -> dict[str, Any]:
+def _take_job(argument: str) -> TrainingJob:
     """Read the job from its file, or, with the params of a machine that joins, from the first process.
 
     Raises:
         ParamsError: The params, or the paths, are not those of machine 0.
     """
     if machines().count == 1:
-        return read_job(Path(argument).read_text())
+        return TrainingJob.from_json(Path(argument).read_text())
     from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch does not list it
 
     store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
     if machines().rank == 0:
         store.set(_JOB_KEY, Path(argument).read_text())
-        return read_job(Path(argument).read_text())
-    job = read_job(store.get(_JOB_KEY).decode())
+        return TrainingJob.from_json(Path(argument).read_text())
+    job = TrainingJob.from_json(store.get(_JOB_KEY).decode())
     own = RunParams.model_validate_json(argument)
-    if _without_processes(own) != _without_processes(job["params"]):
+    if _without_processes(own) != _without_processes(job.data.params):
         raise errors.ParamsError("machine 0 trains with other params; give all machines the same file and overrides")
-    if not job["split_clips"].exists():
+    if not job.data.split_clips.exists():
         raise errors.ParamsError(
-            f"workspace = {own.workspace}: {job['split_clips']} of machine 0 is not here; the workspace must be on a "
+            f"workspace = {own.workspace}: {job.data.split_clips} of machine 0 is not here; the workspace must be on a "
             "disk that all machines share, at one path"
         )
     return job

@@ -19,10 +19,9 @@ from transformers import (
     TrainingArguments,
 )
 
-from audiocls.balance import Balanced, EpochSampler, check_training_only
+from audiocls.balance import EpochSampler, check_training_only
 from audiocls.batches import (
     CLIP,
-    ClipDataset,
     Collator,
     PassCounter,
     TrainingClips,
@@ -31,7 +30,7 @@ from audiocls.batches import (
     cut_into_windows,
     normalise_by_training,
 )
-from audiocls.features import map_features
+from audiocls.features import open_clips
 from audiocls.files import told_when_full
 from audiocls.metrics import ValidationScores
 from audiocls.models import (
@@ -39,6 +38,7 @@ from audiocls.models import (
     build_model,
     check_layer,
     head_layers,
+    labels_of,
     merge_lora,
     no_progress_bars,
     save_model,
@@ -47,69 +47,80 @@ from audiocls.models import (
 )
 from audiocls.params import EmbeddingBalance, HeadOnly, Resampled, RunParams, TrainingParams
 from audiocls.training.arguments import choose_device, prepare_model, training_arguments
+from audiocls.training.job import TrainingJob
 from audiocls.training.loss_watch import LossWatch
 from audiocls.training.losses import build_loss
 from audiocls.training.machines import num_processes
 from audiocls.training.resumption import SaveByTheClock, SaveOnInterrupt
+from audiocls.training.step_progress import step_progress
 from audiocls.training.trained_model import TrainedModel
 from audiocls.training.trainer import ClassifierTrainer, MetricLog, MetricReporter
-from audiocls.waveforms import MappedWaveforms
 
 logger = logging.getLogger(__name__)
 
 
 def fit_here(
-    *,
-    split_clips: Path,
-    balanced: Balanced,
-    store: Path,
-    params: RunParams,
-    folder: Path,
+    job: TrainingJob,
     log: MetricLog,
-    features: Path | None,
-    checkpoint: Path | None,
+    *,
     callbacks: Sequence[TrainerCallback] = (),
     interrupt: SaveOnInterrupt | None = None,
 ) -> TrainedModel:
     """Do what `fit` says in this process, from a checkpoint if there is one; one of several where torchrun began it."""
+    data, params = job.data, job.data.params
     # Before the model is built: its first weights are drawn from the run's seed.
     torch.manual_seed(params.seed)
-    table = pd.read_parquet(split_clips)
-    labels = class_names(table)
-    model, extractor = build_model(params.model, params.audio, labels)
+    table = pd.read_parquet(data.split_clips)
+    model, extractor = build_model(params.model, params.audio, class_names(table))
     _check_layer(model, params)
     prepare_model(model, params.training)
     if isinstance(params.balance, EmbeddingBalance):
-        return _keep_encoder(model, extractor, params, folder / "model")
-    statistics = normalise_by_training(extractor, table, store, params)
+        return _keep_encoder(model, extractor, params, job.folder / "model")
+    statistics = normalise_by_training(extractor, table, data.waveforms, params)
+    trainer = _build_trainer(job, table, model, extractor, [*_callbacks(params.training, log), *callbacks])
+    if statistics and trainer.is_world_process_zero():
+        log(statistics, 0)
+    _train(trainer, job.checkpoint, interrupt or SaveOnInterrupt())
+    trained = _describe(trainer, model, job.folder / "model")
+    if params.model.lora is not None:
+        merge_lora(model)
+    if trainer.is_world_process_zero():
+        with told_when_full(job.folder, "the model was saved"):
+            _save(model, extractor, params, job.folder / "model")
+    return trained
+
+
+def _build_trainer(
+    job: TrainingJob,
+    table: pd.DataFrame,
+    model: PreTrainedModel,
+    extractor: Any,
+    callbacks: Sequence[TrainerCallback],
+) -> ClassifierTrainer:
+    """Put together what trains on the chosen clips of training and is evaluated on validation."""
+    data, params, balanced = job.data, job.data.params, job.balanced
     listed = pd.read_parquet(balanced.rows)
     rows = listed["row"].to_numpy()
     check_training_only(table, rows, listed["clip_id"].to_numpy(object))
-
-    def dataset(clips: pd.DataFrame, *, training: bool) -> ClipDataset:
-        usable = None if training and params.augmentation else features
-        kept = None if usable is None else map_features(usable, clips, extractor, params.audio)
-        waveforms = MappedWaveforms(clips, store)
-        return ClipDataset(clips, waveforms, labels, params.audio, training=training, features=kept, seed=params.seed)
-
+    labels = class_names(table)
     # By windows, as the final evaluation: the checkpoint is chosen by what is reported of it.
     windows = cut_into_windows(table[table["split"] == "validation"], params.audio)
     clip = windows[CLIP].to_numpy(np.int64)
-    validation = dataset(windows, training=False)
-    arguments = training_arguments(params.training, params.seed, folder / "checkpoints")
-    training_clips = TrainingClips(dataset(table.iloc[rows], training=True), params.seed)
+    validation = open_clips(windows, labels, extractor, data)
+    training = TrainingClips(open_clips(table.iloc[rows], labels, extractor, data, training=True), params.seed)
+    arguments = training_arguments(params.training, params.seed, job.folder / "checkpoints")
     augmenter = build_augmenter(params, len(labels))
     collator = _collator(model, extractor, params, arguments)
     on_device = collator.keeps_waveforms and arguments.device.type != "cpu"
-    trainer = ClassifierTrainer(
+    return ClassifierTrainer(
         model=model,
         args=arguments,
         data_collator=TrainingCollator(collator, augmenter, leave_to_device=on_device),
-        train_dataset=training_clips,
+        train_dataset=training,
         eval_dataset=validation,
         compute_metrics=ValidationScores(clip, validation.targets[np.unique(clip, return_index=True)[1]]),
         preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
-        callbacks=[*_callbacks(params.training, log), PassCounter(training_clips), *callbacks],
+        callbacks=[*callbacks, PassCounter(training)],
         params=params.training,
         loss=build_loss(
             params.balance, balanced.counts_before, balanced.class_weights, labels, params.training.label_smoothing
@@ -120,17 +131,6 @@ def fit_here(
         finish=collator.finish,
         group_by_length=params.training.group_by_length,
     )
-    if statistics and trainer.is_world_process_zero():
-        log(statistics, 0)
-    _train(trainer, checkpoint, interrupt or SaveOnInterrupt())
-    trained = _describe(trainer, model, folder / "model")
-    if params.model.lora is not None:
-        merge_lora(model)
-    if trainer.is_world_process_zero():
-        with told_when_full(folder, "the model was saved"):
-            save_model(model, extractor, folder / "model")
-            write_settings(settings_of(params, labels, extractor), folder / "model")
-    return trained
 
 
 def _check_layer(model: PreTrainedModel, params: RunParams) -> None:
@@ -147,20 +147,25 @@ def _collator(model: PreTrainedModel, extractor: Any, params: RunParams, argumen
 def _train(trainer: ClassifierTrainer, checkpoint: Path | None, interrupt: SaveOnInterrupt) -> None:
     """Train from the beginning, or on from a checkpoint."""
     trainer.remove_callback(PrinterCallback)
-    # Last, so that what other callbacks add to a checkpoint is in it before training ends.
-    trainer.add_callback(interrupt)
     writing = told_when_full(Path(trainer.args.output_dir), "a checkpoint was written")
-    with no_progress_bars(), interrupt.listening(), writing:
+    with no_progress_bars(), interrupt.listening(), writing, step_progress(trainer.args) as steps:
+        # `interrupt` last, so that what other callbacks add to a checkpoint is in it before training ends.
+        for callback in (*steps, interrupt):
+            trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
+def _save(model: PreTrainedModel, extractor: Any, params: RunParams, folder: Path) -> None:
+    """Save the model with what its use needs."""
+    save_model(model, extractor, folder)
+    write_settings(settings_of(params, labels_of(model), extractor), folder)
 
 
 def _keep_encoder(model: PreTrainedModel, extractor: Any, params: RunParams, folder: Path) -> TrainedModel:
     """Save the model as it is: its encoder stays, and `balance_head` gives it a head trained on embeddings."""
     if params.model.lora is not None:
         merge_lora(model)  # it has learnt nothing, and adds nothing
-    save_model(model, extractor, folder)
-    labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
-    write_settings(settings_of(params, labels, extractor), folder)
+    _save(model, extractor, params, folder)
     return TrainedModel(
         folder=folder,
         num_parameters=sum(p.numel() for p in model.parameters()),

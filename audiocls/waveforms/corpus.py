@@ -1,4 +1,4 @@
-"""The corpus of a run: the manifest's clips that can be used, where their samples stand, and those in quarantine."""
+"""The corpus of a run: usable clips with the location of their samples, and clips in quarantine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CLIPS_SCHEMA: Final = pa.schema(
         *(field for field in SHARD_SCHEMA if field.name not in (*REFUSAL, "samples")),
         pa.field("shard", pa.string()),
         pa.field("first_sample", pa.int64()),
-        # Of the file that a clip is, or is a segment of: the hash of all its samples, and where in it the clip begins.
+        # Of the clip's source file: the hash of all its samples, and the position at which the clip begins.
         pa.field("recording_hash", pa.string()),
         pa.field("start_sample", pa.int64()),
     ]
@@ -39,18 +39,18 @@ CLIPS_SCHEMA: Final = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Two Parquet tables: `clips` to train and test on, and `quarantine` with a reason a row."""
+    """Two Parquet tables: `clips` for training and testing, and `quarantine` with a reason per row."""
 
     clips: Path
     quarantine: Path
-    store: Path  # of this machine; where the store is elsewhere, the folder that stands for it
-    digest: str  # of the clips' audio, labels, groups and splits; the same wherever the files lie
+    store: Path  # local; for a remote store, the local folder that its samples are unpacked to
+    digest: str  # of the clips' audio, labels, groups and splits; independent of where the files are
     num_clips: int
     num_quarantined: int
 
     @property
     def counts(self) -> Path:
-        """The JSON of what was listed and what is left of it."""
+        """The JSON file that counts the listed and the usable clips."""
         return self.clips.with_name("counts.json")
 
 
@@ -59,7 +59,7 @@ def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> Corpus:
     rows = pq.read_table(manifest).to_pandas()
     found = look_up(plan).drop(columns=["size_bytes", "modified_ns"])
     rows = rows.merge(found, on="path", how="left", suffixes=("_listed", ""))
-    for column in REFUSAL:  # what the manifest refuses was not read
+    for column in REFUSAL:  # clips that the manifest rejects were not read
         rows[column] = rows[f"{column}_listed"].where(rows["reason_listed"].notna(), rows[column])
     rows = rows.assign(recording_hash=rows["audio_hash"], start_sample=0)
     segments = rows["start_seconds"].notna() & rows["reason"].isna()
@@ -83,33 +83,33 @@ def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> Corpus:
 
 
 def check_quarantine(corpus: Corpus, max_bad_fraction: float) -> None:
-    """Stop where more than `max_bad_fraction` of the clips cannot be used.
+    """Raise an error if more than `max_bad_fraction` of the clips cannot be used.
 
     Raises:
-        DataError: Names the first ten with their reasons.
+        DataError: Too many clips are unusable; the message names the first ten with their reasons.
     """
     total = corpus.num_clips + corpus.num_quarantined
-    # Divided, not multiplied: 0.29 * 100 is a little less than 29, and 29 / 100 is 0.29.
+    # Divide, do not multiply: 0.29 * 100 is slightly less than 29, but 29 / 100 is 0.29.
     if corpus.num_clips == 0 or corpus.num_quarantined / total > max_bad_fraction:
         bad = pd.read_parquet(corpus.quarantine)
         names = name_some(f"{row.clip_id} ({row.reason}: {row.detail})" for row in bad.itertuples())
         raise DataError(
-            f"{corpus.num_quarantined} of {total} clips cannot be used, and data.max_bad_fraction is "
-            f"{max_bad_fraction:g}: {names}. All of them: {corpus.quarantine}"
+            f"{corpus.num_quarantined} of {total} clips cannot be used, but data.max_bad_fraction is "
+            f"{max_bad_fraction:g}: {names}. Full list: {corpus.quarantine}"
         )
 
 
 def check_lost_classes(corpus: Corpus, *, allow: bool) -> None:
-    """Stop where a class has no usable clip left, unless that is allowed; or a given split, or a pooled source.
+    """Raise an error if a given split, a pooled source or, unless `allow` is set, a class has no usable clip.
 
     Raises:
-        DataError: Names them, with the reasons of their clips.
+        DataError: At least one has none; the message names all, with the reasons of their clips.
     """
     check_lost(read_counts(corpus.counts), corpus.quarantine, allow_lost_classes=allow)
 
 
 def quarantine_summary(corpus: Corpus) -> str:
-    """Say in one line how many clips are in quarantine, why, and where to look; "" when there are none."""
+    """Summarize in one line how many clips are in quarantine, why, and where to look; "" if there are none."""
     if not corpus.num_quarantined:
         return ""
     counts = pd.read_parquet(corpus.quarantine)["reason"].value_counts()

@@ -1,7 +1,7 @@
-"""What was listed, what of it is usable and where it went: counted in, counted out, at every stage.
+"""Counts of files, clips, groups and classes at every stage, from the listing to the splits.
 
-counts.json of a corpus holds files, clips, groups and classes as they were listed, as they are usable, by the reason of
-what is in quarantine, and what was lost whole; a run's own adds the splits.
+The counts.json of a corpus has the listed and the usable numbers, the quarantined clips by reason, and the classes,
+groups, splits and sources that were lost entirely. The counts.json of a run adds the splits.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ from audiocls.sources import SPLITS, Listing
 
 LEFT_OUT: Final = {
     "hidden": "hidden files and directories",
-    "filtered": "files that data.include and data.exclude leave out",
-    "other_suffix": "files that are no recordings by their names",
-    "links_to_above": "links to a directory above",
-    "other_splits": "clips of splits that data.splits does not name",
-    "not_in_metadata": "recordings that the metadata file does not name",
+    "filtered": "files excluded by data.include and data.exclude",
+    "other_suffix": "files with a non-audio extension",
+    "links_to_above": "links to a parent directory",
+    "other_splits": "clips of splits not listed in data.splits",
+    "not_in_metadata": "recordings not listed in the metadata file",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How much there is of a corpus at one stage."""
+    """The size of a corpus at one stage."""
 
     clips: int
     files: int
     groups: int
-    classes: dict[str, int]  # clips of each; 0 of a class that is named and has none
+    classes: dict[str, int]  # clips of each; 0 for a declared class without clips
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The stages of a corpus, and what was lost from one to the next."""
+    """The stages of a corpus, and what was lost between them."""
 
     listed: Stage
     usable: Stage
     unlabelled: int
-    left_out: dict[str, int]  # files of the source that are not listed, by the reason
+    left_out: dict[str, int]  # unlisted files of the source, by reason
     quarantined: dict[str, int]  # clips by reason
     quarantined_of_class: dict[str, dict[str, int]]
     lost_classes: list[str]
-    lost_groups: list[str]  # of those that have a name of their own, and are not just a file
-    lost_splits: dict[str, dict[str, int]]  # that the source gives: clips by reason
-    lost_sources: dict[str, dict[str, int]]  # of those that are pooled
+    lost_groups: list[str]  # only groups with a name of their own, not single files
+    lost_splits: dict[str, dict[str, int]]  # splits given by the source: clips by reason
+    lost_sources: dict[str, dict[str, int]]  # pooled sources: clips by reason
 
 
 def count_stages(rows: pd.DataFrame, listing: Listing) -> Counts:
-    """Count the rows of a manifest, and those of them that have no `reason` to be in quarantine."""
+    """Count the rows of a manifest, and those without a `reason` to be in quarantine."""
     usable, bad = rows[rows["reason"].isna()], rows[rows["reason"].notna()]
     named = rows[[is_named(*pair) for pair in zip(rows["group"], rows["clip_id"], strict=True)]]
     listed = _stage(rows, listing.empty_classes)
@@ -87,7 +87,7 @@ def _reasons(rows: pd.DataFrame) -> dict[str, int]:
 
 
 def is_named(group: str, clip_id: str) -> bool:
-    """Say whether a group is more than the file that the clip is, or is a segment or a copy of."""
+    """Return whether a group has a name of its own, and is not just the clip's own file."""
     return group != clip_id and not clip_id.startswith((f"{group}@", f"{group}#"))
 
 
@@ -97,7 +97,7 @@ def _lost(usable: pd.DataFrame, bad: pd.DataFrame, column: str) -> dict[str, dic
 
 
 def write_counts(counts: Counts, path: Path, splits: Mapping[str, Any] | None = None) -> Path:
-    """Write the counts as JSON, and those of the splits where there are any."""
+    """Write the counts as JSON, with those of the splits if given."""
     facts = asdict(counts) | ({} if splits is None else {"splits": splits})
     with replacing(path) as part:
         part.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -116,52 +116,52 @@ def count_splits(counts: Counts, split_clips: Path) -> dict[str, dict[str, Any]]
     """Count the clips, groups and classes of each split.
 
     Raises:
-        DataError: The splits do not hold all usable clips of every class, each once.
+        DataError: The splits do not contain every usable clip exactly once.
     """
     rows = pd.read_parquet(split_clips, columns=["clip_id", "path", "label", "group", "split"])
     classes = _by_name(rows["label"])
     odd = {name for name in {*classes, *counts.usable.classes} if classes.get(name) != counts.usable.classes.get(name)}
     if odd or rows["clip_id"].duplicated().any() or not rows["split"].isin(SPLITS).all():
         raise DataError(
-            f"{counts.usable.clips} clips are usable and {len(rows)} are in the splits ({split_clips}); "
-            f"classes that differ: {name_some(sorted(odd)) or 'none'}. Delete that file, and run it again."
+            f"{counts.usable.clips} clips are usable, but {len(rows)} are in the splits ({split_clips}); "
+            f"classes that differ: {name_some(sorted(odd)) or 'none'}. Delete that file and run again."
         )
     return {name: asdict(_stage(rows[rows["split"] == name])) for name in SPLITS}
 
 
 def check_lost(counts: Counts, quarantine: Path, *, allow_lost_classes: bool) -> None:
-    """Stop where a class, a given split or a pooled source has no usable clip left.
+    """Raise an error if a class, a given split or a pooled source has no usable clip left.
 
     Args:
-        counts: Of the corpus.
-        quarantine: The quarantine table, which the message names.
-        allow_lost_classes: Whether classes may be lost; splits and sources never are.
+        counts: Counts of the corpus.
+        quarantine: The quarantine table, named in the message.
+        allow_lost_classes: Whether lost classes are accepted. Lost splits and sources never are.
 
     Raises:
-        DataError: Names all of them, with the reasons of their clips.
+        DataError: At least one has none; the message names all, with the reasons of their clips.
     """
     faults = []
     if counts.lost_classes and not allow_lost_classes:
         faults.append(
-            f"{name_lost_classes(counts)}. A model would not know {'it' if len(counts.lost_classes) == 1 else 'them'}. "
-            "Mend the recordings or remove the class from the data (where a directory is no class, by data.exclude); "
-            "to go on without it, set data.allow_lost_classes: true."
+            f"{name_lost_classes(counts)}. A model cannot predict {'it' if len(counts.lost_classes) == 1 else 'them'}. "
+            "Fix the recordings or remove the class from the data (if a directory is not a class, with data.exclude). "
+            "To continue without it, set data.allow_lost_classes: true."
         )
     for what, lost, fix in (
-        ("given split", counts.lost_splits, "leave the split out of the data to have one made"),
-        ("source", counts.lost_sources, "take the source out of data.sources"),
+        ("given split", counts.lost_splits, "remove the split from the data to have one generated"),
+        ("source", counts.lost_sources, "remove the source from data.sources"),
     ):
         if lost:
             names = name_some(f"{name} ({name_reasons(reasons)})" for name, reasons in lost.items())
-            faults.append(f"No usable clip is left of the {what} {names}. Mend the recordings, or {fix}.")
+            faults.append(f"No usable clip is left in the {what} {names}. Fix the recordings, or {fix}.")
     if faults:
-        raise DataError(f"{' '.join(faults)} The quarantine: {quarantine}")
+        raise DataError(f"{' '.join(faults)} Quarantine table: {quarantine}")
 
 
 def lost_summary(counts: Counts) -> str:
-    """Name in one line the classes and groups that have no usable clip left; "" where there are none."""
+    """Summarize in one line the classes and groups without a usable clip; "" if there are none."""
     known = "it" if len(counts.lost_classes) == 1 else "them"
-    lines = [f"{name_lost_classes(counts)}; the model does not know {known}"] if counts.lost_classes else []
+    lines = [f"{name_lost_classes(counts)}; the model cannot predict {known}"] if counts.lost_classes else []
     if counts.lost_groups:
         lines.append(
             f"{len(counts.lost_groups)} of {counts.listed.groups} groups have no usable clip: "
@@ -171,7 +171,7 @@ def lost_summary(counts: Counts) -> str:
 
 
 def name_lost_classes(counts: Counts) -> str:
-    """Name the classes that have no usable clip, with the reasons."""
+    """List the classes without a usable clip, with the reasons."""
     lost = counts.lost_classes
     named = (f"{name} ({name_reasons(counts.quarantined_of_class.get(name, {}))})" for name in lost)
     have = "has" if len(lost) == 1 else "have"
@@ -179,7 +179,7 @@ def name_lost_classes(counts: Counts) -> str:
 
 
 def name_reasons(reasons: Mapping[str, int]) -> str:
-    """Say where the clips went: "2 clips: 1 missing, 1 truncated"."""
+    """Format clip counts by reason, such as "2 clips: 1 missing, 1 truncated"."""
     if not reasons:
         return "no clip is listed"
     total = sum(reasons.values())
@@ -188,7 +188,7 @@ def name_reasons(reasons: Mapping[str, int]) -> str:
 
 
 def stage_table(counts: Counts) -> list[tuple[str, ...]]:
-    """Return the rows of a table: the stage, and its files, clips, groups and classes."""
+    """Return table rows: each stage with its files, clips, groups and classes."""
     return [
         (name, *(f"{n:,}" for n in (stage.files, stage.clips, stage.groups, len(stage.classes))))
         for name, stage in (("listed", counts.listed), ("usable", counts.usable))
@@ -196,5 +196,5 @@ def stage_table(counts: Counts) -> list[tuple[str, ...]]:
 
 
 def left_out_table(counts: Counts) -> list[tuple[str, str]]:
-    """Return the rows of a table: what was not listed, and how much of it."""
+    """Return table rows: what was not listed, and how many."""
     return [(LEFT_OUT.get(reason, reason), f"{count:,}") for reason, count in counts.left_out.items()]

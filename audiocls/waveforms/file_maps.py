@@ -1,4 +1,4 @@
-"""Read-only memory maps of files, of which a bounded number is open at a time, and none holds a file descriptor."""
+"""Read-only memory maps of files. A bounded number is open at a time, and none holds a file descriptor."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 MOST_MAPS: Final = 1_024
-"""Open maps of one `FileMaps`. Linux allows a process 65,530 (vm.max_map_count), and a training has several."""
+"""Open maps per `FileMaps`. Linux allows a process 65,530 (vm.max_map_count), and training uses several `FileMaps`."""
 
 
 class FileMaps:
-    """Files of numbers, mapped when they are asked for; those that were not asked for longest are closed.
+    """Files of numbers, mapped on access; the least recently used maps are closed.
 
-    `numpy.memmap` keeps a file descriptor for each map, and a process has about 1,000 of them. These keep none. What
-    lies in the page cache stays there when a map is closed, so that mapping a file again costs microseconds.
+    `numpy.memmap` keeps a file descriptor for each map, and a process is limited to about 1,000. These maps keep none.
+    A closed map's file stays in the page cache, so mapping it again takes microseconds.
     """
 
     def __init__(self, paths: Sequence[Path], dtype: str, most: int = MOST_MAPS) -> None:
@@ -37,7 +37,7 @@ class FileMaps:
         return len(self._paths)
 
     def __getstate__(self) -> tuple[list[Path], str, int]:
-        """Return what makes the same maps in another process; a map itself cannot be sent."""
+        """Return the arguments that recreate the maps in another process; a map itself cannot be pickled."""
         return self._paths, self._dtype.str, self._most
 
     def __setstate__(self, state: tuple[list[Path], str, int]) -> None:

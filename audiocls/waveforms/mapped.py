@@ -1,4 +1,4 @@
-"""Random access to the waveform store: each shard's samples, unpacked end to end into one file and memory-mapped."""
+"""Random access to the waveform store: each shard's samples are unpacked into one file, which is memory-mapped."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from audiocls.waveforms.file_maps import FileMaps
 
 
 class MappedWaveforms:
-    """The waveforms of some clips, by position; pages are read when touched: memory does not grow with them."""
+    """Waveforms of clips, by position. Pages are read on access, so memory does not grow with the number of clips."""
 
     def __init__(self, clips: pd.DataFrame, store: Path) -> None:
-        """Unpack the shards of `clips`, whose columns `shard`, `first_sample`, `num_samples` and `scale` are used."""
+        """Unpack the shards of `clips`; uses the columns `shard`, `first_sample`, `num_samples` and `scale`."""
         self._shard, names = pd.factorize(clips["shard"])
         self._shards = FileMaps([unpack_shard(store, name) for name in names], "<i2")
         self._first = clips["first_sample"].to_numpy(np.int64)
@@ -30,7 +30,7 @@ class MappedWaveforms:
         return len(self._first)
 
     def read(self, index: int, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
-        """Return samples `start` to `stop` of one clip as float32, as a slice does: at most to the clip's end."""
+        """Return samples `start` to `stop` of one clip as float32; like a slice, at most to the clip's end."""
         first = int(self._first[index])
         clip = self._shards[self._shard[index]][first : first + int(self.num_samples[index])]
         waveform = clip[start:stop].astype(np.float32)
@@ -38,14 +38,14 @@ class MappedWaveforms:
         return waveform
 
     def read_into(self, waveform: NDArray[np.float32], index: int, start: int = 0) -> None:
-        """Fill `waveform`, shape (length,), with one clip from sample `start`, which has at least `length` more."""
+        """Fill `waveform`, shape (length,), from one clip, beginning at sample `start`; the clip must have enough."""
         first = int(self._first[index]) + start
         waveform[:] = self._shards[self._shard[index]][first : first + len(waveform)]
         waveform *= self._gain[index]
 
 
 def unpack_shard(store: Path, name: str, column: str = "samples", suffix: str = "i16") -> Path:
-    """Write a binary column of a shard end to end into one file, unless that was done since the shard was written.
+    """Concatenate a binary column of a shard into one file, unless that file is up to date.
 
     Raises:
         StoreError: The shard is damaged.
@@ -53,7 +53,7 @@ def unpack_shard(store: Path, name: str, column: str = "samples", suffix: str = 
     home = home_of(store)
     shard = home / "shards" / f"{name}.parquet"
     target = store / "unpacked" / f"{name}.{suffix}"
-    # Elsewhere than on this machine a shard is not looked at again: its name stands for its content.
+    # A remote shard is not checked again: its name identifies its content.
     if target.exists() and (home is not store or target.stat().st_mtime_ns >= shard.stat().st_mtime_ns):
         return target
     with replacing(target) as part, part.open("wb") as out:

@@ -1,7 +1,7 @@
-"""Segments: clips that are a stretch of a long recording, which is decoded and stored once and as a whole.
+"""Segments: clips that are part of a long recording, which is decoded and stored once, as a whole.
 
-A segment is a view: the place of its samples among those of its recording. What is measured on a whole file before
-resampling is measured here on the stored samples, so that clipping of single channels, or between samples, is not seen.
+A segment is a view: a range of samples in its recording. Whole files are measured before resampling; segments are
+measured on the stored samples, so clipping in a single channel or between samples is not detected.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from audiocls.waveforms.file_maps import FileMaps
 from audiocls.waveforms.mapped import unpack_shard
 
 END_TOLERANCE_SECONDS: Final = 0.05
-"""How far a segment may end behind its recording and is cut there: tables are often rounded to tenths of a second."""
+"""A segment may end this far past its recording and is cut there; tables are often rounded to tenths of a second."""
 
-_BLOCK_SAMPLES: Final = 1 << 20  # bounds the memory: numbers are squared as 64-bit floats
+_BLOCK_SAMPLES: Final = 1 << 20  # limits memory: samples are squared as 64-bit floats
 
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """What the store was filled with, as far as a segment must hold to it."""
+    """The settings of the store that also apply to segments."""
 
     rate_hz: int
     min_seconds: float
@@ -37,14 +37,14 @@ class _Limits:
 
 
 def cut_segments(rows: pd.DataFrame, store: Path) -> pd.DataFrame:
-    """Cut segments out of their recordings, and measure each: the samples are mapped, and read once.
+    """Cut segments out of their recordings and measure each; samples are memory-mapped and read once.
 
     Args:
-        rows: Segments with `start_seconds`, `end_seconds` and what the store says of their whole recordings.
+        rows: Segments with `start_seconds`, `end_seconds` and the store's columns of their whole recordings.
         store: The waveform store.
 
     Returns:
-        With the index of `rows`, the columns of a clip that are not its recording's, and `reason` and `detail`.
+        With the index of `rows`: the columns in which a clip differs from its recording, `reason` and `detail`.
     """
     limits = _read_limits(store)
     codes, names = pd.factorize(rows["shard"])
@@ -54,7 +54,7 @@ def cut_segments(rows: pd.DataFrame, store: Path) -> pd.DataFrame:
 
 
 def cut_segment(row: Any, recording: NDArray[np.int16], store: Place) -> dict[str, Any]:
-    """Cut one segment, a row as for `cut_segments`, out of its recording's samples, shape (num_samples,)."""
+    """Cut one segment, a row as in `cut_segments`, out of its recording's samples, shape (num_samples,)."""
     return _cut(row._replace(first_sample=0), recording, _read_limits(store))
 
 
@@ -78,7 +78,7 @@ def _cut(row: Any, shard: NDArray[np.int16], limits: _Limits) -> dict[str, Any]:
         return view | _refused("outside_file", f"starts at {row.start_seconds:g} s{_length_of(row)}")
     if math.isfinite(end_seconds) and end_seconds > row.duration_seconds + END_TOLERANCE_SECONDS:
         return view | _refused("outside_file", f"ends at {end_seconds:g} s{_length_of(row)}")
-    # One sample less is rounding.
+    # One sample less is a rounding error.
     if stop - start < max(1, limits.min_seconds * limits.rate_hz - 1):
         detail = f"{view['duration_seconds']:.3f} s, and audio.min_seconds is {limits.min_seconds:g}"
         return view | _refused("too_short", detail)
@@ -94,7 +94,7 @@ def _refused(reason: str, detail: str) -> dict[str, Any]:
 
 
 def _measured(samples: NDArray[np.int16], scale: float, limits: _Limits) -> dict[str, Any]:
-    """Measure stored samples, shape (num_samples,), as a file's are measured before they are stored."""
+    """Measure stored samples, shape (num_samples,), as whole files are measured before they are stored."""
     peak = max(int(samples.max()), -int(samples.min())) / FULL_SCALE * scale
     if peak < 10 ** (limits.silence_db / 20):
         detail = f"the peak is {peak:.1e} of full scale, and audio.silence_db is {limits.silence_db:g}"

@@ -1,4 +1,4 @@
-"""Shards of the waveform store: the work of one task, from the files that a plan names to a table of their samples."""
+"""Shards of the waveform store: one task decodes the files that a plan names into one table of samples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from audiocls.errors import FullDiskError
 from audiocls.files import Place, open_table, read_table, write_table, writing
 from audiocls.params import AudioParams
 
-# A group of rows is held in memory until it is written: a shard of short clips is one group, an hour-long clip is one.
+# A row group is held in memory until it is written: a shard of short clips is one group, and so is an hour-long clip.
 ROW_GROUP_BYTES: Final = 8 * 1024 * 1024
 PAGE_BYTES: Final = 256 * 1024
 
@@ -65,7 +65,7 @@ FILE_KEY: Final = ["path", "size_bytes", "modified_ns", "etag"]
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """Rows `start` to `stop` of the files that a plan found to be new: the work of one shard."""
+    """The work of one shard: rows `start` to `stop` of the new files of a plan."""
 
     store: Place
     plan: Place
@@ -74,7 +74,7 @@ class ShardPlan:
 
 
 def write_shard(shard: ShardPlan, params: AudioParams) -> int:
-    """Read, decode and write the files of one shard, unless another run has done so; return how many they are."""
+    """Read, decode and write the files of one shard, unless another run has done so; return their number."""
     name = f"{shard_name(shard.plan, shard.start)}.parquet"
     target, table = shard.store / "shards" / name, shard.store / "files" / name
     if target.exists() and table.exists() and not read_table(table)["content_sha256"].null_count:
@@ -86,15 +86,15 @@ def write_shard(shard: ShardPlan, params: AudioParams) -> int:
         _write_rows(rows, target)
     except FullDiskError as error:
         raise FullDiskError(f"{error} {_space_needed(shard)}") from error
-    # The shard first: a file table without its shard would promise samples that are not there.
+    # Write the shard first: a file table without its shard would refer to missing samples.
     write_table(pa.Table.from_pylist(files, schema=FILE_SCHEMA), table)
     return len(files)
 
 
 def _planned(shard: ShardPlan) -> list[dict[str, Any]]:
-    """Read the files of one shard, and not the whole plan: a corpus has many shards."""
+    """Read only the files of one shard, not the whole plan."""
     with open_table(shard.plan) as table:
-        # By what the plan says of itself: another version of this library may have written groups of another size.
+        # Use the plan's own metadata: another version of this library may have written groups of another size.
         lengths = [table.metadata.row_group(i).num_rows for i in range(table.num_row_groups)]
         group = int(np.searchsorted(np.cumsum(lengths), shard.start, side="right"))
         first = shard.start - sum(lengths[:group])
@@ -104,7 +104,7 @@ def _planned(shard: ShardPlan) -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=1)
 def _known_contents(table: Place) -> pa.StringArray:
-    """Read what the store had, once for all shards of a plan; a table of this name never changes."""
+    """Read the known contents, once for all shards of a plan; a table of this name never changes."""
     return read_table(table)["content_sha256"].combine_chunks()
 
 
@@ -121,24 +121,24 @@ def _write_rows(rows: Iterator[dict[str, Any]], target: Place) -> None:
 
 
 class _RowGroup:
-    """Rows that are written together; their samples are copied end to end as they come, while the caches hold them."""
+    """Rows that are written together. Their samples are concatenated on arrival, while they are in the CPU cache."""
 
     def __init__(self) -> None:
         self._samples = np.empty(ROW_GROUP_BYTES // 2, "<i2")
         self.clear()
 
     def clear(self) -> None:
-        """Begin anew in the same memory."""
+        """Start again in the same memory."""
         self.rows: list[dict[str, Any]] = []
         self._ends = [0]
 
     @property
     def num_bytes(self) -> int:
-        """Of the samples."""
+        """Size of the samples."""
         return 2 * self._ends[-1]
 
     def add(self, row: dict[str, Any]) -> None:
-        """Take a row, and copy its samples where it has some."""
+        """Add a row, and copy its samples if present."""
         start, stop = self._ends[-1], self._ends[-1] + row.get("num_samples", 0)
         if stop > len(self._samples):
             self._samples = np.concatenate([self._samples[:start], np.empty(stop - start, "<i2")])
@@ -147,7 +147,7 @@ class _RowGroup:
         self._ends.append(stop)
 
     def as_table(self) -> pa.Table:
-        """Return the rows as SHARD_SCHEMA says; the samples are a view that lasts until the next `clear`."""
+        """Return the rows in SHARD_SCHEMA; the samples are a view that is valid until the next `clear`."""
         there = np.packbits([row.get("num_samples") is not None for row in self.rows], bitorder="little")
         buffers = [there, 2 * np.array(self._ends, np.int32), self._samples]
         column = pa.Array.from_buffers(pa.binary(), len(self.rows), [pa.py_buffer(part) for part in buffers])
@@ -155,43 +155,43 @@ class _RowGroup:
 
 
 def _space_needed(shard: ShardPlan) -> str:
-    """Say how much a plan has left to store, by what its files take now."""
+    """Return a message on how much a plan has left to store, based on the sizes of its files."""
     unread = read_table(shard.plan)["size_bytes"].slice(
         shard.start, int(shard.plan.stem.partition("-")[2]) - shard.start
     )
     return (
-        f"{len(unread)} files of {pc.sum(unread).as_py() / 1e6:,.0f} MB are to be stored from this shard on; as 16-bit "
-        "samples WAV takes about as much again, FLAC twice and MP3 ten times as much."
+        f"{len(unread)} files of {pc.sum(unread).as_py() / 1e6:,.0f} MB remain to be stored. As 16-bit "
+        "samples, WAV takes about the same space again, FLAC twice and MP3 ten times as much."
     )
 
 
 def _writer_options() -> dict[str, Any]:
-    # Speech samples shrink by a tenth under zstd and read ten times slower; all else is a hundredth of the shard.
+    # zstd would shrink speech samples by a tenth and read ten times slower; the other columns are 1 % of a shard.
     written = {"compression": "NONE", "use_dictionary": False, "write_statistics": ["content_sha256", "num_samples"]}
-    # Short clips fill pages that stay in the processor's cache, which are written in four fifths of the time.
+    # Pages of this size stay in the CPU cache, so short clips are written in four fifths of the time.
     return written | {"data_page_size": PAGE_BYTES, "write_batch_size": 8}
 
 
 def _decoded_rows(files: list[dict[str, Any]], have: pa.StringArray, params: AudioParams) -> Iterator[dict[str, Any]]:
-    """Yield a row of SHARD_SCHEMA for all bytes that are new, and enter the hash or the reason into `files`.
+    """Yield a row of SHARD_SCHEMA for each new content, and write the hash or the reason into `files`.
 
-    `have` is what the store had, sorted: looked through by halves, as a set of it would take longer to make.
+    `have` holds the known contents, sorted. It is searched by bisection, as building a set would take longer.
     """
-    met: set[str] = set()
+    seen: set[str] = set()
     for file in files:
         content, fault = read_file(FileFound(*(file[name] for name in FILE_KEY)))
         if fault:
             file |= {"reason": "unreadable", "detail": fault}
             continue
         digest = hashlib.sha256(content).hexdigest()
-        if digest not in met and not _is_among(digest, have):
+        if digest not in seen and not _is_among(digest, have):
             try:
                 yield _decoded_row(digest, content, params)
             except decoding.MissingDecoderError as error:
-                # Said of the file and not of the bytes, so that it is tried again.
+                # Recorded for the file and not for its content, so that it is tried again.
                 file |= {"reason": error.reason, "detail": error.detail}
                 continue
-            met.add(digest)
+            seen.add(digest)
         file["content_sha256"] = digest
 
 
@@ -222,5 +222,5 @@ def shard_name(plan: Place, start: int) -> str:
 
 
 def known_beside(plan: Place) -> Place:
-    """Return the table of what the store had when the plan was made."""
+    """Return the path of the table of contents that were known when the plan was made."""
     return plan.with_suffix(".known.parquet")

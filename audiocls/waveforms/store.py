@@ -1,20 +1,20 @@
 """The waveform store: every recording decoded once, as 16-bit samples in Parquet shards.
 
-    <workspace>/waveforms/<key>/          key: AudioParams as far as they decide the samples, and decoding.ALGORITHM
-        settings.json                     what the key stands for
-        shards/<name>.parquet             a row a recording, by the hash of its bytes: samples and measures, or a reason
-        files/<name>.parquet              which file (path, size, time of change) holds which bytes
-        plans/<digest>-<new>.parquet      what one run found on the disk, and ....known.parquet what the store had then
-        unpacked/<name>.i16               the samples of one shard end to end, to be mapped in training
+    <workspace>/waveforms/<key>/          key: hash of decoding.ALGORITHM and the AudioParams that affect the samples
+        settings.json                     the settings behind the key
+        shards/<name>.parquet             a row per recording, by content hash: samples and measurements, or a reason
+        files/<name>.parquet              which file (path, size, modification time) has which content
+        plans/<digest>-<new>.parquet      the files that one run found; ....known.parquet: the contents known before it
+        unpacked/<name>.i16               the concatenated samples of one shard, memory-mapped in training
 
-A file is read once: hashed, decoded, written. A second run reads no file whose size and time of change are known, and
-decodes no bytes that the store has under whatever name. Shards and file tables appear whole or not at all, so a killed
-run loses the shards in flight and nothing else; the next run on the same files finishes its plan, and leaves byte for
-byte what an undisturbed run would have left. A file counts as known only while a shard has its samples: whoever
-deletes a damaged shard gets it back with the next run.
+A file is read once: hashed, decoded and written. A later run reads no file whose size and modification time are known,
+and decodes no content that the store already has under any name. Shards and file tables are written atomically, so a
+killed run loses only the shards in progress. The next run on the same files finishes the plan, and the result is byte
+for byte that of an uninterrupted run. A file counts as known only while a shard has its samples: a deleted shard is
+recreated by the next run.
 
-The name of a shard is its plan's digest and the first of its rows. The digest is of all that decides the shard's
-content: the files found, and what the store had. So runs at the same time write different shards, or the same.
+A shard is named after its plan's digest and its first row. The digest covers everything that determines the shard's
+content: the files found and the known contents. Concurrent runs therefore write different shards, or identical ones.
 """
 
 from __future__ import annotations
@@ -56,23 +56,23 @@ from audiocls.waveforms.shards import (
 )
 
 SHARD_CLIPS: Final = 128
-# Each shard reads the plan's footer, which grows with the number of groups, and one group. With a group a shard, the
-# footers of a million files would take longer to read than the files.
+# Each shard reads one group and the plan's footer, which grows with the number of groups. With one group per shard,
+# reading the footers for a million files would take longer than reading the files.
 _PLAN_GROUP_SHARDS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class StorePlan:
-    """What filling the store for one manifest takes; `plan` has a row a file."""
+    """The work left to fill the store for one manifest; `plan` has a row per file."""
 
     store: Place
     plan: Place
     shards: tuple[ShardPlan, ...]
-    local: Path  # the store, or the folder of this machine that stands for a store elsewhere when samples are mapped
+    local: Path  # the store itself, or for a remote store the local folder that samples are unpacked to
 
 
 def name_store(params: AudioParams, workspace: Path) -> tuple[Place, str]:
-    """Return the folder of the store for these settings, and the settings that its name is made of, as JSON."""
+    """Return the folder of the store for these settings, and the settings that its name is derived from, as JSON."""
     settings = {
         "algorithm": decoding.ALGORITHM,
         "sample_rate_hz": params.sample_rate_hz,
@@ -85,14 +85,14 @@ def name_store(params: AudioParams, workspace: Path) -> tuple[Place, str]:
 
 
 def stores_folder(params: AudioParams, workspace: Path) -> Place:
-    """Return the folder that holds a store for each of the settings that were used."""
+    """Return the folder with one store for each combination of settings used."""
     place = open_place(params.store or workspace / "waveforms")
-    # Absolute, as whoever writes the shards may have another working directory.
+    # Absolute, because workers may have another working directory.
     return place.absolute()
 
 
 def open_store(params: AudioParams, workspace: Path) -> Place:
-    """Return the folder of the store for these settings, made if need be."""
+    """Return the folder of the store for these settings; create it if necessary."""
     store, text = name_store(params, workspace)
     if not (store / "settings.json").exists():
         with writing(store / "settings.json") as part:
@@ -101,9 +101,9 @@ def open_store(params: AudioParams, workspace: Path) -> Place:
 
 
 def plan_store(manifest: Path, params: AudioParams, workspace: Path) -> StorePlan:
-    """Look at every file of the manifest, read none, and cut those that are new into shards.
+    """Stat every file of the manifest without reading it, and divide the new ones into shards.
 
-    Where a run on these files was killed, the plan is that run's, and its shards are those that it did not write.
+    If a run on these files was killed, return its plan with the shards that it did not write.
     """
     store = open_store(params, workspace)
     clean_up(store)
@@ -123,9 +123,9 @@ def plan_store(manifest: Path, params: AudioParams, workspace: Path) -> StorePla
 def _plan_to_finish(
     store: Place, files: pd.DataFrame, rows: pd.DataFrame, met: pd.DataFrame, *, nothing_new: bool
 ) -> tuple[Place, list[tuple[int, int]]] | None:
-    """Return the plan that would be made had its own shards not been written, and those that have not been.
+    """Return the plan of an earlier run on these files with its missing shards; None if there is none.
 
-    A plan with all its shards is taken only where nothing is new, so that files that could not be read are tried again.
+    A complete plan is returned only if no file is new, so that unreadable files are tried again.
     """
     written = [{path.stem for path in tables_in(store / folder)} for folder in ("shards", "files")]
     begun = {name.partition("-")[0] for name in written[0] | written[1]}
@@ -144,7 +144,7 @@ def _plan_to_finish(
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The files of a manifest, those that are new first, and the contents that the store has."""
+    """The files of a manifest, new ones first, and the contents that the store has."""
 
     files: pd.DataFrame
     known: pd.DataFrame
@@ -152,7 +152,7 @@ class _Found:
 
     @property
     def plan_name(self) -> str:
-        """Digest all that decides the shards' content, so that no other plan's shards can have their names."""
+        """Digest everything that determines the shards' content, so that different plans never share a shard name."""
         digest = hashlib.sha256(str(SHARD_CLIPS).encode())
         for frame in (self.files[[*FILE_KEY, "content_sha256"]].astype(str), self.known):
             digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
@@ -167,13 +167,13 @@ def _find_new(files: pd.DataFrame, rows: pd.DataFrame, met: pd.DataFrame) -> _Fo
 
 
 def _cut(count: int) -> list[tuple[int, int]]:
-    """Cut rows into shards: (start, stop) of each."""
+    """Divide rows into shards; return (start, stop) of each."""
     return [(start, min(start + SHARD_CLIPS, count)) for start in range(0, count, SHARD_CLIPS)]
 
 
 def _with_hashes(files: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """Enter what is known of every file whose path, size and time of change the store has met."""
-    if known.empty:  # a store that is filled for the first time: there is nothing to look for
+    """Fill in what is known of files whose path, size and modification time the store has recorded."""
+    if known.empty:  # the store is filled for the first time
         return files
     unread = files.drop(columns=["content_sha256", "reason", "detail"])
     known = unread.merge(known, on=FILE_KEY, how="left")[["content_sha256", "reason", "detail"]]
@@ -183,13 +183,13 @@ def _with_hashes(files: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
 
 
 def met_files(store: Place) -> pd.DataFrame:
-    """Read every file table: which file held which bytes, or why it could not be read, and in which `table`."""
+    """Read all file tables: each file's content hash or why it could not be read, and its `table`."""
     met: pd.DataFrame = _stacked(store / "files", FILE_SCHEMA, "table").to_pandas()
     return met
 
 
 def _stacked(folder: Place, schema: pa.Schema, name_column: str) -> pa.Table:
-    """Read all tables of a folder into one, and from which each row is: one after another pandas takes far longer."""
+    """Concatenate all tables of a folder and add each row's table name. Arrow is much faster here than pandas."""
     paths = tables_in(folder)
     tables = [read_table(path, schema.names) for path in paths]
     table = pa.concat_tables([schema.empty_table(), *tables])
@@ -199,36 +199,36 @@ def _stacked(folder: Place, schema: pa.Schema, name_column: str) -> pa.Table:
 
 
 def _known_files(met: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
-    """Leave out the files that could not be read, or whose samples are gone, so that they are tried again."""
+    """Drop files that could not be read or whose samples are missing, so that they are tried again."""
     there = pc.is_in(pa.array(met["content_sha256"]), value_set=pa.array(stored["content_sha256"]))
     return met[there.to_numpy(zero_copy_only=False)].drop_duplicates(FILE_KEY)
 
 
 def _write_plan(found: _Found, store: Place) -> Place:
     plan = store / "plans" / f"{found.plan_name}.parquet"
-    # What is known first: a plan without it would be taken for one that a killed run left, and could not be finished.
+    # Write the known contents first: a plan without them looks like that of a killed run and cannot be finished.
     write_table(found.known, known_beside(plan))
     table = pa.Table.from_pandas(found.files[FILE_SCHEMA.names], schema=FILE_SCHEMA, preserve_index=False)
     return write_table(table, plan, row_group_rows=_PLAN_GROUP_SHARDS * SHARD_CLIPS)
 
 
 def shard_rows(store: Place) -> pd.DataFrame:
-    """Read all columns but the samples of every shard, and where each recording's samples begin."""
+    """Read all columns except the samples from every shard, and add where each recording's samples begin."""
     rows: pd.DataFrame = _stacked(store / "shards", DESCRIBED, "shard").to_pandas()
     lengths = rows["num_samples"].fillna(0).astype("int64")
     return rows.assign(first_sample=lengths.groupby(rows["shard"]).cumsum() - lengths)
 
 
 def look_up(plan: StorePlan) -> pd.DataFrame:
-    """Join the plan's files with what the store has of them: a row a path, with samples or with a reason."""
+    """Join the plan's files with the store: a row per path, with samples or with a reason."""
     stored = shard_rows(plan.store).drop_duplicates("content_sha256", ignore_index=True)
     met = met_files(plan.store)
-    # Once read beats any failed try, and of two failed tries either says why.
+    # A successful read takes precedence over failed ones, and any failed one gives a reason.
     known = pd.concat([_known_files(met, stored), met[met["reason"].notna()]]).drop_duplicates(FILE_KEY)
     files = _with_hashes(read_table(plan.plan).to_pandas(), known)
     found = files.merge(stored, on="content_sha256", how="left", suffixes=("", "_stored"))
     for column in ("reason", "detail"):
         found[column] = found[column].where(found[column].notna(), found.pop(f"{column}_stored"))
     lost = found["shard"].isna() & found["reason"].isna()
-    found.loc[lost, ["reason", "detail"]] = ["unreadable", "the store has not been filled with it"]
+    found.loc[lost, ["reason", "detail"]] = ["unreadable", "it has not been added to the store"]
     return found

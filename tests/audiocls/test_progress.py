@@ -6,9 +6,9 @@ from audiocls.progress import progress_bar
 
 
 def test_without_a_terminal_nothing_is_written(capsys):
-    with progress_bar("decoding", 3) as advance:
-        advance(1)
-        advance(2)
+    with progress_bar("decoding", 3) as bar:
+        bar.advance(1)
+        bar.advance(2)
     assert capsys.readouterr() == ("", "")
 
 
@@ -16,8 +16,8 @@ def test_on_a_terminal_the_bar_shows_what_is_done_on_stderr_alone(capsys, monkey
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
-    with progress_bar("decoding", 3) as advance:
-        advance(3)
+    with progress_bar("decoding", 3) as bar:
+        bar.advance(3)
     written = capsys.readouterr()
     assert written.out == ""
     assert "decoding" in written.err

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from audiocls.stopwatch import stopwatch, timed
+from audiocls.stopwatch import stage, stopwatch, timed, watched_by
 
 
 @timed
@@ -59,3 +59,27 @@ def test_a_stopwatch_in_another_collects_for_itself_and_hands_back():
         with pytest.raises(ValueError, match="no clips"):
             evaluate()
     assert (list(inner), list(outer)) == (["fit"], ["evaluate"])
+
+
+def test_a_watcher_hears_of_stages_and_their_end_even_of_one_that_fails():
+    heard = []
+
+    class Watcher:
+        def began(self, name):
+            heard.append(("began", name))
+
+        def ended(self, name, seconds):
+            heard.append(("ended", name))
+            assert seconds >= 0
+
+    def fail():
+        with stage("outer"):
+            with stage("inner"):
+                pass
+            raise ValueError("no")
+
+    with watched_by(Watcher()), pytest.raises(ValueError, match="no"):
+        fail()
+    with stage("unheard"):
+        pass
+    assert heard == [("began", "outer"), ("began", "inner"), ("ended", "inner"), ("ended", "outer")]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from flow_runs import run_flow
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
@@ -19,7 +19,6 @@ from audiocls.comparison.scores import METRICS
 from audiocls.params.comparison import ComparisonParams
 from audiocls.params_file.reading import load_params
 from flows.balance import balance_flow
-from flows.command_line import run_flow
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -46,7 +45,7 @@ def compared(tones, tmp_path_factory, prefect_server):
     params_file = write_params(tmp_path_factory.mktemp("compared"), tones, comparison=comparison)
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        assert run_flow(balance_flow, asdict, [str(params_file), "training.max_steps=6"]) == 0
+        assert run_flow(balance_flow, [str(params_file), "training.max_steps=6"]) == 0
     return json.loads(out.getvalue().splitlines()[-1]), err.getvalue(), load_params(params_file)
 
 

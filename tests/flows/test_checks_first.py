@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from flow_runs import run_flow
 
 from flows.balance import balance_flow
-from flows.command_line import run_flow
 from flows.train import train_flow
 
 
@@ -17,8 +17,8 @@ def test_nothing_is_decoded_for_a_checkpoint_that_is_not_there(flow, tones, tmp_
         f"workspace: {tmp_path / 'workspace'}\ndata: {{source: folder, path: {tones}, group_by: file}}\n"
         f"model: {{family: wav2vec2, pretrained: {tmp_path / 'none'}}}\n"
     )
-    assert run_flow(flow, vars, [str(file)]) == 2
+    assert run_flow(flow, [str(file)]) == 2
     said = capsys.readouterr().err
-    assert f"error: model.pretrained = {tmp_path / 'none'}: cannot be loaded: there is no such folder" in said
+    assert f"error: model.pretrained = {tmp_path / 'none'}: cannot be loaded: the folder does not exist" in said
     assert "Traceback" not in said
     assert not list((tmp_path / "workspace").rglob("*.parquet"))

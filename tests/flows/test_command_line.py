@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from flows.command_line import _print_result
+from flows.command_line import print_result
 
 
 @pytest.mark.parametrize("columns", [40, 80])
@@ -14,7 +14,7 @@ def test_a_narrow_terminal_folds_long_names_and_cuts_none_off(columns, monkeypat
     monkeypatch.setenv("COLUMNS", str(columns))
     name = "q" * 60
     table = ["| method | macro-F1 | over none |", "|---|---|---|", f"| {name} | 0.888 [0.802, 0.992] | +0.220 |"]
-    _print_result({"run_id": "1", "summary": "\n".join(table)})
+    print_result({"run_id": "1", "summary": "\n".join(table)})
     said = capsys.readouterr()
     assert said.err.count("q") == len(name)
     assert json.loads(said.out.splitlines()[-1]) == {"run_id": "1"}

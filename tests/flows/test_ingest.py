@@ -1,18 +1,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import yaml
+from flow_runs import run_flow
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 
 from audiocls.params_file.reading import load_params
-from flows.command_line import run_flow
 from flows.ingest import ingest_flow
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -33,7 +32,7 @@ def test_the_page_the_json_and_the_quarantine_are_in_the_run_and_the_verdict_is_
             (source / label / speaker.name).symlink_to(speaker)
     (source / "low" / "broken" / "broken.wav").write_text("this is no recording")
     params_file = write_params(tmp_path, source)
-    assert run_flow(ingest_flow, asdict, [str(params_file)]) == 0
+    assert run_flow(ingest_flow, [str(params_file)]) == 0
     captured = capsys.readouterr()
     result = json.loads(captured.out.splitlines()[-1])
     assert set(result) == {"run_id", "report", "clips", "quarantined", "seconds"}
@@ -56,7 +55,7 @@ def test_the_page_the_json_and_the_quarantine_are_in_the_run_and_the_verdict_is_
 
 
 def test_a_missing_folder_ends_with_2_and_one_message(tmp_path, capsys):
-    assert run_flow(ingest_flow, asdict, [str(write_params(tmp_path, tmp_path / "nowhere"))]) == 2
+    assert run_flow(ingest_flow, [str(write_params(tmp_path, tmp_path / "nowhere"))]) == 2
     captured = capsys.readouterr()
     assert "nowhere: no such directory" in captured.err
     assert "Traceback" not in captured.err
@@ -69,9 +68,9 @@ def test_a_full_disk_ends_with_2_and_one_message(tmp_path, capsys, caplog, full_
     soundfile.write(source / "long.wav", np.sin(np.arange(4_000_000) / 9), 16_000)
     params_file = write_params(tmp_path, source.parent)
     with full_disk(7_000_000):
-        assert run_flow(ingest_flow, asdict, [str(params_file)]) == 2
+        assert run_flow(ingest_flow, [str(params_file)]) == 2
     captured = capsys.readouterr()
     assert "shards: File too large while" in captured.err
-    assert "1 files of 8 MB are to be stored" in captured.err
+    assert "1 files of 8 MB remain to be stored" in captured.err
     assert "Traceback" not in captured.err + caplog.text
     assert captured.out == ""

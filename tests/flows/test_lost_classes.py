@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pytest
 import soundfile
 import yaml
+from flow_runs import run_flow
 from mlflow import MlflowClient
 
 from audiocls.params_file.reading import load_params
 from flows.balance import balance_flow
-from flows.command_line import run_flow
 from flows.ingest import ingest_flow
 from flows.train import train_flow
 
@@ -38,7 +37,7 @@ def params_file(tones, tmp_path_factory):
 
 @pytest.mark.parametrize("flow", [ingest_flow, train_flow, balance_flow])
 def test_a_lost_class_ends_every_flow_with_2_and_one_message(flow, params_file, capsys, caplog):
-    assert run_flow(flow, asdict, [str(params_file)]) == 2
+    assert run_flow(flow, [str(params_file)]) == 2
     captured = capsys.readouterr()
     assert "error: 1 of 3 classes has no usable clip: cut (2 clips: 2 truncated). " in captured.err
     assert "data.allow_lost_classes: true" in captured.err
@@ -52,7 +51,7 @@ def test_a_lost_class_ends_every_flow_with_2_and_one_message(flow, params_file, 
 
 
 def test_a_lost_class_that_is_allowed_is_told_and_the_run_goes_on(params_file, capsys):
-    assert run_flow(ingest_flow, asdict, [str(params_file), "data.allow_lost_classes=true"]) == 0
+    assert run_flow(ingest_flow, [str(params_file), "data.allow_lost_classes=true"]) == 0
     captured = capsys.readouterr()
     result = json.loads(captured.out.splitlines()[-1])
     run = MlflowClient(load_params(params_file).tracking_uri).get_run(result["run_id"])

@@ -28,6 +28,7 @@ NOWHERE = "http://127.0.0.1:9"  # the port of the discard service, where nothing
 # It says on stdout that it is at the gate, and goes on when a line comes in on stdin.
 GATED = """
 import sys
+from dataclasses import dataclass
 from prefect import flow, task
 from prefect.client.orchestration import get_client
 from flows.command_line import run_flow
@@ -37,15 +38,19 @@ import tasks
 def double(number):
     return 2 * number
 
+@dataclass
+class Result:
+    number: int
+
 @flow(name="gated")
 def gated(params_file: str, overrides: tuple = ()):
     double(1)
     print("at the gate", get_client(sync_client=True).api_url, flush=True)
     sys.stdin.readline()
-    return double.submit(double(2)).result()
+    return Result(double.submit(double(2)).result())
 
 if __name__ == "__main__":
-    sys.exit(run_flow(gated, lambda number: {"number": number}))
+    sys.exit(run_flow(lambda: gated, *sys.argv[1:]))
 """
 # Writes down every name and address outside of this machine that a Python process asks for.
 LISTEN = """

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from flow_runs import run_flow
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
@@ -24,7 +25,6 @@ from audiocls.models.inference_settings import load_settings
 from audiocls.params_file.reading import load_params
 from audiocls.tracking.models import download_model
 from audiocls.training import arguments
-from flows.command_line import run_flow
 from flows.train import train_flow
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -79,7 +79,7 @@ def artifact(finished, path: str) -> Path:
 
 
 def test_a_lost_class_that_is_allowed_is_named_in_the_summary_the_description_and_a_tag(finished, run):
-    lost = "1 of 4 classes has no usable clip: void (no clip is listed); the model does not know it"
+    lost = "1 of 4 classes has no usable clip: void (no clip is listed); the model cannot predict it"
     assert lost in finished[0].summary
     assert lost in run.data.tags["mlflow.note.content"]
     assert run.data.tags["data.lost_classes"] == "void"
@@ -277,7 +277,7 @@ def test_the_same_params_give_the_same_metrics_and_so_do_workers_as_a_gpu_has(fi
 
 def test_the_command_line_ends_with_one_json_line_on_stdout(tones, tmp_path, capsys):
     params_file = write_params(tmp_path, tones)
-    assert run_flow(train_flow, asdict, [str(params_file), "training.max_steps=2", "seed=3"]) == 0
+    assert run_flow(train_flow, [str(params_file), "training.max_steps=2", "seed=3"]) == 0
     captured = capsys.readouterr()
     result = json.loads(captured.out.splitlines()[-1])
     assert set(result) == {"run_id", "model", "metrics", "seconds"}
@@ -290,7 +290,7 @@ def test_mistakes_in_the_params_end_with_2_and_one_message(tones, tmp_path, caps
     params_file = write_params(
         tmp_path, tones, trainign={"epochs": 3}, split={"test_fraction": 0.9, "validation_fraction": 0.5}
     )
-    assert run_flow(train_flow, asdict, [str(params_file), "training.epochs=many"]) == 2
+    assert run_flow(train_flow, [str(params_file), "training.epochs=many"]) == 2
     captured = capsys.readouterr()
     for expected in (str(params_file), "trainign", "training.epochs", "'many'", "split.test_fraction"):
         assert expected in captured.err
@@ -300,7 +300,7 @@ def test_mistakes_in_the_params_end_with_2_and_one_message(tones, tmp_path, caps
 
 def test_a_missing_folder_ends_with_2_and_one_message(tmp_path, capsys, caplog):
     params_file = write_params(tmp_path, tmp_path / "nowhere")
-    assert run_flow(train_flow, asdict, [str(params_file)]) == 2
+    assert run_flow(train_flow, [str(params_file)]) == 2
     captured = capsys.readouterr()
     assert "nowhere: no such directory" in captured.err
     assert "Traceback" not in captured.err
@@ -314,7 +314,7 @@ def test_too_many_broken_files_stop_the_run_and_are_still_logged(tones, tmp_path
             soundfile.write(source / label / f"{i}.wav", np.sin(np.arange(8_000) * (i + 1) / 9), 16_000)
         (source / label / "zero.wav").write_bytes(b"")
     params_file = write_params(tmp_path, source)
-    assert run_flow(train_flow, asdict, [str(params_file)]) == 2
+    assert run_flow(train_flow, [str(params_file)]) == 2
     captured = capsys.readouterr()
     assert "2 of 10 clips cannot be used" in captured.err
     assert "high/zero.wav (empty" in captured.err
@@ -346,10 +346,10 @@ def write_given_split(folder: Path, tones: Path, groups: dict[int, str], copy_of
 def test_a_given_split_with_a_straddling_group_or_copy_stops_the_run_and_names_it(tones, tmp_path, capsys):
     for groups, copy_of, named in (
         ({0: "ann", 1: "ann"}, {}, r"'ann' \(1 in train, 1 in validation\)"),
-        ({}, {5: 3}, r"1 recordings stand in more than one split .*\.wav \(test\) = .*\.wav \(train\)"),
+        ({}, {5: 3}, r"1 recordings are in more than one split .*\.wav \(test\) = .*\.wav \(train\)"),
     ):
         params_file = write_given_split(tmp_path, tones, groups, copy_of)
-        assert run_flow(train_flow, asdict, [str(params_file)]) == 2
+        assert run_flow(train_flow, [str(params_file)]) == 2
         captured = capsys.readouterr()
         assert re.search(named, captured.err)
         assert "Traceback" not in captured.err
@@ -358,7 +358,7 @@ def test_a_given_split_with_a_straddling_group_or_copy_stops_the_run_and_names_i
 def test_a_workspace_that_is_a_file_ends_with_2_and_one_message(tones, tmp_path, capsys):
     params_file = write_params(tmp_path, tones)
     (tmp_path / "workspace").write_text("in the way")
-    assert run_flow(train_flow, asdict, [str(params_file)]) == 2
+    assert run_flow(train_flow, [str(params_file)]) == 2
     captured = capsys.readouterr()
     assert f"error: workspace = {tmp_path / 'workspace'}: it is a file, and a folder is needed" in captured.err
     assert "Traceback" not in captured.err
@@ -369,7 +369,7 @@ def test_a_failed_stage_ends_with_1(tmp_path, capsys):
     # A store that is damaged is no mistake in the params: where the sample corpus belongs stands a file.
     (tmp_path / "workspace").mkdir()
     (tmp_path / "workspace" / "sample").write_text("in the way")
-    assert run_flow(train_flow, asdict, [str(params_file)]) == 1
+    assert run_flow(train_flow, [str(params_file)]) == 1
     captured = capsys.readouterr()
     assert "error: " in captured.err
     assert "Traceback" not in captured.err

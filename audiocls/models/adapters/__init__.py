@@ -1,4 +1,4 @@
-"""One adapter a family."""
+"""One adapter per family."""
 
 from __future__ import annotations
 

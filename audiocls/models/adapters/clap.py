@@ -1,4 +1,4 @@
-"""CLAP's audio tower: one window of whole seconds, filled and fused as its extractor does."""
+"""CLAP's audio tower: one window of whole seconds, padded and fused as in its extractor."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _PADDINGS: Final[dict[Literal["zero", "repeat", "repeat_pad"], str]] = {
 }
 _HOPS_PER_SECOND: Final = 100
 _FFT_SIZE: Final = 1024
-# As of the published checkpoints (laion/clap-htsat-fused): nothing is heard below and above.
+# As in the published checkpoints (laion/clap-htsat-fused); frequencies outside this band are ignored.
 _LOWEST_HZ, _HIGHEST_HZ = 50, 14_000
 
 
 class Clap(Adapter):
-    """CLAP: a square image is made of the frames, stretched where they are too few; no mask, and no SpecAugment."""
+    """CLAP: frames are folded into a square image, stretched if there are too few; no mask and no SpecAugment."""
 
     config_type = "clap_audio_model"
     extractor_class = ClapFeatureExtractor
     lora_targets = ("query", "value")
-    # Of the tasks that the tower was made for, and not of the tower.
+    # Fields of pretraining tasks and of the projection, not of the tower.
     ignored_fields = ("num_classes", "projection_dim", "projection_hidden_act")
 
     def fields(self, audio: AudioParams) -> dict[str, Any]:
@@ -37,7 +37,7 @@ class Clap(Adapter):
         return {"enable_fusion": audio.truncate == "fusion"}
 
     def classifier_fields(self, stored: dict[str, Any]) -> dict[str, Any]:
-        """Return those of the audio tower, also out of a whole CLAP's."""
+        """Return the fields of the audio tower, also from the config of a whole CLAP."""
         if stored.get("model_type") != "clap":
             return stored
         return {"model_type": self.config_type, **stored.get("audio_config", {})}
@@ -47,7 +47,7 @@ class Clap(Adapter):
         yield "feature_size", extractor.feature_size, "num_mel_bins", config.num_mel_bins
 
     def new_extractor(self, config: PreTrainedConfig, audio: AudioParams) -> ClapFeatureExtractor:
-        """Build the extractor of whole seconds, 100 frames in each if the model's image holds as many."""
+        """Build an extractor of whole seconds with 100 frames per second, or as many as the model's image holds."""
         seconds, rate_hz = math.ceil(audio.max_seconds), audio.sample_rate_hz
         hop = max(rate_hz // _HOPS_PER_SECOND, -(-seconds * rate_hz // (_most_frames(config) - 1)))
         return ClapFeatureExtractor(
@@ -55,27 +55,27 @@ class Clap(Adapter):
             sampling_rate=rate_hz,
             hop_length=hop,
             max_length_s=seconds,
-            # Wide enough that nothing between two hops goes unheard.
+            # Wide enough that successive windows overlap.
             fft_window_size=max(_FFT_SIZE, 2 ** math.ceil(math.log2(2 * hop))),
             frequency_min=_LOWEST_HZ,
             frequency_max=min(_HIGHEST_HZ, rate_hz // 2),
         )
 
     def tune_extractor(self, extractor: Any, audio: AudioParams) -> None:
-        """Let the extractor, which is saved with the model, fill and cut as the training does."""
+        """Make the extractor, which is saved with the model, pad and cut clips as in training."""
         extractor.truncation = "fusion" if audio.truncate == "fusion" else "rand_trunc"
         extractor.padding = _PADDINGS[audio.pad]
 
     def longest_samples(self, config: PreTrainedConfig, extractor: Any) -> int:
-        """Return the window's length."""
+        """Return the length of the window."""
         return int(extractor.nb_max_samples)
 
     def check_lengths(self, config: PreTrainedConfig, extractor: Any, audio: AudioParams) -> None:
-        """Refuse inputs that the model would cut, and a model that fuses clips differently from `audio.truncate`.
+        """Check that the model takes inputs of this length, and that it fuses clips as `audio.truncate` requires.
 
         Raises:
-            ParamsError: `audio.max_seconds` is longer than the window, whose frames may be too many for the image; or
-                one of model and `audio.truncate` has fusion, and the other has not.
+            ParamsError: `audio.max_seconds` is longer than the window, the window has too many frames for the image, or
+                only one of the model and `audio.truncate` uses fusion.
         """
         super().check_lengths(config, extractor, audio)
         if config.enable_fusion != (audio.truncate == "fusion"):
@@ -87,11 +87,11 @@ class Clap(Adapter):
         frames = extractor.nb_max_samples // extractor.hop_length + 1
         if frames > _most_frames(config):
             raise ParamsError(
-                f"model.config: the extractor makes {frames} frames of {config.num_mel_bins} mel bins, and an image of "
-                f"spec_size = {config.spec_size} holds {_most_frames(config)}; raise spec_size"
+                f"model.config: the extractor returns {frames} frames of {config.num_mel_bins} mel bins, and an image "
+                f"of spec_size = {config.spec_size} holds {_most_frames(config)}; raise spec_size"
             )
 
 
 def _most_frames(config: PreTrainedConfig) -> int:
-    """Return how many frames the square image holds that they are folded into."""
+    """Return how many frames can be folded into the square image."""
     return int(config.spec_size * (config.spec_size // config.num_mel_bins))

@@ -1,4 +1,4 @@
-"""The families that take raw waveforms: `logmel-resnet`, and wav2vec2 with all that descends from it."""
+"""The families that take raw waveforms: `logmel-resnet`, and wav2vec2 with its descendants."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from audiocls.params import AudioParams
 
 
 class LogmelResnet(Adapter):
-    """Our own: any length, and a mask that its every layer keeps to."""
+    """Our own model: any length, and a mask that every layer applies."""
 
     extractor_class = WaveformFeatureExtractor
-    # Run twice, a batch norm would learn its statistics twice.
+    # Recomputed activations would update the statistics of batch norms twice.
     can_checkpoint = False
 
     def fields(self, audio: AudioParams) -> dict[str, Any]:
-        """Return the rate."""
+        """Return the sample rate."""
         return {"sampling_rate": audio.sample_rate_hz}
 
     def new_extractor(self, config: PreTrainedConfig, audio: AudioParams) -> WaveformFeatureExtractor:
@@ -28,20 +28,20 @@ class LogmelResnet(Adapter):
         return WaveformFeatureExtractor(sampling_rate=audio.sample_rate_hz)
 
     def settle_extractor(self, extractor: Any) -> None:
-        """Have it return the mask, and pad with silence."""
+        """Make it return the mask, and pad with silence."""
         super().settle_extractor(extractor)
         extractor.return_attention_mask, extractor.padding_value = True, 0.0
 
     def input_frames(self, config: PreTrainedConfig, samples: int) -> int:
-        """Count the frames, which are centred on every hop from the first sample on."""
+        """Return the number of frames, which are centered on every hop from the first sample on."""
         return -(-samples // int(config.hop_samples))
 
     def least_frames(self, config: PreTrainedConfig) -> int:
-        """Return two: of one frame of one clip, the first batch norm can take no deviation."""
+        """Return two: with one frame of one clip, the first batch norm cannot compute a deviation."""
         return 2
 
     def ignores_padding(self, config: PreTrainedConfig) -> bool:
-        """Every layer is masked."""
+        """Return True: every layer is masked."""
         return True
 
 
@@ -50,41 +50,41 @@ class Wav2Vec2(Adapter):
 
     extractor_class = Wav2Vec2FeatureExtractor
     lora_targets = ("q_proj", "v_proj")
-    # Of the heads of speech recognition and of pre-training.
+    # Fields of the heads of speech recognition and pretraining.
     ignored_fields: ClassVar[tuple[str, ...]] = ("feat_quantizer_dropout", "final_dropout")
 
     def new_extractor(self, config: PreTrainedConfig, audio: AudioParams) -> Wav2Vec2FeatureExtractor:
-        """Build the extractor, with masks where the front end normalises by layer.
+        """Build the extractor, with masks if the front end uses layer norm.
 
-        One that normalises by group sees the padding in its statistics, so that a mask would promise too much:
-        wav2vec2-base was trained without one, and inputs of one length are what keeps its logits the same.
+        With group norm the statistics include the padding, which a mask does not prevent. wav2vec2-base was trained
+        without a mask, and only inputs of one length keep its logits the same.
         """
         return Wav2Vec2FeatureExtractor(
             sampling_rate=audio.sample_rate_hz, do_normalize=True, return_attention_mask=_normalises_by_layer(config)
         )
 
     def settle_extractor(self, extractor: Any) -> None:
-        """Pad with silence; whether there is a mask is as the checkpoint was trained."""
+        """Make it pad with silence; use a mask if the checkpoint was trained with one."""
         masked = extractor.return_attention_mask
         super().settle_extractor(extractor)
         extractor.return_attention_mask, extractor.padding_value = masked, 0.0
 
     def sizes(self, config: PreTrainedConfig, extractor: Any) -> Iterator[tuple[str, int, str, int]]:
-        """Yield the one value of a sample."""
+        """Yield the feature size: one value per sample."""
         yield "feature_size", extractor.feature_size, "front end", 1
 
     def num_frames(self, config: PreTrainedConfig, samples: int) -> int:
-        """Count the steps that the convolutions leave."""
+        """Return the number of frames after the convolutions."""
         for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
             samples = (samples - kernel) // stride + 1
         return samples
 
     def ignores_padding(self, config: PreTrainedConfig) -> bool:
-        """By layer, padding meets the mask before anything mixes it in."""
+        """Return True for layer norm: the mask removes padding before anything mixes it with the clip."""
         return _normalises_by_layer(config)
 
     def least_length(self, config: PreTrainedConfig) -> int:
-        """Return the samples of one frame, or of one more than SpecAugment's spans have."""
+        """Return the samples of one frame, or of one more frame than the length of SpecAugment's spans."""
         super().least_length(config)
         span = config.mask_time_length if getattr(config, "mask_time_prob", 0) else 0
         samples = 1
@@ -94,20 +94,20 @@ class Wav2Vec2(Adapter):
 
 
 class WavLM(Wav2Vec2):
-    """Attention by torch's own function, which takes the weights of its projections and passes LoRA by."""
+    """WavLM: attention by torch's function, which reads the projections' weights directly and so bypasses LoRA."""
 
     lora_targets = ("intermediate_dense", "output_dense")
 
 
 class LeakyWav2Vec2(Wav2Vec2):
-    """The kin in whose encoder convolutions or pooling run over the padding, so that no mask can mend it.
+    """Families whose encoder has convolutions or pooling over the padding, so that a mask does not help.
 
-    data2vec-audio stacks its convolutions of positions, SEW and SEW-D pool neighbouring frames, and the Conformer has a
-    convolution in every layer: each mixes into the last frames of a clip what came of the padding behind them.
+    data2vec-audio stacks positional convolutions, SEW and SEW-D pool neighboring frames, and the Conformer has a
+    convolution in every layer: each mixes padding into the last frames of a clip.
     """
 
     def ignores_padding(self, config: PreTrainedConfig) -> bool:
-        """Never, whatever the front end's norm."""
+        """Return False, regardless of the front end's norm."""
         return False
 
 
@@ -115,15 +115,15 @@ class SEW(LeakyWav2Vec2):
     """SEW, whose transformer runs on squeezed frames."""
 
     def least_frames(self, config: PreTrainedConfig) -> int:
-        """Return those that are squeezed into one."""
+        """Return the number of frames that are squeezed into one."""
         return int(config.squeeze_factor)
 
 
 class SEWD(SEW):
-    """DeBERTa's attention, which names its projections otherwise."""
+    """SEW-D, with DeBERTa's attention, whose projections have other names."""
 
     lora_targets = ("query_proj", "value_proj")
-    ignored_fields = (*SEW.ignored_fields, "hidden_dropout")  # `activation_dropout` is what its layers use
+    ignored_fields = (*SEW.ignored_fields, "hidden_dropout")  # its layers use `activation_dropout`
 
 
 class Conformer(LeakyWav2Vec2):
@@ -132,7 +132,7 @@ class Conformer(LeakyWav2Vec2):
     lora_targets = ("linear_q", "linear_v")
 
     def least_frames(self, config: PreTrainedConfig) -> int:
-        """Return two: of one frame of one clip, a batch norm can take no deviation."""
+        """Return two: with one frame of one clip, a batch norm cannot compute a deviation."""
         return 2
 
 

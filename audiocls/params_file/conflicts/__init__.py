@@ -1,4 +1,4 @@
-"""Params that are each right and cannot stand together."""
+"""Params that are each valid and contradict each other."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from audiocls.params_file.conflicts.conflict import Conflict
 
 
 def find_conflicts(params: RunParams) -> list[Conflict]:
-    """Return every impossible combination as (key, message); an empty list when there is none."""
+    """Return every impossible combination as (key, message)."""
     rules = (*data.RULES, *model.RULES, *balance.RULES, *comparison.RULES, *training.RULES, *idle.RULES)
     return [conflict for rule in rules for conflict in rule(params)]

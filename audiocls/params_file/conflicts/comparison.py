@@ -1,4 +1,4 @@
-"""Comparisons that cannot be made as asked."""
+"""Comparisons that are not possible."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from audiocls.params_file.conflicts import balance
 from audiocls.params_file.conflicts.conflict import Conflict
 
 
-def _there_is_something_to_compare(params: RunParams) -> Iterator[Conflict]:
+def _comparison_has_methods(params: RunParams) -> Iterator[Conflict]:
     comparison = params.comparison
     if comparison.methods == [] and not comparison.end_to_end:
-        yield "comparison.methods", "= []: with no comparison.end_to_end either, there is nothing to compare with none"
+        yield "comparison.methods", "= []: comparison.end_to_end is empty too, so there is nothing to compare with none"
     for key, names in (("methods", comparison.methods or []), ("end_to_end", comparison.end_to_end)):
         for name, times in Counter(map(str, names)).items():
             if times > 1:
-                yield f"comparison.{key}", f"= ...: {name} stands {times} times in it; once is enough"
+                yield f"comparison.{key}", f"= ...: {name} is listed {times} times; list it once"
 
 
-def _heads_are_of_a_method_that_has_one(params: RunParams) -> Iterator[Conflict]:
+def _methods_can_train_a_head(params: RunParams) -> Iterator[Conflict]:
     if "weighted_loss" in (params.comparison.methods or []) and trains_encoder(params):
         yield (
             "comparison.methods",
-            "= ...: weighted_loss trains the head alone only where model.pretrained stays as it is; to train the whole "
-            "model by it, name it in comparison.end_to_end",
+            "= ...: weighted_loss trains only the head if model.pretrained is used unchanged; to train the whole model "
+            "with it, name it in comparison.end_to_end",
         )
 
 
-def _contenders_could_be_trained(params: RunParams) -> Iterator[Conflict]:
-    """Say of each method that is trained end to end what a run by it would be told."""
+def _candidates_can_be_trained(params: RunParams) -> Iterator[Conflict]:
+    """Report the conflicts that a run with each end-to-end method would have."""
     for contender in list_contenders(params) if params.comparison.end_to_end else []:
         if contender.end_to_end:
             alone = params_to_train(params, contender)
@@ -40,7 +40,7 @@ def _contenders_could_be_trained(params: RunParams) -> Iterator[Conflict]:
 
 
 RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
-    _there_is_something_to_compare,
-    _heads_are_of_a_method_that_has_one,
-    _contenders_could_be_trained,
+    _comparison_has_methods,
+    _methods_can_train_a_head,
+    _candidates_can_be_trained,
 )

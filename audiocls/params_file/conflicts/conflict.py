@@ -1,3 +1,3 @@
-"""What a rule says of params that do not go together."""
+"""A conflict between params, as a rule reports it."""
 
 Conflict = tuple[str, str]  # the key and the message

@@ -1,4 +1,4 @@
-"""Sources, splits, stores and runners that cannot stand together."""
+"""Sources, splits, stores and runners that conflict with each other."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from audiocls.files import open_place
 from audiocls.params import DataParams, FolderData, HubData, PoolData, RunParams, SingleSource, TableData
 from audiocls.params_file.conflicts.conflict import Conflict
 
-MAX_RECORDING_BYTES = 2_000_000_000  # of 16-bit samples: a cell of Parquet has 2 GiB at most
+MAX_RECORDING_BYTES = 2_000_000_000  # of 16-bit samples: a Parquet cell holds at most 2 GiB
 
 
-def _groups_come_from_one_place(params: RunParams) -> Iterator[Conflict]:
+def _groups_are_defined_once(params: RunParams) -> Iterator[Conflict]:
     for key, data in _sources(params):
         if (
             isinstance(data, FolderData)
@@ -23,19 +23,19 @@ def _groups_come_from_one_place(params: RunParams) -> Iterator[Conflict]:
         ):
             yield (
                 f"{key}.group_by",
-                f"= 'folder': {key}.pattern has a group (?P<group>...) already; leave out one of the two",
+                f"= 'folder': {key}.pattern already has a group (?P<group>...); leave out one of the two",
             )
 
 
 def _sources(params: RunParams) -> Iterator[tuple[str, DataParams]]:
-    """Yield the key and the params of the one source, or of each that is pooled."""
+    """Yield key and params of the single source, or of each pooled source."""
     if isinstance(params.data, PoolData):
         yield from ((f"data.sources.{name}", source) for name, source in params.data.sources.items())
     else:
         yield "data", params.data
 
 
-def _a_pool_has_one_limit(params: RunParams) -> Iterator[Conflict]:
+def _pool_has_one_limit(params: RunParams) -> Iterator[Conflict]:
     if not isinstance(params.data, PoolData):
         return
     defaults = DataParams().model_dump()
@@ -44,7 +44,7 @@ def _a_pool_has_one_limit(params: RunParams) -> Iterator[Conflict]:
             value = getattr(source, name)
             if value != default:
                 shown = str(value).lower() if isinstance(value, bool) else f"{value:g}"
-                yield f"{key}.{name}", f"= {shown}: is said once, of all sources together: data.{name}"
+                yield f"{key}.{name}", f"= {shown}: applies to all sources together; set data.{name} instead"
 
 
 def _split_leaves_training_clips(params: RunParams) -> Iterator[Conflict]:
@@ -57,18 +57,21 @@ def _split_leaves_training_clips(params: RunParams) -> Iterator[Conflict]:
         )
 
 
-def _folds_are_the_one_split(params: RunParams) -> Iterator[Conflict]:
+def _folds_are_the_only_split(params: RunParams) -> Iterator[Conflict]:
     split = params.split
     if split.folds is None:
         if split.fold is not None:
-            yield "split.fold", f"= {split.fold}: of how many? Give split.folds too, or leave both out"
+            yield "split.fold", f"= {split.fold}: needs split.folds; give both or neither"
         return
     if split.fold is None:
-        yield "split.folds", f"= {split.folds}: which one is for test? Give split.fold, 0 to {split.folds - 1}"
+        yield "split.folds", f"= {split.folds}: needs split.fold, the fold to test on: 0 to {split.folds - 1}"
     elif split.fold >= split.folds:
-        yield "split.fold", f"= {split.fold}: with split.folds = {split.folds} it is 0 to {split.folds - 1}"
+        yield "split.fold", f"= {split.fold}: must be 0 to {split.folds - 1}, as split.folds = {split.folds}"
     if split.test_fraction is not None:
-        yield "split.test_fraction", f"= {split.test_fraction}: with split.folds one fold is for test; leave it out"
+        yield (
+            "split.test_fraction",
+            f"= {split.test_fraction}: with split.folds, one fold is the test split; leave it out",
+        )
     for key, data in _single_sources(params):
         if isinstance(data, TableData) and data.split_column is not None:
             value = f"{data.split_column!r}"
@@ -93,14 +96,14 @@ def _lengths_are_ordered(params: RunParams) -> Iterator[Conflict]:
         )
 
 
-def _a_recording_fits_a_row(params: RunParams) -> Iterator[Conflict]:
+def _recording_fits_a_row(params: RunParams) -> Iterator[Conflict]:
     audio = params.audio
     most_seconds = MAX_RECORDING_BYTES // 2 // audio.sample_rate_hz
     if audio.max_file_seconds > most_seconds:
         yield (
             "audio.max_file_seconds",
-            f"= {audio.max_file_seconds:g}: at audio.sample_rate_hz = {audio.sample_rate_hz} a recording may have "
-            f"{most_seconds} s at most, which is 2 GB of samples; cut longer ones before",
+            f"= {audio.max_file_seconds:g}: at audio.sample_rate_hz = {audio.sample_rate_hz} a recording can have at "
+            f"most {most_seconds} s, which is 2 GB of samples; cut longer recordings first",
         )
 
 
@@ -111,25 +114,25 @@ def _store_has_a_driver(params: RunParams) -> Iterator[Conflict]:
         yield "audio.store", f"= {params.audio.store!r}: {error}"
 
 
-def _runner_reaches_what_it_needs(params: RunParams) -> Iterator[Conflict]:
+def _runner_is_available(params: RunParams) -> Iterator[Conflict]:
     runner, store = params.runner, params.audio.store or ""
     if runner.address is not None and runner.kind not in ("dask", "ray"):
-        yield "runner.address", f"= {runner.address!r}: runner.kind={runner.kind} runs here; only dask and ray have one"
+        yield "runner.address", f"= {runner.address!r}: runner.kind={runner.kind} is local; only dask and ray have one"
     if runner.address is not None and runner.workers is not None:
-        yield "runner.workers", f"= {runner.workers}: the cluster at runner.address has its own; leave out one of them"
+        yield "runner.workers", f"= {runner.workers}: the cluster at runner.address sets it itself; leave it out"
     if runner.kind in ("dask", "ray") and find_spec(f"prefect_{runner.kind}") is None:
         yield "runner.kind", f"= {runner.kind!r}: needs pip install 'audiocls[{runner.kind}]'"
     if runner.kind != "thread" and store.startswith("memory:"):
-        yield "audio.store", f"= {store!r}: runner.kind={runner.kind} does not share its memory; use a disk or a bucket"
+        yield "audio.store", f"= {store!r}: runner.kind={runner.kind} does not share memory; use a disk or a bucket"
 
 
 RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
-    _groups_come_from_one_place,
-    _a_pool_has_one_limit,
+    _groups_are_defined_once,
+    _pool_has_one_limit,
     _split_leaves_training_clips,
-    _folds_are_the_one_split,
+    _folds_are_the_only_split,
     _lengths_are_ordered,
-    _a_recording_fits_a_row,
+    _recording_fits_a_row,
     _store_has_a_driver,
-    _runner_reaches_what_it_needs,
+    _runner_is_available,
 )

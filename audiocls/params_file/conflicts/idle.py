@@ -1,6 +1,6 @@
-"""Params that would change nothing: what is written down and has no effect is told, and not passed over.
+"""Params that have no effect: they are reported, not ignored.
 
-A value that is the default is no wish: files that `dump_params` writes name every key.
+Default values are never reported, because files written by `dump_params` contain every key.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from audiocls.params_file.conflicts.conflict import Conflict
 
 
 def changed_fields(section: Params) -> list[str]:
-    """List the fields of a section that have another value than their default."""
+    """List the fields of a section whose value is not the default."""
     fields = type(section).model_fields
     return [name for name in fields if getattr(section, name) != fields[name].get_default(call_default_factory=True)]
 
 
-def _heads_on_embeddings_take_no_training(params: RunParams) -> Iterator[Conflict]:
-    """Refuse the levers of a training that is not made; a comparison may train others by them.
+def _embedding_heads_need_no_training_params(params: RunParams) -> Iterator[Conflict]:
+    """Reject settings of a training that does not happen; a comparison may use them for other candidates.
 
-    Epochs, rates and the rest of a recipe pass: the same file is used with one method and another.
+    Epochs, learning rates and other basic settings pass, so that one file can be used with several methods.
     """
     if not isinstance(params.balance, EmbeddingBalance) or params.comparison.end_to_end:
         return
@@ -40,13 +40,13 @@ def _heads_on_embeddings_take_no_training(params: RunParams) -> Iterator[Conflic
         value = getattr(getattr(params, section), name)
         yield (
             key,
-            f"= {'...' if isinstance(value, Params) else repr(value)}: does nothing with "
-            f"balance.method={params.balance.method}, which keeps the whole encoder and fits the head by a solver of "
-            "its own; leave it out",
+            f"= {'...' if isinstance(value, Params) else repr(value)}: has no effect with "
+            f"balance.method={params.balance.method}, which freezes the encoder and fits the head with its own solver; "
+            "leave it out",
         )
 
 
-def _frozen_encoders_have_no_layers_to_train(params: RunParams) -> Iterator[Conflict]:
+def _frozen_encoders_train_no_layers(params: RunParams) -> Iterator[Conflict]:
     if params.model.freeze != "encoder" or isinstance(params.balance, EmbeddingBalance):
         return
     for name in changed_fields(params.training):
@@ -54,11 +54,11 @@ def _frozen_encoders_have_no_layers_to_train(params: RunParams) -> Iterator[Conf
             value = getattr(params.training, name)
             yield (
                 f"training.{name}",
-                f"= {value}: does nothing with model.freeze=encoder, under which no layer is trained; leave it out",
+                f"= {value}: has no effect with model.freeze=encoder, which trains no encoder layer; leave it out",
             )
 
 
-def _patience_ends_before_the_training(params: RunParams) -> Iterator[Conflict]:
+def _patience_is_below_epochs(params: RunParams) -> Iterator[Conflict]:
     training = params.training
     patience, epochs = training.early_stopping_patience, math.ceil(training.epochs)
     if patience is None or training.max_steps is not None or isinstance(params.balance, EmbeddingBalance):
@@ -66,17 +66,17 @@ def _patience_ends_before_the_training(params: RunParams) -> Iterator[Conflict]:
     if patience >= epochs:
         yield (
             "training.early_stopping_patience",
-            f"= {patience}: training.epochs = {training.epochs:g} are over before as many pass without a better score; "
-            "lower it, raise the epochs, or leave it out",
+            f"= {patience}: has no effect, as training ends after training.epochs = {training.epochs:g}; lower it, "
+            "raise training.epochs, or leave it out",
         )
 
 
-def _waveforms_make_no_features_to_keep(params: RunParams) -> Iterator[Conflict]:
+def _waveform_models_cache_no_features(params: RunParams) -> Iterator[Conflict]:
     family = params.model.family
     if params.audio.cache_features == "always" and family in ("logmel-resnet", *RAW_WAVEFORM_FAMILIES):
         yield (
             "audio.cache_features",
-            f"= 'always': model.family={family} takes waveforms, which the waveform store keeps already; leave it out",
+            f"= 'always': model.family={family} takes waveforms, which the waveform store already holds; leave it out",
         )
 
 
@@ -90,9 +90,9 @@ def _fused_clips_have_no_windows(params: RunParams) -> Iterator[Conflict]:
 
 
 RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
-    _heads_on_embeddings_take_no_training,
-    _frozen_encoders_have_no_layers_to_train,
-    _patience_ends_before_the_training,
-    _waveforms_make_no_features_to_keep,
+    _embedding_heads_need_no_training_params,
+    _frozen_encoders_train_no_layers,
+    _patience_is_below_epochs,
+    _waveform_models_cache_no_features,
     _fused_clips_have_no_windows,
 )

@@ -1,4 +1,4 @@
-"""Models that cannot be trained as asked."""
+"""Models that cannot be trained as configured."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from audiocls.params_file.conflicts.conflict import Conflict
 RESERVED_CONFIG_FIELDS = ("num_labels", "id2label", "label2id", "model_type", "problem_type")
 
 
-def _family_has_what_is_frozen(params: RunParams) -> Iterator[Conflict]:
+def _family_can_be_frozen(params: RunParams) -> Iterator[Conflict]:
     model = params.model
     if model.freeze == "feature_encoder" and model.family not in RAW_WAVEFORM_FAMILIES:
         yield (
             "model.freeze",
-            f"= 'feature_encoder': model.family={model.family} has no convolutional front end of its own; "
-            "use encoder to train the head alone, freeze_layers to train the upper layers, or none",
+            f"= 'feature_encoder': model.family={model.family} has no convolutional front end; "
+            "use encoder to train only the head, freeze_layers to train the upper layers, or none",
         )
     if model.freeze != "none" and model.freeze_layers is not None:
         yield (
             "model.freeze_layers",
-            f"= {model.freeze_layers}: freezes what is below the layers too; leave out model.freeze={model.freeze}",
+            f"= {model.freeze_layers}: also freezes what is below these layers; leave out model.freeze={model.freeze}",
         )
 
 
@@ -30,14 +30,14 @@ def _family_fuses(params: RunParams) -> Iterator[Conflict]:
     if params.audio.truncate == "fusion" and params.model.family != "clap":
         yield (
             "audio.truncate",
-            f"= 'fusion': only model.family=clap fuses the mels of long clips, and it is {params.model.family}; "
+            f"= 'fusion': only model.family=clap can fuse long clips, and it is {params.model.family}; "
             "use random, head or center",
         )
     elif params.audio.truncate == "fusion" and params.audio.cache_features == "always":
-        yield "audio.cache_features", "= 'always': clips that are fused are cropped anew in every epoch; leave it out"
+        yield "audio.cache_features", "= 'always': fused clips have other crops in every epoch; leave it out"
 
 
-def _lora_has_what_it_adapts(params: RunParams) -> Iterator[Conflict]:
+def _family_supports_lora(params: RunParams) -> Iterator[Conflict]:
     model = params.model
     if model.lora is None:
         return
@@ -47,7 +47,7 @@ def _lora_has_what_it_adapts(params: RunParams) -> Iterator[Conflict]:
         yield "model.lora", "= ...: needs pip install 'audiocls[lora]'"
     for key, value in (("freeze", model.freeze), ("freeze_layers", model.freeze_layers)):
         if value not in ("none", None):
-            yield f"model.{key}", f"= {value!r}: model.lora freezes the whole encoder already; leave out one of them"
+            yield f"model.{key}", f"= {value!r}: model.lora already freezes the whole encoder; leave out one of them"
 
 
 def _family_can_checkpoint(params: RunParams) -> Iterator[Conflict]:
@@ -75,9 +75,9 @@ def _config_fields_are_known(params: RunParams) -> Iterator[Conflict]:
 
 
 RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
-    _family_has_what_is_frozen,
+    _family_can_be_frozen,
     _family_fuses,
-    _lora_has_what_it_adapts,
+    _family_supports_lora,
     _family_can_checkpoint,
     _config_leaves_labels_to_the_data,
     _config_fields_are_known,

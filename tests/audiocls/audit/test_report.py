@@ -85,7 +85,7 @@ def test_one_group_a_class_is_a_problem_and_says_what_the_score_will_not_tell(au
     assert report.findings[0].title == "Every class has a single group"
     assert report.findings[0].severity == "problem"
     assert "no, yes" in report.findings[0].text
-    assert report.verdict == "The test score will not tell how the model does on new speakers, places or devices."
+    assert report.verdict == "The test score does not show how the model performs on new speakers, places or devices."
     assert "single group" in report.line
     assert "\n" not in report.line
 
@@ -94,23 +94,23 @@ def test_one_class_with_one_group_is_a_warning(audited):
     report, _ = audited([*two_classes(), *(("maybe", "ann", speechlike(10_000 + i)) for i in range(8))])
     assert titles(report, "problem") == []
     assert "1 of 3 classes have a single group" in titles(report, "warning")
-    assert "may say less" in report.verdict
+    assert "may be too optimistic" in report.verdict
 
 
 def test_a_room_of_its_own_for_each_class_is_heard_in_the_pauses(audited):
     report, _ = audited(two_classes(no={"room": "dull"}))
-    assert titles(report, "problem") == ["The pauses alone tell the class"]
+    assert titles(report, "problem") == ["The pauses alone predict the class"]
     assert report.findings[0].spoils_score
 
 
 def test_a_file_format_of_its_own_for_each_class_is_a_problem(audited):
     report, _ = audited(two_classes(), rate_hz=lambda label: {"yes": 16_000, "no": 22_050}[label])
-    assert "The file format alone tells the class" in titles(report, "problem")
+    assert "The file format alone predicts the class" in titles(report, "problem")
 
 
 def test_a_loudness_of_its_own_for_each_class_is_a_warning(audited):
     report, _ = audited(two_classes(no={"gain": 0.1}))
-    assert "The loudness of a clip alone tells the class" in titles(report, "warning")
+    assert "The loudness of a clip alone predicts the class" in titles(report, "warning")
 
 
 def test_sounds_without_pauses_are_not_taken_for_their_own_background(audited):
@@ -127,7 +127,7 @@ def test_sounds_without_pauses_are_not_taken_for_their_own_background(audited):
 def test_the_same_audio_under_two_labels_is_a_problem_that_names_both_clips(audited):
     same = speechlike(4_711)
     report, facts = audited([*two_classes(), ("yes", "ann", same), ("no", "bob", same)])
-    assert titles(report, "problem") == ["1 recording stands under several labels"]
+    assert titles(report, "problem") == ["1 recording is listed under several labels"]
     (found,) = facts["duplicates"]["sets"]
     assert found["labels"] == ["no", "yes"]
     assert found["groups"] == ["ann", "bob"]
@@ -142,8 +142,8 @@ def test_near_duplicates_stand_apart_from_exact_ones_and_those_under_two_labels_
     assert (pair["labels"], pair["groups"]) == (["no", "yes"], ["ann", "bob"])
     assert pair["similarity"] > 0.95
     warnings = {f.title: f.text for f in report.findings if f.severity == "warning"}
-    assert " ~ ".join(pair["clip_ids"]) in warnings["1 pair of near-duplicates stands under several labels"]
-    assert "1 pair of near-duplicates stands in the corpus" in warnings
+    assert " ~ ".join(pair["clip_ids"]) in warnings["1 pair of near-duplicates is listed under several labels"]
+    assert "1 pair of near-duplicates is in the corpus" in warnings
     assert "The same recording in several forms" in report.html.read_text()
 
 
@@ -220,4 +220,4 @@ def test_copies_that_chain_many_groups_together_are_named_with_the_way_out(audit
     assert found.severity == "warning"
     assert found.title == "Copies link 3 groups with 9 clips, more than a tenth of the corpus"
     assert "3 clips link them" in found.text
-    assert "leaves such copies out where they straddle" in found.text
+    assert "drops copies that would be in two splits" in found.text

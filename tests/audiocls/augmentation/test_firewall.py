@@ -12,6 +12,7 @@ from audiocls.augmentation.firewall import check_recordings
 from audiocls.augmentation.recordings import read_recordings
 from audiocls.errors import DataError, LeakageError
 from audiocls.params.run import RunParams
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.waveforms.corpus import collect_corpus
 
 RATE_HZ = 16_000
@@ -56,7 +57,9 @@ def check(corpus, tmp_path):
                 "augmentation": [{"kind": kind, "folder": str(folder), "leave_out": list(leave_out)}],
             }
         )
-        return check_recordings(collected.clips, collected.store, params)
+        done = check_recordings(PreparedData(collected.clips, collected.store, params))
+        assert (done.split_clips, done.waveforms) == (collected.clips, collected.store)
+        return done.params
 
     return checked
 
@@ -121,12 +124,12 @@ def test_what_is_to_be_left_out_is_neither_looked_at_nor_heard(check, corpus):
 
 
 def test_leaving_out_a_file_that_is_not_there_is_an_error(check):
-    with pytest.raises(DataError, match=r"leave_out names files that are not there: copi\.wav\."):
+    with pytest.raises(DataError, match=r"leave_out names files that do not exist: copi\.wav\."):
         check(STREET, leave_out=["copi.wav"])
 
 
 def test_a_folder_of_nothing_but_held_out_recordings_is_an_error(check, corpus):
-    with pytest.raises(DataError, match="no recordings to augment with beside the 1 that are left out"):
+    with pytest.raises(DataError, match="no recordings to augment with besides the 1 that are left out"):
         check({"copy.wav": copy_of(corpus, 2)}, duplicates="drop")
 
 

@@ -95,7 +95,7 @@ def test_a_folder_that_cannot_be_used_says_so(tmp_path):
     with pytest.raises(DataError, match="no recordings"):
         changed(tones(440), "background", folder=tmp_path / "empty")
     (tmp_path / "empty" / "notes.txt").write_text("no sound")
-    with pytest.raises(DataError, match=r"notes\.txt: cannot be augmented with: unreadable"):
+    with pytest.raises(DataError, match=r"notes\.txt: cannot be used for augmentation: unreadable"):
         changed(tones(440), "impulse_response", folder=tmp_path / "empty")
 
 

@@ -113,7 +113,7 @@ def leaves_some_of_each_class(resampling, embeddings, labels, params, seed):
     left = CLEANERS[resampling](len(plain.labels)).fit_resample(plain.embeddings(embeddings), plain.labels)[1]
     gone = sorted(set(labels.tolist()) - set(left.tolist()))
     if gone:
-        with pytest.raises(BalanceError, match=f"leaves nothing of '{gone[0]}'"):
+        with pytest.raises(BalanceError, match=f"leaves no rows of '{gone[0]}'"):
             balance_embeddings(embeddings, labels, resampling, params, seed)
     return not gone
 
@@ -204,7 +204,7 @@ def test_a_class_of_three_is_blended_among_its_three_or_repeated_first_as_asked(
 def test_a_class_of_one_clip_is_named_unless_it_may_be_repeated():
     labels = np.repeat(["many", "one"], [30, 1])
     embeddings = np.random.default_rng(1).normal(size=(31, 2)).astype(np.float32)
-    with pytest.raises(BalanceError, match=r"'one': one training clip has no .* Set balance\.too_few=oversample_first"):
+    with pytest.raises(BalanceError, match=r"a single training clip has no .* Set balance\.too_few=oversample_first"):
         balance_embeddings(embeddings, labels, "smote", BlendParams(), 1)
     blends = balance_embeddings(embeddings, labels, "smote", BlendParams(too_few="oversample_first"), 1)
     assert (blends.embeddings(embeddings)[blends.labels == "one"] == embeddings[30]).all()
@@ -215,7 +215,7 @@ def test_a_class_far_from_the_others_stops_the_run_or_is_blended_as_smote_does(r
     labels = np.repeat(["many", "few"], [40, 20])
     embeddings = np.random.default_rng(2).normal(size=(60, 2)).astype(np.float32)
     embeddings[40:] += 100
-    with pytest.raises(BalanceError, match="finds nothing to blend in the class 'few'"):
+    with pytest.raises(BalanceError, match="finds no clips to interpolate in the class 'few'"):
         balance_embeddings(embeddings, labels, resampling, BlendParams(), 1)
     blends = balance_embeddings(embeddings, labels, resampling, BlendParams(no_border="smote"), 1)
     assert blends.blended_as_smote == ("few",)

@@ -83,10 +83,10 @@ def test_progressive_begins_with_the_classes_as_they_are_and_passes_through_the_
     ("params", "message"),
     [
         (Oversample(method="oversample", counts={"a": 10}), "'a': 10 of 60"),
-        (Oversample(method="oversample", counts={"d": 10}), "names 'd', of which there are no training clips"),
+        (Oversample(method="oversample", counts={"d": 10}), "names 'd', which have no training clips"),
         (Undersample(method="undersample", counts={"c": 10}), "'c': 10 of 3"),
         (Undersample(method="undersample", counts={"c": 0}), "'c': 0 of 3"),
-        (Undersample(method="undersample", counts={"d": 1}), "names 'd', of which there are no training clips"),
+        (Undersample(method="undersample", counts={"d": 1}), "names 'd', which have no training clips"),
     ],
 )
 def test_counts_that_do_not_fit_the_classes_are_refused_by_name(params, message):
@@ -142,7 +142,7 @@ def test_progressive_reaches_all_classes_alike_in_the_last_epoch(epochs, max_cli
 
 
 def test_progressive_needs_two_epochs():
-    with pytest.raises(BalanceError, match="Train for 2 at least"):
+    with pytest.raises(BalanceError, match="Train for at least 2"):
         sampler(PROGRESSIVE, epochs=1.0)
 
 

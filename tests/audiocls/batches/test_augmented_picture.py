@@ -10,6 +10,7 @@ from audiocls.batches.augmented_picture import augmented_panels, draw_augmented
 from audiocls.params.augmentation import AugmentationParams
 from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.waveforms.corpus import collect_corpus
 from audiocls.waveforms.shards import write_shard
 from audiocls.waveforms.store import plan_store
@@ -31,14 +32,14 @@ def draw(tones, tmp_path_factory):
 
     def drawn(*sections):
         steps = TypeAdapter(list[AugmentationParams]).validate_python(list(sections))
-        augmented = params.model_copy(update={"augmentation": steps})
-        return augmented_panels(splits, corpus.store, augmented), augmented, (splits, corpus.store)
+        data = PreparedData(splits, corpus.store, params.model_copy(update={"augmentation": steps}))
+        return augmented_panels(data), data
 
     return drawn
 
 
 def test_a_row_each_shows_what_a_transform_does(draw):
-    rows, _, _ = draw({"kind": "gain", "min_db": -30.0, "max_db": -30.0, "probability": 0.01}, {"kind": "mixup"})
+    rows, _ = draw({"kind": "gain", "min_db": -30.0, "max_db": -30.0, "probability": 0.01}, {"kind": "mixup"})
     assert list(rows) == ["as it is", "1. gain", "2. mixup", "all"]
     plain, quiet = rows["as it is"], rows["1. gain"]
     assert sorted(panel.title for panel in plain) == ["high", "low", "middle"]
@@ -54,7 +55,7 @@ def test_a_row_each_shows_what_a_transform_does(draw):
 
 
 def test_the_picture_is_drawn(draw, tmp_path):
-    _, params, (splits, store) = draw({"kind": "noise", "min_snr_db": 0.0})
-    pixels = matplotlib.image.imread(draw_augmented(splits, store, params, tmp_path / "new" / "augmentation.png"))
+    _, data = draw({"kind": "noise", "min_snr_db": 0.0})
+    pixels = matplotlib.image.imread(draw_augmented(data, tmp_path / "new" / "augmentation.png"))
     assert min(pixels.shape[:2]) > 200
     assert pixels[..., :3].std() > 0.1

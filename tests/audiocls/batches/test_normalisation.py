@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from audiocls.features.store import plan_features
 from audiocls.models.families import build_extractor
 from audiocls.models.inputs import model_inputs
 from audiocls.params.run import RunParams
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.training.run import fit
 from audiocls.waveforms.corpus import collect_corpus
 
@@ -79,16 +82,17 @@ def test_they_are_saved_with_the_model_logged_and_part_of_the_stores_key(noise, 
     clips, store = noise
     params, logged = run_params(tmp_path), {}
     balanced = balance(clips, params.balance, params.seed, tmp_path)
-    folder = fit(clips, balanced, store, params, tmp_path / "run", lambda metrics, _: logged.update(metrics)).folder
+    data = PreparedData(clips, store, params)
+    folder = fit(data, balanced, tmp_path / "run", lambda metrics, _: logged.update(metrics)).folder
     saved = AutoFeatureExtractor.from_pretrained(folder)
     assert (logged["train/feature_mean"], logged["train/feature_std"]) == (saved.mean, saved.std)
     assert saved.mean != pytest.approx(-4.2677393)  # AudioSet's
-    key = plan_features(clips, store, params).store
+    key = plan_features(data).store
     table = pd.read_parquet(clips)
     table.assign(scale=table["scale"] * np.where(table["split"] == "train", 1.0, 2.0)).to_parquet(tmp_path / "held.pq")
     table.assign(scale=table["scale"] * 2.0).to_parquet(tmp_path / "all.pq")
-    assert plan_features(tmp_path / "held.pq", store, params).store == key
-    assert plan_features(tmp_path / "all.pq", store, params).store != key
+    assert plan_features(replace(data, split_clips=tmp_path / "held.pq")).store == key
+    assert plan_features(replace(data, split_clips=tmp_path / "all.pq")).store != key
     kept = normalise_by_training(saved, table, store, run_params(tmp_path, pretrained=str(folder)))
     assert kept == {}
 

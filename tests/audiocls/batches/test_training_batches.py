@@ -30,6 +30,7 @@ from audiocls.models.families import build_extractor, build_model
 from audiocls.params.run import AudioParams, RunParams
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.training.arguments import prepare_model, training_arguments
 from audiocls.training.batch_trainer import LengthGroups
 from audiocls.training.loss_watch import LossWatch
@@ -190,7 +191,7 @@ def test_mixed_clips_have_the_loss_of_their_classes_each_by_its_weight(tmp_path)
 
 def fit_tones(prepared, params: RunParams, folder: Path, features=None, balanced: Balanced | None = None):
     splits, plain, store = prepared
-    return fit(splits, balanced or plain, store, params, folder, lambda metrics, step: None, features)
+    return fit(PreparedData(splits, store, params, features), balanced or plain, folder, lambda metrics, step: None)
 
 
 def weights_of(trained) -> dict[str, torch.Tensor]:
@@ -199,7 +200,7 @@ def weights_of(trained) -> dict[str, torch.Tensor]:
 
 def test_kept_features_are_not_trained_on_where_clips_are_augmented(prepared, tmp_path):
     params = run_params(tmp_path, LOUD, "audio-spectrogram-transformer")
-    plan = plan_features(prepared[0], prepared[2], params)
+    plan = plan_features(PreparedData(prepared[0], prepared[2], params))
     assert plan is not None
     table = pd.read_parquet(prepared[0])
     assert sum(shard.stop - shard.start for shard in plan.shards) == (table["split"] != "train").sum()
@@ -308,7 +309,7 @@ def test_training_in_groups_of_like_length_sees_those_batches_and_is_resumed_to_
             os.kill(os.getpid(), signal.SIGINT)
 
     with contextlib.suppress(KeyboardInterrupt):
-        fit(splits, balanced, store, params, tmp_path / "resumed", interrupt)
+        fit(PreparedData(splits, store, params), balanced, tmp_path / "resumed", interrupt)
         pytest.fail("training was not interrupted")
     resumed = weights_of(fit_tones(prepared, params, tmp_path / "resumed"))
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in undisturbed.items())

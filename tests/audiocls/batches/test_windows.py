@@ -12,6 +12,7 @@ from audiocls.evaluation.scoring import evaluate, predict
 from audiocls.models.families import build_model, save_model
 from audiocls.params.model import ModelParams
 from audiocls.params.run import AudioParams, RunParams
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.waveforms.corpus import collect_corpus
 
 SAMPLES = 1_600  # 0.1 s
@@ -98,7 +99,8 @@ def test_evaluation_scores_all_of_a_long_clip_and_says_how_many(long_and_short, 
     torch.manual_seed(0)
     model, extractor = build_model(ModelParams(config={"channels": [4, 8]}), params.audio, ["high", "low"])
     save_model(model, extractor, tmp_path / "model")
-    evaluation = evaluate(tmp_path / "model", clips, store, params, tmp_path / "evaluation")
+    data = PreparedData(clips, store, params)
+    evaluation = evaluate(tmp_path / "model", data, tmp_path / "evaluation")
     predictions = pd.read_parquet(tmp_path / "evaluation" / "predictions.parquet")
     assert predictions["windows"].tolist() == [4 if "0.35" in path else 1 for path in predictions["path"]]
     assert evaluation.metrics["test/clips_scored_by_windows"] == 2
@@ -108,7 +110,7 @@ def test_evaluation_scores_all_of_a_long_clip_and_says_how_many(long_and_short, 
     parts = pd.concat([one] * 4, ignore_index=True)
     parts["first_sample"] += np.array([0, 1_600, 3_200, 4_000])
     parts["num_samples"] = SAMPLES
-    logits = predict(model.eval(), extractor, parts, store, ["high", "low"], params.audio, 4)
+    logits = predict(model.eval(), extractor, parts, data)
     expected = torch.softmax(torch.from_numpy(logits), dim=1).mean(dim=0)
     found = predictions.loc[predictions["path"].str.contains("test-low-0.35"), ["probability/high", "probability/low"]]
     np.testing.assert_allclose(found.to_numpy()[0], expected, atol=1e-5)

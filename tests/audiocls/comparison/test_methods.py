@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +21,7 @@ from audiocls.params_file.candidates import list_contenders, params_to_train
 from audiocls.params_file.reading import load_params
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.training.run import fit
 from audiocls.waveforms.corpus import collect_corpus
 from audiocls.waveforms.shards import write_shard
@@ -27,7 +30,7 @@ from audiocls.waveforms.store import plan_store
 
 @pytest.fixture(scope="module")
 def prepared(tones, tmp_path_factory):
-    """(split clips, waveform store, params, the folder of a model that was trained plainly); clips have two windows."""
+    """(the data, the training of a plain model); clips have two windows."""
     workspace = tmp_path_factory.mktemp("compared")
     params = RunParams.model_validate(
         {
@@ -46,25 +49,27 @@ def prepared(tones, tmp_path_factory):
     corpus = collect_corpus(manifest, plan, workspace)
     splits = assign_splits(corpus.clips, params.split, params.seed, workspace)
     (training,) = plan_trainings(params, workspace)
-    train_contender(training, splits, corpus.store, params)
-    return splits, corpus.store, params, training
+    data = PreparedData(splits, corpus.store, params)
+    return data, train_contender(training, data)
 
 
 def scores_by_run(prepared, balance_params, folder):
     """Train as a run by the method would, from the plain model's weights; return its metrics."""
-    splits, store, params, _ = prepared
-    own = params.model_copy(update={"balance": balance_params})
-    balanced = balance(splits, own.balance, own.seed, own.workspace)
-    model = fit(splits, balanced, store, own, folder, lambda metrics, step: None)
-    balance_head(model.folder, balanced, splits, store, own, folder)
-    return evaluate(model.folder, splits, store, own, folder).metrics
+    data, _ = prepared
+    own = data.params.model_copy(update={"balance": balance_params})
+    data = replace(data, params=own)
+    balanced = balance(data.split_clips, own.balance, own.seed, own.workspace)
+    model = fit(data, balanced, folder, lambda metrics, step: None)
+    balance_head(model.folder, balanced, data, folder)
+    return evaluate(model.folder, data, folder).metrics
 
 
 @pytest.mark.parametrize("method", ["decoupled, smote", "post_hoc_logit_adjustment"])
 def test_what_is_compared_is_what_a_run_by_the_method_scores(prepared, method, tmp_path):
-    splits, store, params, training = prepared
+    data, training = prepared
+    params = data.params
     asked = params.model_copy(update={"comparison": params.comparison.model_copy(update={"seeds": 1})})
-    compared = compare([training], splits, store, asked, tmp_path / "compared")
+    compared = compare([training], replace(data, params=asked), tmp_path / "compared")
     row = pd.read_parquet(compared.folder / "runs.parquet").set_index("method").loc[method]
     (contender,) = (each for each in list_contenders(params) if each.name == method)
     metrics = scores_by_run(prepared, params_to_train(params, contender).balance, tmp_path / "run")
@@ -73,8 +78,8 @@ def test_what_is_compared_is_what_a_run_by_the_method_scores(prepared, method, t
 
 
 def test_a_held_out_clip_among_the_blends_stops_the_comparison_and_is_named(prepared, tmp_path, monkeypatch):
-    splits, store, params, training = prepared
-    table = pd.read_parquet(splits)
+    data, training = prepared
+    table = pd.read_parquet(data.split_clips)
     planted = table.loc[table["split"] == "test", "clip_id"].iloc[0]
     listed = Blends.table
 
@@ -84,26 +89,27 @@ def test_a_held_out_clip_among_the_blends_stops_the_comparison_and_is_named(prep
         return rows
 
     monkeypatch.setattr(Blends, "table", leaking)
-    with pytest.raises(LeakageError, match=f"1 rows to train on are not of the training split: {planted}"):
-        compare([training], splits, store, params, tmp_path)
+    with pytest.raises(LeakageError, match=f"1 rows to train on are not in the training split: {planted}"):
+        compare([training], data, tmp_path)
     assert not (tmp_path / "train.yaml").exists()
 
 
 def test_a_method_that_could_not_be_trained_by_is_told_with_the_reason(prepared, tmp_path):
-    splits, store, params, training = prepared
-    compared = compare([training], splits, store, params, tmp_path, refused={"ldam, end to end": "one class"})
+    data, training = prepared
+    compared = compare([training], data, tmp_path, refused={"ldam, end to end": "one class"})
     assert "Not compared: ldam, end to end. one class" in compared.summary
 
 
 def test_a_pretrained_encoder_stays_and_heads_on_it_are_compared(prepared, tmp_path):
-    splits, store, params, training = prepared
-    sections = params.model_dump(mode="json") | {
+    data, training = prepared
+    sections = data.params.model_dump(mode="json") | {
         "model": {"pretrained": str(training.folder)},
         "comparison": {"methods": ["weighted_loss", "smote"], "seeds": 2},
     }
     asked = RunParams.model_validate(sections)
     (encoder,) = plan_trainings(asked, tmp_path)
-    compared = compare([train_contender(encoder, splits, store, asked)], splits, store, asked, tmp_path)
+    data = replace(data, params=asked)
+    compared = compare([train_contender(encoder, data)], data, tmp_path)
     before, after = (load_file(each.folder / "model.safetensors") for each in (training, encoder))
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items() if "classifier" not in name)
     runs = pd.read_parquet(compared.folder / "runs.parquet")
@@ -113,6 +119,7 @@ def test_a_pretrained_encoder_stays_and_heads_on_it_are_compared(prepared, tmp_p
     written = load_params(compared.params_file)
     assert (written.model.freeze, written.model.pretrained) == ("encoder", str(training.folder))
     step = {"training": written.training.model_copy(update={"max_steps": 1})}
-    balanced = balance(splits, written.balance, written.seed, written.workspace)
-    model = fit(splits, balanced, store, written.model_copy(update=step), tmp_path / "best", lambda metrics, step: None)
+    balanced = balance(data.split_clips, written.balance, written.seed, written.workspace)
+    data = replace(data, params=written.model_copy(update=step))
+    model = fit(data, balanced, tmp_path / "best", lambda metrics, step: None)
     assert (model.folder / "model.safetensors").exists()

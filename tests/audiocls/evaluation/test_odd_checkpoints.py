@@ -19,6 +19,7 @@ from audiocls.models.families import build_model
 from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.training.run import fit
 from audiocls.waveforms.corpus import collect_corpus
 from audiocls.waveforms.shards import write_shard
@@ -70,8 +71,9 @@ def prepared(recordings, tmp_path_factory):
 def train_and_evaluate(prepared, params: RunParams, folder: Path) -> tuple[Path, pd.DataFrame]:
     """Return the model's folder and the table of predictions."""
     splits, balanced, store = prepared
-    model = fit(splits, balanced, store, params, folder, lambda metrics, step: None)
-    evaluate(model.folder, splits, store, params, folder / "evaluation")
+    data = PreparedData(splits, store, params)
+    model = fit(data, balanced, folder, lambda metrics, step: None)
+    evaluate(model.folder, data, folder / "evaluation")
     return model.folder, pd.read_parquet(folder / "evaluation" / "predictions.parquet")
 
 

@@ -73,7 +73,7 @@ def test_a_lost_class_is_named_with_what_became_of_its_clips(summary):
     assert "no usable clip" not in summary()
     text = summary(lost=["c<b>"])
     assert "**1 of 2 classes has no usable clip: " in text
-    assert "(1 clip: 1 truncated); the model does not know it.**" in text
+    assert "(1 clip: 1 truncated); the model cannot predict it.**" in text
     assert "c<b>" not in text
 
 

@@ -26,6 +26,7 @@ from audiocls.params.model import FAMILIES, RAW_WAVEFORM_FAMILIES
 from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.training.run import fit
 from audiocls.waveforms.corpus import collect_corpus
 from audiocls.waveforms.mapped import MappedWaveforms
@@ -71,7 +72,7 @@ def fill(prepared, monkeypatch):
     splits, _, waveforms = prepared
 
     def filled(params, only=slice(None), clips=splits):
-        plan = plan_features(clips, waveforms, params)
+        plan = plan_features(PreparedData(clips, waveforms, params))
         for shard in plan.shards[only]:
             write_features(shard, params.audio)
         return plan
@@ -179,9 +180,9 @@ def test_training_and_scores_are_the_same_and_the_saved_extractor_opens_the_stor
     store = fill(params).store
     results = []
     for name, features in (("with", store), ("without", None)):
-        log = []
-        model = fit(splits, balanced, waveforms, params, tmp_path / name, lambda *m, log=log: log.append(m), features)
-        evaluation = evaluate(model.folder, splits, waveforms, params, tmp_path / name / "evaluation", features)
+        log, data = [], PreparedData(splits, waveforms, params, features)
+        model = fit(data, balanced, tmp_path / name, lambda *m, log=log: log.append(m))
+        evaluation = evaluate(model.folder, data, tmp_path / name / "evaluation")
         network, _ = load_model(model.folder)
         results.append((evaluation.metrics, network.state_dict(), log))
     (metrics, weights, log), (plain_metrics, plain_weights, plain_log) = results
@@ -192,13 +193,13 @@ def test_training_and_scores_are_the_same_and_the_saved_extractor_opens_the_stor
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name not in SLOW_FAMILIES])
 def test_quick_extractors_have_no_store(family, prepared, tmp_path):
-    assert plan_features(prepared[0], prepared[2], run_params(tmp_path, family)) is None
+    assert plan_features(PreparedData(prepared[0], prepared[2], run_params(tmp_path, family))) is None
     assert not (tmp_path / "features").exists()
 
 
 def test_never_is_never(prepared, tmp_path):
     params = run_params(tmp_path, cache_features="never")
-    assert plan_features(prepared[0], prepared[2], params) is None
+    assert plan_features(PreparedData(prepared[0], prepared[2], params)) is None
 
 
 def test_a_second_run_computes_nothing_and_new_clips_cost_what_is_new(prepared, fill, tmp_path):
@@ -304,7 +305,7 @@ def test_what_changes_the_features_changes_the_store(change, prepared, fill, tmp
     store = fill(params).store
     changed = {name: params.model_dump()[name] | change.get(name, {}) for name in ("audio", "model")}
     other = RunParams.model_validate(params.model_dump() | changed)
-    assert plan_features(prepared[0], prepared[2], other).store != store
+    assert plan_features(PreparedData(prepared[0], prepared[2], other)).store != store
     with pytest.raises(StoreError, match=f"{store}: holds what another extractor"):
         batches(prepared, other, store, training=False)
 

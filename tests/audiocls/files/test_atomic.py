@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from audiocls.errors import FullDiskError
+from audiocls.files import write_table
 from audiocls.files.atomic import living_parts, replacing
-from audiocls.files.tables import write_table
 
 
 def fail_half_way(target, error):

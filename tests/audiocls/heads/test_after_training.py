@@ -26,6 +26,7 @@ from audiocls.params.model import ModelParams
 from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.training.run import fit
 from audiocls.waveforms.corpus import collect_corpus
 from audiocls.waveforms.shards import write_shard
@@ -65,18 +66,19 @@ def run(prepared, section, folder: Path, plain: Path | None = None, **changed):
     splits, store, params = prepared
     params = RunParams.model_validate(params.model_dump() | {"balance": section} | changed)
     balanced = balance(splits, params.balance, params.seed, params.workspace)
+    data = PreparedData(splits, store, params)
     if plain is None:
-        fit(splits, balanced, store, params, folder, lambda metrics, step: None)
+        fit(data, balanced, folder, lambda metrics, step: None)
     else:
         shutil.copytree(plain, folder / "model")
-    return folder / "model", balance_head(folder / "model", balanced, splits, store, params, folder), params
+    return folder / "model", balance_head(folder / "model", balanced, data, folder), params
 
 
 def logits_of(folder, prepared, split="train"):
     splits, store, params = prepared
     model, extractor = load_model(folder)
     clips = pd.read_parquet(splits).query("split == @split")
-    return predict(model, extractor, clips, store, list(model.config.label2id), params.audio, 16)
+    return predict(model, extractor, clips, PreparedData(splits, store, params))
 
 
 @pytest.mark.parametrize("method", ["smote", "borderline_smote", "adasyn", "smote_tomek", "smote_enn"])
@@ -101,7 +103,7 @@ def test_blends_train_the_head_alone_and_say_what_they_are_made_of(method, prepa
     if method not in ("smote_tomek", "smote_enn"):
         assert set(done.balanced.counts_after.values()) == {max(done.balanced.counts_before.values())}
     assert (tmp_path / "balance" / "embeddings.png").stat().st_size > 5_000
-    report = evaluate(folder, prepared[0], prepared[1], params, tmp_path / "evaluation")
+    report = evaluate(folder, PreparedData(*prepared[:2], params), tmp_path / "evaluation")
     assert report.metrics["validation/f1_macro"] > 0.5
 
 
@@ -143,7 +145,7 @@ def test_a_head_on_another_layer_is_the_saved_models_head(family, section, prepa
     assert json.loads((done.files / "head.json").read_text())["layer"] == section["layer"]
     stores = len(list(tmp_path.glob("embeddings/*")))
     assert stores == (2 if section["layer"] == "weighted" else 1)
-    embeddings = embed_clips(model, extractor, clips, store, params)
+    embeddings = embed_clips(model, extractor, clips, PreparedData(splits, store, params))
     assert len(list(tmp_path.glob("embeddings/*"))) == stores, "those that the head was trained on are others"
     expected = head_of(model).logits(embeddings)
     np.testing.assert_allclose(logits_of(folder, prepared), expected, atol=1e-4 * np.abs(expected).max())
@@ -171,8 +173,8 @@ def test_what_validation_chooses_is_in_the_saved_model_and_no_worse_there(
 ):
     audio = {"max_seconds": max_seconds}
     folder, done, params = run(prepared, section, tmp_path, trained, audio=audio)
-    plain = evaluate(trained, prepared[0], prepared[1], params, tmp_path / "plain").metrics
-    found = evaluate(folder, prepared[0], prepared[1], params, tmp_path / "evaluation").metrics
+    plain = evaluate(trained, PreparedData(*prepared[:2], params), tmp_path / "plain").metrics
+    found = evaluate(folder, PreparedData(*prepared[:2], params), tmp_path / "evaluation").metrics
     assert found["validation/f1_macro"] >= plain["validation/f1_macro"]
     shift = logits_of(folder, prepared) - logits_of(trained, prepared)
     np.testing.assert_allclose(shift, np.broadcast_to(shift[0], shift.shape), atol=1e-4)
@@ -198,11 +200,12 @@ def test_a_planted_test_clip_stops_the_run_and_is_named(section, prepared, train
     rows.loc[3, ["row", "clip_id"]] = planted, table["clip_id"][planted]
     rows.to_parquet(tmp_path / "leaking.parquet")
     leaking = replace(balanced, rows=tmp_path / "leaking.parquet")
+    data = PreparedData(splits, store, params)
     with pytest.raises(LeakageError, match=table["clip_id"][planted]):
-        fit(splits, leaking, store, params, tmp_path, lambda metrics, step: None)
+        fit(data, leaking, tmp_path, lambda metrics, step: None)
     if section["method"] == "decoupled":
         with pytest.raises(LeakageError, match=table["clip_id"][planted]):
-            balance_head(trained, leaking, splits, store, params, tmp_path)
+            balance_head(trained, leaking, data, tmp_path)
 
 
 # The embedding store
@@ -210,21 +213,21 @@ def test_a_planted_test_clip_stops_the_run_and_is_named(section, prepared, train
 
 def test_embeddings_are_computed_once_for_each_set_of_weights_and_clip(prepared, trained, tmp_path):
     splits, store, params = prepared
-    params = params.model_copy(update={"workspace": tmp_path})
+    data = PreparedData(splits, store, params.model_copy(update={"workspace": tmp_path}))
     clips = pd.read_parquet(splits)
     model, extractor = load_model(trained)
     asked = []
     model.register_forward_hook(lambda module, inputs, output: asked.append(len(output.logits)))
-    first = embed_clips(model, extractor, clips[:20], store, params)
-    again = embed_clips(model, extractor, clips.iloc[::-1], store, params)
+    first = embed_clips(model, extractor, clips[:20], data)
+    again = embed_clips(model, extractor, clips.iloc[::-1], data)
     assert sum(asked) == len(clips)
     np.testing.assert_array_equal(again[::-1][:20], first)
     with torch.no_grad():
         model.classifier.weight.mul_(2)  # the head is not before the embeddings
-        embed_clips(model, extractor, clips, store, params)
+        embed_clips(model, extractor, clips, data)
         assert sum(asked) == len(clips)
         next(model.encoder.parameters()).mul_(2)
-        changed = embed_clips(model, extractor, clips[:20], store, params)
+        changed = embed_clips(model, extractor, clips[:20], data)
     assert sum(asked) == len(clips) + 20
     assert not np.allclose(changed, first)
     assert len(list(tmp_path.glob("embeddings/*/settings.json"))) == 2

@@ -10,7 +10,7 @@ import yaml
 
 from audiocls.decoding.clip_files import FileFound
 from audiocls.errors import StoreError
-from audiocls.files.tables import write_table
+from audiocls.files import write_table
 from audiocls.inspection.explanation import main
 from audiocls.params_file.reading import load_params
 from audiocls.sources.manifest import list_clips
@@ -56,8 +56,8 @@ def say(params_file, capsys):
 def test_a_stored_clip_is_explained_by_its_id_and_by_its_path(fill, say, tmp_path):
     plan = fill()
     text = say("good.wav")
-    assert "known: path, size and time of change are those of table" in text
-    assert f"as have 1 other paths, e.g. {tmp_path / 'copy.wav'}" in text
+    assert "known: path, size and modification time match table" in text
+    assert f"shared by 1 other paths, e.g. {tmp_path / 'copy.wav'}" in text
     assert "decoded: 0.100 s of WAV/PCM_16, 16000 Hz, 1 channels" in text
     (shard,) = (plan.store / "shards").iterdir()
     assert f"stored: 1,600 samples, from sample 0 of {shard}" in text
@@ -73,12 +73,12 @@ def test_a_clip_in_quarantine_is_explained_with_its_reason(fill, say):
 
 def test_what_the_next_run_reads_is_explained(fill, say, tmp_path, write_tone):
     text = say("good.wav")
-    assert "not made yet" in text
-    assert "will be read by the next run: no run has met this path" in text
+    assert "not created yet" in text
+    assert "will be read by the next run: no run has seen this path" in text
     plan = fill()
     old = (tmp_path / "good.wav").stat().st_mtime_ns
     write_tone(tmp_path / "good.wav", 900, modified_ns=old + 10**9)
-    assert "will be read by the next run: it changed; when it was read it had 3,244 bytes" in say("good.wav")
+    assert "will be read by the next run: it changed; when last read it had 3,244 bytes" in say("good.wav")
     for shard in (plan.store / "shards").iterdir():
         shard.unlink()
     os.utime(tmp_path / "good.wav", ns=(old, old))
@@ -88,8 +88,8 @@ def test_what_the_next_run_reads_is_explained(fill, say, tmp_path, write_tone):
 def test_a_file_beside_the_corpus_is_explained_too(fill, say, tmp_path, write_tone):
     fill()
     text = say(write_tone(tmp_path / "elsewhere.wav", 300))
-    assert "which is none of the clips that data lists" in text
-    assert "no run has met this path" in text
+    assert "which data does not list" in text
+    assert "no run has seen this path" in text
 
 
 def test_what_nobody_knows_is_a_mistake(say):
@@ -142,7 +142,7 @@ def test_a_segment_or_an_unlabelled_clip_in_quarantine_is_explained_as_the_quara
 
 def test_the_path_of_several_segments_names_them(say_of_segments, tmp_path):
     text = say_of_segments(tmp_path / "long.wav")
-    assert "clips: 5 of one file, each to be explained by its id: long.wav@0.00-0.50, " in text
+    assert "clips: 5 in one file; give the id of one of them: long.wav@0.00-0.50, " in text
     assert "stored: 32,000 samples, from sample 0 of " in text
 
 

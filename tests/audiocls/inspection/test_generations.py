@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from audiocls.files import local_folder, write_table
 from audiocls.files.atomic import replacing
-from audiocls.files.storage import local_folder
-from audiocls.files.tables import write_table
 from audiocls.inspection.generations import list_generations, main
 from audiocls.params.run import AudioParams
 from audiocls.waveforms.store import open_store
@@ -59,7 +58,7 @@ def test_stores_are_listed_with_settings_size_and_last_use(stores, tmp_path, run
     assert [g.recordings for g in (new, old)] == [1, 1]
     assert old.size_bytes == sum(path.stat().st_size for path in old.store.rglob("*") if path.is_file())
     assert time.time() - old.last_use.timestamp() == pytest.approx(9 * 86_400, abs=600)
-    assert (new.in_use, old.in_use) == ("touched within a day", "of this params file")
+    assert (new.in_use, old.in_use) == ("modified within a day", "of this params file")
     assert run() == 0
     text = capsys.readouterr().out
     assert "sample_rate_hz 8000" in text
@@ -137,7 +136,7 @@ def test_copies_of_stores_elsewhere_are_removed_and_those_of_the_params_file_sta
     for copy in copies:
         age(copy, 40)
     assert run("--remove-unused-days", "30", "--yes", *([f"audio.store={where}"] if where else [])) == 0
-    assert f"copies of what {stores[0]} holds" in capsys.readouterr().out
+    assert f"copies of {stores[0]}" in capsys.readouterr().out
     assert [copy.exists() for copy in copies] == [where is not None, False]
     assert (stores[0] / "settings.json").exists()
 
@@ -148,4 +147,4 @@ def test_no_password_of_a_store_elsewhere_is_shown(run, tmp_path, capsys):
     (copy / "store.txt").write_text("https://bob:hunter2@host/abc")
     (copy / "settings.json").write_text("{}")
     assert run() == 0
-    assert "copies of what https://bob:***@host/abc holds" in capsys.readouterr().out
+    assert "copies of https://bob:***@host/abc," in capsys.readouterr().out

@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_configs import TINY_CONFIGS
 
 from audiocls.batches.dataset import Collator
@@ -75,7 +76,9 @@ def test_batches_as_long_as_their_longest_clip_keep_the_logits_where_the_adapter
     model, extractor = build(family, spans if norm is None else spans | {"feat_extract_norm": norm})
     adapter = ADAPTERS[family]
     if not adapter.ignores_padding(model.config):
-        with pytest.raises(ParamsError, match=r"training\.group_by_length: .* scored at the length trained on"):
+        with pytest.raises(
+            ParamsError, match=r"training\.group_by_length: .* padded to one length, in training and in evaluation"
+        ):
             adapter.least_length(model.config)
         return
     collate = Collator(extractor, AUDIO, adapter.least_length(model.config))
@@ -206,11 +209,11 @@ def test_all_layers_of_a_weighted_sum_are_trained_in_every_step(family, tmp_path
 
 def test_a_weighted_sum_with_layers_left_out_at_random_is_refused(tmp_path):
     both = {"use_weighted_layer_sum": True, "layerdrop": 0.1}
-    message = "leaves out layers at random, and use_weighted_layer_sum sums all of them; leave out one of the two"
+    message = "skips layers at random, and use_weighted_layer_sum sums all of them; leave out one of the two"
     assert dict(config_mistakes("hubert", both)) == {"model.config.layerdrop": f"= 0.1: {message}"}
     assert not dict(config_mistakes("hubert", both | {"layerdrop": 0.0}))
     save_model(*build("hubert", {"use_weighted_layer_sum": True}), tmp_path)
-    with pytest.raises(ParamsError, match=r"model\.config\.layerdrop = 0\.2: leaves out layers"):
+    with pytest.raises(ParamsError, match=r"model\.config\.layerdrop = 0\.2: skips layers"):
         build_model(ModelParams(family="hubert", pretrained=str(tmp_path), config={"layerdrop": 0.2}), AUDIO, "abc")
 
 
@@ -237,7 +240,7 @@ def test_fields_of_dropout_and_specaugment_reach_the_network(family):
 )
 def test_fields_that_the_classifier_does_not_look_at_are_refused(family, field):
     assert dict(config_mistakes(family, {field: 0})) == {
-        f"model.config.{field}": f"= 0: does nothing in the classifier of {family}; leave it out"
+        f"model.config.{field}": f"= 0: has no effect in the classifier of {family}; leave it out"
     }
 
 
@@ -287,3 +290,73 @@ def test_a_checkpoint_without_a_vector_for_masked_frames_gets_a_drawn_one(family
     vector = masked_vector(loaded).detach()
     assert 0 <= vector.min() < 0.4
     assert 0.6 < vector.max() <= 1
+
+
+SHORTENED = [name for name in FAMILIES if ADAPTERS[name].length_field is not None]
+
+
+def hidden_states(model, batch) -> torch.Tensor:
+    with torch.inference_mode():
+        return model.eval()(**batch, output_hidden_states=True).hidden_states[-1]
+
+
+@pytest.mark.parametrize("family", SHORTENED)
+def test_a_checkpoint_is_shortened_to_the_clips_and_saved_and_loaded_as_such(family, tmp_path):
+    long_audio, short_audio = AudioParams(max_seconds=3.0), AudioParams(max_seconds=1.0)
+    field = ADAPTERS[family].length_field
+    config = {name: value for name, value in TINY_CONFIGS[family].items() if name != field}
+    torch.manual_seed(0)
+    save_model(*build_model(ModelParams(family=family, config=config), long_audio, "abc"), tmp_path / "long")
+    params = ModelParams(family=family, pretrained=str(tmp_path / "long"))
+    whole, _ = build_model(params, long_audio, "abc")
+    torch.manual_seed(0)
+    short, extractor = build_model(params, short_audio, "abc")
+    assert getattr(short.config, field) < getattr(whole.config, field)
+    assert parameters(short) < parameters(whole)
+    waveform = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+    batch = model_inputs([waveform], extractor, 16_000)
+    frames = hidden_states(short, batch).shape[1]
+    assert frames < hidden_states(whole, model_inputs([waveform], *extractor_of(params, long_audio))).shape[1]
+    save_model(short, extractor, tmp_path / "short")
+    loaded, loaded_extractor = load_model(tmp_path / "short")
+    again = model_inputs([waveform], loaded_extractor, 16_000)
+    torch.testing.assert_close(again, batch)
+    torch.testing.assert_close(hidden_states(loaded, again), hidden_states(short, batch), atol=1e-6, rtol=1e-5)
+    # What was saved short is a checkpoint like any other.
+    build_model(ModelParams(family=family, pretrained=str(tmp_path / "short")), short_audio, "ab")
+
+
+def parameters(model) -> int:
+    return sum(weight.numel() for weight in model.state_dict().values())
+
+
+def extractor_of(params: ModelParams, audio: AudioParams):
+    return build_model(params, audio, "abc")[1], round(audio.max_seconds * audio.sample_rate_hz)
+
+
+def test_whispers_first_positions_stay_and_asts_are_interpolated(tmp_path):
+    long_audio, short_audio = AudioParams(max_seconds=2.0), AudioParams(max_seconds=1.0)
+    for family in SHORTENED:
+        field = ADAPTERS[family].length_field
+        config = {name: value for name, value in TINY_CONFIGS[family].items() if name != field}
+        save_model(*build_model(ModelParams(family=family, config=config), long_audio, "abc"), tmp_path / family)
+    whole = load_file(tmp_path / "whisper" / "model.safetensors")["encoder.embed_positions.weight"]
+    short, _ = build_model(ModelParams(family="whisper", pretrained=str(tmp_path / "whisper")), short_audio, "abc")
+    assert torch.equal(short.encoder.embed_positions.weight, whole[:50])
+    assert not short.encoder.embed_positions.weight.requires_grad
+    ast = "audio-spectrogram-transformer"
+    model, extractor = build_model(ModelParams(family=ast, pretrained=str(tmp_path / ast)), long_audio, "abc")
+    embeddings = model.audio_spectrogram_transformer.embeddings
+    bands, columns = embeddings.get_shape(model.config)
+    ramp = torch.linspace(0, 1, columns).repeat(bands)
+    with torch.no_grad():
+        embeddings.position_embeddings[0, 2:] = ramp[:, None]
+        embeddings.position_embeddings[0, :2] = 7.0
+    save_model(model, extractor, tmp_path / ast)
+    short, _ = build_model(ModelParams(family=ast, pretrained=str(tmp_path / ast)), short_audio, "abc")
+    fitted = short.audio_spectrogram_transformer.embeddings
+    bands, columns = fitted.get_shape(short.config)
+    assert (fitted.position_embeddings[0, :2] == 7.0).all()
+    rows = fitted.position_embeddings[0, 2:, 0].reshape(bands, columns).detach()
+    assert (rows.diff(dim=1) > 0).all()
+    assert torch.equal(rows, rows[:1].expand(bands, -1))

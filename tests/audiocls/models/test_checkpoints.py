@@ -79,13 +79,13 @@ def quantized(folder: Path) -> None:
 
 
 BROKEN = {
-    "a folder that is not there": (without_folder, "there is no such folder"),
+    "a folder that is not there": (without_folder, "the folder does not exist"),
     "no config": (lambda folder: (folder / "config.json").unlink(), "the folder has no config.json"),
     "a config that is no JSON": (lambda folder: (folder / "config.json").write_text("{"), "not a valid JSON"),
     "a config of a list": (lambda folder: (folder / "config.json").write_text("[]"), "cannot be loaded"),
     "a wrong value": (lambda folder: edit_json(folder / "config.json", {"hidden_size": "big"}), "hidden_size"),
     "another family": (lambda folder: edit_json(folder / "config.json", {"model_type": "bert"}), "is a bert"),
-    "no family": (lambda folder: edit_json(folder / "config.json", {"model_type": None}), "no known type"),
+    "no family": (lambda folder: edit_json(folder / "config.json", {"model_type": None}), "unknown type"),
     "quantization": (
         lambda folder: edit_json(folder / "config.json", {"quantization_config": {"load_in_4bit": True}}),
         "quantized",
@@ -188,6 +188,6 @@ def test_code_of_a_checkpoint_is_refused_without_a_question(stdin, sound, tmp_pa
             os.close(theirs)
     lines = [line for line in said.stdout.splitlines() if line]
     assert len(lines) == 9
-    assert all(line.startswith("ParamsError") and "Python code of its own" in line for line in lines)
+    assert all(line.startswith("ParamsError") and "contains Python code" in line for line in lines)
     assert "[y/N]" not in said.stdout + said.stderr
     assert not (tmp_path / "ran").exists()

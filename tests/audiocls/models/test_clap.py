@@ -18,6 +18,7 @@ from audiocls.models.families import build_extractor, build_model, load_model, s
 from audiocls.models.inputs import model_inputs
 from audiocls.params.model import ModelParams
 from audiocls.params.run import AudioParams, RunParams
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.training.run import fit
 from audiocls.waveforms.corpus import collect_corpus
 from audiocls.waveforms.mapped import MappedWaveforms
@@ -82,7 +83,7 @@ def test_sizes_that_do_not_go_together_are_refused(tmp_path):
     with pytest.raises(ParamsError, match="hidden_size is 64, and must be 32"):
         build(config=TINY_CONFIGS["clap"] | {"hidden_size": 64})
     save_model(*build(), tmp_path)
-    with pytest.raises(ParamsError, match=r"makes 63 frames of 16 mel bins, and an image of spec_size = 16 holds 16"):
+    with pytest.raises(ParamsError, match=r"returns 63 frames of 16 mel bins, and an image of spec_size = 16 holds 16"):
         build(config={"spec_size": 16}, pretrained=str(tmp_path))
 
 
@@ -109,15 +110,16 @@ def test_a_run_with_fusion_trains_on_whole_clips_and_scores_them_whole(tmp_path,
         }
     )
     balanced = balance(corpus.clips, params.balance, params.seed, tmp_path)
+    data = PreparedData(corpus.clips, corpus.store, params)
 
     def train(name: str) -> Path:
-        return fit(corpus.clips, balanced, corpus.store, params, tmp_path / name, lambda *_: None).folder
+        return fit(data, balanced, tmp_path / name, lambda *_: None).folder
 
     folder = train("one")
     clips = pd.read_parquet(corpus.clips)
     waveforms = MappedWaveforms(clips, corpus.store)
     model, extractor = load_model(folder)
-    scored = predict(model, extractor, clips, corpus.store, ["high", "low"], params.audio, 4)
+    scored = predict(model, extractor, clips, data)
     whole = logits(model, extractor, *(waveforms.read(i) for i in range(len(clips))))
     np.testing.assert_allclose(scored, whole.numpy(), atol=1e-5)
     np.random.seed(5)  # noqa: NPY002  # a global generator that must not matter

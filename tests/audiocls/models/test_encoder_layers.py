@@ -88,7 +88,7 @@ def test_the_layer_that_tells_the_classes_apart_gets_the_weight():
     ("family", "layer", "message"),
     [
         ("hubert", 3, "balance.layer = 3: this hubert has 2 layers"),
-        (AST, "weighted", "sums no layers"),
+        (AST, "weighted", "cannot sum layers"),
         (AST, 0, "use 1 or more"),
         ("logmel-resnet", 1, "differ in width"),
         ("logmel-resnet", "weighted", "differ in width"),

@@ -43,5 +43,5 @@ def test_the_shortest_length_that_is_not_refused_can_be_trained_at_one_clip_at_a
     assert torch.isfinite(logits).all()
     if family in ("whisper", "clap"):  # which have a window of whole seconds
         return
-    with pytest.raises(ParamsError, match=r"audio\.max_seconds = \S+ is too short: .* frames of it, and at least \d+ "):
+    with pytest.raises(ParamsError, match=r"audio\.max_seconds = \S+ is too short: .* frames, and at least \d+ "):
         build(family, samples - 1)

@@ -85,7 +85,7 @@ def test_a_missing_rate_is_warned_about(extractor, caplog):
         (np.zeros(0, np.float32), "no samples"),
         ([ramp(10), np.zeros(0, np.float32)], "no samples"),
         ([], "list of waveforms is empty"),
-        (np.zeros(100, np.int16), "holds int16"),
+        (np.zeros(100, np.int16), "has type int16"),
     ],
 )
 def test_what_is_no_mono_waveform_is_refused(extractor, audio, complaint):

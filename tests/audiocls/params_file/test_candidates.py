@@ -91,7 +91,7 @@ def test_what_is_trained(asked, trainings, tmp_path):
     ("sections", "key", "said"),
     [
         ({"comparison": {"methods": []}}, "methods", "nothing to compare"),
-        ({"comparison": {"methods": ["smote", "smote"]}}, "methods", "smote stands 2 times"),
+        ({"comparison": {"methods": ["smote", "smote"]}}, "methods", "smote is listed 2 times"),
         ({"comparison": {"methods": ["weighted_loss"]}}, "methods", "name it in comparison.end_to_end"),
         (
             {"comparison": {"end_to_end": ["ldam"]}, "training": {"label_smoothing": 0.1}},
@@ -101,7 +101,7 @@ def test_what_is_trained(asked, trainings, tmp_path):
         (
             {"comparison": {"end_to_end": ["progressive"]}, "training": {"epochs": 1.0}},
             "end_to_end",
-            "with progressive: balance.method = 'progressive': goes from the classes as they are",
+            "with progressive: balance.method = 'progressive': changes the class balance over the epochs",
         ),
     ],
 )

@@ -101,16 +101,17 @@ def test_a_name_cannot_be_mistaken_for_a_part_of_a_path(two, name):
         ),
         (
             "{source: pool, sources: {a: {source: sample, max_bad_fraction: 0.5}}}",
-            "data.sources.a.max_bad_fraction = 0.5: is said once, of all sources together: data.max_bad_fraction",
+            "data.sources.a.max_bad_fraction = 0.5: applies to all sources together; set data.max_bad_fraction instead",
         ),
         (
             "{source: pool, sources: {a: {source: sample, allow_lost_classes: true}}}",
-            "data.sources.a.allow_lost_classes = true: is said once, of all sources together: data.allow_lost_classes",
+            "data.sources.a.allow_lost_classes = true: applies to all sources together; "
+            "set data.allow_lost_classes instead",
         ),
         (
             "{source: pool, sources: {a: {source: folder, path: x, group_by: folder, "
             "pattern: '(?P<label>.)(?P<group>.)'}}}",
-            "data.sources.a.group_by = 'folder': data.sources.a.pattern has a group (?P<group>...) already",
+            "data.sources.a.group_by = 'folder': data.sources.a.pattern already has a group (?P<group>...)",
         ),
     ],
 )
@@ -151,7 +152,7 @@ def test_the_source_is_kept_and_where_it_tells_the_class_the_audit_says_so(corpu
     near = find_near_duplicates(corpus.clips, corpus.store)
     report = write_audit(corpus, near, tmp_path / "audit")
     assert set(pd.read_parquet(corpus.clips)["source"]) == {"a", "b"}
-    (found,) = [finding for finding in report.findings if finding.title == "The source alone tells the class"]
+    (found,) = [finding for finding in report.findings if finding.title == "The source alone predicts the class"]
     assert (found.severity, found.spoils_score) == ("problem", True)
     facts = json.loads(report.json.read_text())
     assert [(row["source"], row["clips"], row["classes"]) for row in facts["corpus"]["sources"]] == [

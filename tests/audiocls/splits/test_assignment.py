@@ -52,7 +52,7 @@ def test_without_validation_one_is_made_of_training_groups_and_test_stays(assign
     assert set(table.loc[given_splits == "train", "split"]) == {"train", "validation"}
     made = count(table, table["split"])["validation"]
     assert np.abs(made - 0.15 * 80).max() <= 2
-    assert "no validation clips; they are made out of its training clips" in caplog.text
+    assert "no validation clips; they are taken from its training clips" in caplog.text
 
 
 def test_without_test_one_is_made_and_validation_stays(assign):
@@ -118,5 +118,5 @@ def test_classes_without_test_clips_are_a_warning_that_names_them(assign, caplog
     rows = [(f"{label}-{name}", label, name) for label in "ab" for name in SPLITS]
     with caplog.at_level(logging.WARNING, logger="audiocls.splits.assignment"):
         assign([*rows, ("1", "x", "train"), ("2", "x", "validation"), ("3", "y", "train"), ("4", "y", "validation")])
-    assert "2 classes have no test clips, and no score there: x, y" in caplog.text
+    assert "2 classes have no test clips and are not scored: x, y" in caplog.text
     assert "no validation clips" not in caplog.text

@@ -103,11 +103,11 @@ def test_the_error_says_what_each_choice_costs_in_clips_groups_and_classes(assig
         assign(kits(["train", "train", "train", "train", "validation", "test"]))
     message = str(told.value)
     assert (
-        "split.duplicates=drop leaves out 1 clip of 1 group and 1 class "
+        "split.duplicates=drop drops 1 clip of 1 group and 1 class "
         "(train 80 -> 79, validation 20 -> 20, test 20 -> 20)" in message
     )
     assert (
-        "split.duplicates=move takes to one split, training before others, 20 clips of 1 group and 4 classes "
+        "split.duplicates=move moves to one split, preferably training, 20 clips of 1 group and 4 classes "
         "(train 80 -> 100, validation 20 -> 20, test 20 -> 0), and leaves no test clip of clap, hat, kick, snare"
         in message
     )
@@ -116,7 +116,7 @@ def test_the_error_says_what_each_choice_costs_in_clips_groups_and_classes(assig
 def test_the_error_on_near_duplicates_says_it_too(assign):
     with pytest.raises(LeakageError) as told:
         assign(kits(GIVEN), NEAR, duplicates="drop")
-    assert "near_duplicates=drop leaves out 1 clip of 1 group and 1 class (train 59 -> 58," in str(told.value)
+    assert "near_duplicates=drop drops 1 clip of 1 group and 1 class (train 59 -> 58," in str(told.value)
     assert "near_duplicates=move" in str(told.value)
     assert "test 40 -> 20" in str(told.value)
 

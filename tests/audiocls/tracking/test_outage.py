@@ -20,6 +20,7 @@ from audiocls.errors import DataError, FullDiskError, StoreError, TrackingError,
 from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.tracking import runs as tracking
 from audiocls.training.run import fit
 from audiocls.waveforms.corpus import collect_corpus
@@ -103,10 +104,10 @@ def test_a_server_killed_during_fit_ends_the_run_and_the_same_command_resumes_it
                 tracking.log_metrics(run, metrics, step)
                 logged.append((step, sorted(metrics)))
 
-            fit(splits, balanced, store, params, run.folder, log)
+            fit(PreparedData(splits, store, params), balanced, run.folder, log)
         return run.run_id
 
-    with pytest.raises(TrackingError, match=rf"^tracking\.uri = {server.uri}: MLflow fails: ") as raised:
+    with pytest.raises(TrackingError, match=rf"^tracking\.uri = {server.uri}: MLflow failed: ") as raised:
         train(kill_at_step=STEPS_PER_EPOCH + 1)
     assert "\n" not in str(raised.value)
     assert "could not be marked as FAILED" in caplog.text

@@ -269,7 +269,7 @@ def start_at(uri, workspace):
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{free}", "127.0.0.1:port", "", "two words:5000"])
 def test_a_server_that_does_not_answer_is_told_at_once(address, tmp_path):
-    with pytest.raises(TrackingError, match=r"no MLflow server answers there .* leave tracking\.uri out"):
+    with pytest.raises(TrackingError, match=r"no MLflow server answers there .* remove tracking\.uri to"):
         start_at(f"http://{address.format(free=free_port())}", tmp_path)
 
 

@@ -136,7 +136,7 @@ def test_a_server_that_is_gone_is_waited_for_as_long_as_a_restart_takes_and_no_l
     with socket.socket() as unused:  # bound and not listening: whoever asks there is refused
         unused.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(TrackingError, match=rf"^tracking\.uri = {uri}: MLflow fails: ") as raised:
+        with pytest.raises(TrackingError, match=rf"^tracking\.uri = {uri}: MLflow failed: ") as raised:
             tracking.log_metrics(TrackedRun(uri, "0", "none", tmp_path), {"loss": 1.0})
     assert 30 < sum(waits) < 90
     assert "\n" not in str(raised.value)

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,10 @@ from audiocls.params.model import ModelParams
 from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
-from audiocls.training.distributed import _error_of, _hand_on, _run, join_training, main, read_job, write_job
+from audiocls.splits.prepared_data import PreparedData
+from audiocls.training.distributed import _error_of, _hand_on, _run, join_training, main, write_job
 from audiocls.training.fitting import fit_here
+from audiocls.training.job import TrainingJob
 from audiocls.training.losses import CrossEntropy
 from audiocls.training.machines import Machines, machines
 from audiocls.training.resumption import last_checkpoint
@@ -61,11 +64,17 @@ def prepared(tones, tmp_path_factory, fill_store):
     return splits, balance(splits, params.balance, params.seed, workspace), corpus.store
 
 
+def job_of(prepared, params: RunParams, folder: Path, checkpoint: Path | None = None) -> TrainingJob:
+    splits, balanced, store = prepared
+    return TrainingJob(PreparedData(splits, store, params), balanced, folder, checkpoint)
+
+
 @pytest.fixture(scope="module")
 def alone(prepared, tones, tmp_path_factory):
     """(metrics by step, weights) of one process with the doubled batch."""
     folder, log = tmp_path_factory.mktemp("alone"), []
-    model = fit(*prepared, run_params(folder, tones, batch_size=8), folder, lambda *said: log.append(said))
+    job = job_of(prepared, run_params(folder, tones, batch_size=8), folder)
+    model = fit(job.data, job.balanced, folder, lambda *said: log.append(said))
     return log, load_file(model.folder / "model.safetensors")
 
 
@@ -105,7 +114,8 @@ def test_two_machines_train_as_one_process_with_the_doubled_batch(prepared, alon
     other = begin(lambda: join_training(params), meeting | {"PET_NODE_RANK": "1"})
     for name, value in (meeting | {"PET_NODE_RANK": "0", "OMP_NUM_THREADS": "1"}).items():
         monkeypatch.setenv(name, value)
-    model = fit(*prepared, params, tmp_path, lambda *said: log.append(said))
+    job = job_of(prepared, params, tmp_path)
+    model = fit(job.data, job.balanced, tmp_path, lambda *said: log.append(said))
     other.join(60)
     assert other.exitcode == 99
     assert model.folder == tmp_path / "model"
@@ -117,7 +127,6 @@ def begin_rank(
     rank: int, prepared, params: RunParams, folder: Path, port: str, stop_step: int | None = None, by=signal.SIGKILL
 ):
     """Train as one of two processes; rank 0 appends what it measures to a file, and may get a signal at a step."""
-    splits, balanced, store = prepared
 
     def log(metrics, step):
         with (folder / "log").open("a") as file:
@@ -125,10 +134,9 @@ def begin_rank(
         if step == stop_step:
             os.kill(os.getpid(), by)
 
-    checkpoint = last_checkpoint(folder / "checkpoints", {"clips": splits})
-    job = {"split_clips": splits, "balanced": balanced, "store": store, "params": params, "folder": folder}
-    job |= {"log": log, "features": None, "checkpoint": checkpoint}
-    return begin(lambda: fit_here(**job), rank_variables(rank, port))
+    checkpoint = last_checkpoint(folder / "checkpoints", {"clips": prepared[0]})
+    job = job_of(prepared, params, folder, checkpoint)
+    return begin(lambda: fit_here(job, log), rank_variables(rank, port))
 
 
 def rank_variables(rank: int, port: str) -> dict[str, str]:
@@ -162,10 +170,8 @@ def test_processes_that_leave_out_layers_train_with_activations_computed_anew(pr
 
 
 def test_a_loss_that_is_no_number_in_one_process_ends_all_and_names_its_clips(prepared, tones, tmp_path):
-    splits, balanced, store = prepared
     params = run_params(tmp_path, tones, batch_size=4, max_steps=20)
-    job = {"split_clips": splits, "balanced": balanced, "store": store, "params": params, "folder": tmp_path}
-    job_file, port = write_job(**job, features=None, checkpoint=None), free_port()
+    job_file, port = write_job(job_of(prepared, params, tmp_path)), free_port()
 
     def train_as(rank: int) -> None:
         os.dup2(os.pipe()[0], 0)  # the parent that it would end with
@@ -286,12 +292,11 @@ def test_machines_that_cannot_find_each_other_are_told_so(variables, message, mo
 
 
 def test_a_job_file_holds_all_that_a_process_needs(prepared, tones, tmp_path):
-    splits, balanced, store = prepared
-    job = {
-        "split_clips": splits, "balanced": balanced, "store": store, "params": run_params(tmp_path, tones, processes=2),
-        "folder": tmp_path / "run", "features": None, "checkpoint": tmp_path / "checkpoint-7",
-    }  # fmt: skip
-    assert read_job(write_job(**job).read_text()) == job
+    params = run_params(tmp_path, tones, processes=2)
+    job = job_of(prepared, params, tmp_path / "run", tmp_path / "checkpoint-7")
+    weighted = replace(job.balanced, class_weights={"high": 0.5, "low": 1.5, "middle": 1.0})
+    for each in (job, replace(job, balanced=weighted, data=replace(job.data, features=tmp_path / "features"))):
+        assert TrainingJob.from_json(write_job(each).read_text()) == each
 
 
 def test_what_the_first_process_says_is_handed_on(capsys, caplog):

@@ -17,6 +17,7 @@ from audiocls.models.families import build_model, load_model
 from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.training.arguments import training_arguments
 from audiocls.training.losses import CrossEntropy, TrainingLoss
 from audiocls.training.run import fit
@@ -57,7 +58,8 @@ def train(prepared, params: RunParams, folder: Path, balanced: Balanced | None =
     """Fit, and return (TrainedModel, [(metrics, step)])."""
     splits, plain, store = prepared
     log: list[tuple[dict[str, float], int]] = []
-    model = fit(splits, balanced or plain, store, params, folder, lambda metrics, step: log.append((metrics, step)))
+    data = PreparedData(splits, store, params)
+    model = fit(data, balanced or plain, folder, lambda metrics, step: log.append((metrics, step)))
     return model, log
 
 
@@ -70,7 +72,7 @@ def train(prepared, params: RunParams, folder: Path, balanced: Balanced | None =
 def test_every_kind_of_family_trains_and_is_evaluated_end_to_end(family, prepared, tones, tmp_path):
     params = run_params(tmp_path, tones, {"max_steps": 3}, family)
     model, log = train(prepared, params, tmp_path)
-    report = evaluate(model.folder, prepared[0], prepared[2], params, tmp_path / "evaluation")
+    report = evaluate(model.folder, PreparedData(prepared[0], prepared[2], params), tmp_path / "evaluation")
     assert 0 <= report.metrics["test/f1_macro"] <= 1
     assert model.steps == 3
     assert load_model(model.folder)[0].config.model_type == family
@@ -242,7 +244,7 @@ def test_the_saved_weights_are_those_of_the_best_step(ema_decay, prepared, tones
     params = run_params(tmp_path, tones, {"epochs": 6, "learning_rate": 0.03, "ema_decay": ema_decay})
     model, log = train(prepared, params, tmp_path)
     scores = {step: metrics["validation/f1_macro"] for metrics, step in log if "validation/f1_macro" in metrics}
-    report = evaluate(model.folder, prepared[0], prepared[2], params, tmp_path / "evaluation")
+    report = evaluate(model.folder, PreparedData(prepared[0], prepared[2], params), tmp_path / "evaluation")
     losses = {step: metrics["validation/loss"] for metrics, step in log if "validation/loss" in metrics}
     assert report.metrics["validation/f1_macro"] == pytest.approx(scores[model.best_step])
     assert report.metrics["validation/loss"] == pytest.approx(losses[model.best_step], rel=1e-3)
@@ -308,7 +310,9 @@ def test_predictions_do_not_depend_on_the_batch_size(prepared, tones, tmp_path):
         sized = params.model_copy(
             update={"training": params.training.model_copy(update={"eval_batch_size": batch_size})}
         )
-        folder = evaluate(model.folder, prepared[0], prepared[2], sized, tmp_path / str(batch_size)).folder
+        folder = evaluate(
+            model.folder, PreparedData(prepared[0], prepared[2], sized), tmp_path / str(batch_size)
+        ).folder
         tables.append(pd.read_parquet(folder / "predictions.parquet"))
     pd.testing.assert_frame_equal(tables[0], tables[1], atol=1e-4)
 

@@ -17,6 +17,7 @@ from audiocls.heads.after_training import balance_head
 from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.training.run import fit
 from audiocls.waveforms.corpus import collect_corpus
 
@@ -61,9 +62,10 @@ def run(prepared, params: RunParams, folder: Path):
     """Train, balance the head and evaluate; return (trained model, test metrics, predictions)."""
     clips, store = prepared
     balanced = balance(clips, params.balance, params.seed, folder)
-    trained = fit(clips, balanced, store, params, folder, lambda metrics, step: None)
-    balance_head(trained.folder, balanced, clips, store, params, folder)
-    report = evaluate(trained.folder, clips, store, params, folder / "evaluation")
+    data = PreparedData(clips, store, params)
+    trained = fit(data, balanced, folder, lambda metrics, step: None)
+    balance_head(trained.folder, balanced, data, folder)
+    report = evaluate(trained.folder, data, folder / "evaluation")
     (predictions,) = (folder / "evaluation").rglob("*.parquet")
     return trained, report.metrics, pd.read_parquet(predictions)
 

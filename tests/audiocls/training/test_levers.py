@@ -16,6 +16,7 @@ from audiocls.params.run import RunParams
 from audiocls.params_file.conflicts import find_conflicts
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.training.run import fit
 from audiocls.waveforms.corpus import collect_corpus
 
@@ -68,7 +69,10 @@ def test_all_levers_go_together(family, prepared, tones, tmp_path):
     params = run_params(tmp_path, tones, family)
     assert find_conflicts(params) == []
     log: list[tuple[dict[str, float], int]] = []
-    model = fit(*prepared, params, tmp_path, lambda metrics, step: log.append((metrics, step)))
+    splits, balanced, store = prepared
+    model = fit(
+        PreparedData(splits, store, params), balanced, tmp_path, lambda metrics, step: log.append((metrics, step))
+    )
     assert (model.steps, model.precision) == (3, "bf16")
     measured = {name: value for metrics, _ in log for name, value in metrics.items()}
     assert {"train/loss", "train/grad_norm", "validation/loss"} <= measured.keys()

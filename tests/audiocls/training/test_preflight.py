@@ -37,7 +37,9 @@ def test_every_mistake_is_told_at_once(tmp_path):
     first, second, third = mistakes(model=model, augmentation=augmentation)
     assert "model.pretrained" in first
     assert second.startswith(f"augmentation.0.folder: {tmp_path / 'empty'}: there are no recordings")
-    assert third.startswith(f"augmentation.1.folder: {tmp_path / 'text' / 'readme.txt'}: cannot be augmented with")
+    assert third.startswith(
+        f"augmentation.1.folder: {tmp_path / 'text' / 'readme.txt'}: cannot be used for augmentation"
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,5 +74,5 @@ def test_bf16_on_a_gpu_without_it_is_a_mistake_of_the_params(tmp_path, monkeypat
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: False)
     file = tmp_path / "run.yaml"
     file.write_text("data: {source: sample}\ntraining: {precision: bf16}\n")
-    with pytest.raises(ParamsError, match=r"training\.precision = 'bf16': this GPU has none"):
+    with pytest.raises(ParamsError, match=r"training\.precision = 'bf16': this GPU does not support it"):
         load_params(file)

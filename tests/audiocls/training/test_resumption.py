@@ -17,6 +17,7 @@ from audiocls.balance.selection import balance
 from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
+from audiocls.splits.prepared_data import PreparedData
 from audiocls.training.resumption import last_checkpoint
 from audiocls.training.run import fit
 from audiocls.training.trainer import ClassifierTrainer
@@ -56,7 +57,7 @@ def undisturbed(prepared, tmp_path_factory) -> dict[str, torch.Tensor]:
 
 def train(prepared, folder: Path):
     splits, balanced, store, params = prepared
-    return fit(splits, balanced, store, params, folder, lambda metrics, step: None)
+    return fit(PreparedData(splits, store, params), balanced, folder, lambda metrics, step: None)
 
 
 def weights_of(model_folder: Path) -> dict[str, torch.Tensor]:
@@ -73,7 +74,7 @@ def train_until(prepared, folder: Path, stop_step: int, number: signal.Signals) 
 
     def train_and_be_stopped():
         with contextlib.suppress(KeyboardInterrupt):
-            fit(splits, balanced, store, params, folder, log)
+            fit(PreparedData(splits, store, params), balanced, folder, log)
             os._exit(99)  # it came to its end
         os._exit(130)
 

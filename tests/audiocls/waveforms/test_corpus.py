@@ -215,8 +215,8 @@ def test_the_message_names_ten_clips_with_their_reasons_and_counts_the_rest(tmp_
         check_quarantine(corpus, 0.05)
     names = ", ".join(f"{i}.wav (silent: all zero)" for i in range(10))
     assert str(caught.value) == (
-        f"14 of 20 clips cannot be used, and data.max_bad_fraction is 0.05: {names} and 4 more. "
-        f"All of them: {corpus.quarantine}"
+        f"14 of 20 clips cannot be used, but data.max_bad_fraction is 0.05: {names} and 4 more. "
+        f"Full list: {corpus.quarantine}"
     )
 
 

@@ -78,7 +78,7 @@ def test_a_class_with_no_clip_left_stops_the_run_unless_that_is_allowed(folders,
     assert str(corpus.quarantine) in message
     check_lost_classes(corpus, allow=True)
     assert lost_summary(read_counts(corpus.counts)).endswith(
-        "the model does not know them. 1 of 7 groups have no usable clip: cut"
+        "the model cannot predict them. 1 of 7 groups have no usable clip: cut"
     )
 
 
@@ -116,7 +116,7 @@ def test_a_given_split_with_no_clip_left_stops_the_run_and_is_not_made_out_of_tr
     write_tone(root / "a.wav")
     path = write_csv(root, "path,label,part\na.wav,x,train\na.wav,x,validation\ngone.wav,x,test\n")
     corpus = collect(TableData(source="table", path=path, split_column="part"))
-    with pytest.raises(DataError, match=r"No usable clip is left of the given split test \(1 clip: 1 missing"):
+    with pytest.raises(DataError, match=r"No usable clip is left in the given split test \(1 clip: 1 missing"):
         check_lost_classes(corpus, allow=True)
 
 
@@ -124,7 +124,7 @@ def test_a_pooled_source_with_no_clip_left_stops_the_run(folders, write_csv, col
     table = {"source": "table", "path": write_csv(folders.parent, "path,label\ngone.wav,low\n")}
     first = {"source": "folder", "path": folders}
     corpus = collect(PoolData(source="pool", sources={"ours": first, "theirs": table}))
-    with pytest.raises(DataError, match=r"No usable clip is left of the source theirs \(1 clip: 1 missing\)"):
+    with pytest.raises(DataError, match=r"No usable clip is left in the source theirs \(1 clip: 1 missing\)"):
         check_lost_classes(corpus, allow=True)
 
 
@@ -156,7 +156,7 @@ def test_each_split_is_counted_and_a_clip_that_is_in_none_is_told(folders, colle
     assert set(written["splits"]) == {"train", "validation", "test"}
     assert read_counts(tmp_path / "counts.json") == counts
     table[1:].to_parquet(tmp_path / "splits.parquet")
-    with pytest.raises(DataError, match=r"6 clips are usable and 5 are in the splits .* classes that differ: high"):
+    with pytest.raises(DataError, match=r"6 clips are usable, but 5 are in the splits .* classes that differ: high"):
         count_splits(counts, tmp_path / "splits.parquet")
 
 
@@ -201,7 +201,7 @@ def test_the_audit_warns_of_labels_and_of_groups_that_look_alike(root, write_csv
     warned = {f.title: f.text for f in report.findings if f.severity == "warning"}
     assert "'1' ~ '1.0', 'Yes' ~ 'yes', 'no' ~ 'no\\u200b'" in warned["3 sets of labels look alike"]
     assert "'Ann' ~ 'ann'" in warned["1 set of groups look alike"]
-    assert "'no\\u200b'" in warned["1 of 7 labels hold characters that cannot be seen"]
+    assert "'no\\u200b'" in warned["1 of 7 labels contain invisible characters"]
     assert report.verdict != "No problem was found."
 
 
@@ -217,5 +217,5 @@ def test_a_class_that_lost_half_of_its_clips_is_told(folders, audit):
     for i in range(3):
         cut_off(folders / "low" / f"cut-{i}" / "a.wav")
     report, _ = audit(folder(folders))
-    found = next(f for f in report.findings if "lost half" in f.title)
+    found = next(f for f in report.findings if "lost at least half" in f.title)
     assert (found.severity, found.text) == ("warning", "They are in quarantine: low (3 of 6 clips).")

@@ -19,7 +19,7 @@ def test_a_store_of_this_machine_may_be_out_of_reach_of_a_cluster(manifest_of, t
     manifest = manifest_of("/shared/clips")
     told = doubtful_reach(CLUSTER, manifest, workspace / "waveforms" / "key", workspace)
     assert told.startswith("runner.address = tcp://me:***@scheduler:8786: its workers need ")
-    assert f"{workspace / 'waveforms' / 'key'} (unless audio.store names another place), at the same path" in told
+    assert f"{workspace / 'waveforms' / 'key'} (unless audio.store is set to another place), at the same path" in told
     assert doubtful_reach(None, manifest, workspace / "waveforms" / "key", workspace) is None
     assert doubtful_reach(CLUSTER, manifest, open_place("memory://stores/key"), workspace) is None
 

@@ -1,4 +1,4 @@
-"""The README's snippet on reading a store does what it says."""
+"""The snippet of the documentation on reading a store does what it says."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from audiocls.waveforms.corpus import collect_corpus
 
-README = (Path(__file__).resolve().parents[3] / "README.md").read_text()
-(SNIPPET,) = [block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "duckdb" in block]
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "stores.md").read_text()
+(SNIPPET,) = [block for block in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL) if "duckdb" in block]
 BY_OTHERS, BY_PANDAS = SNIPPET.split("\n\n")[1:]
 
 
@@ -43,8 +43,8 @@ def test_the_waveform_of_a_clip_is_read_with_pandas(stored, tone):
 
 
 def test_the_tables_are_read_with_polars_and_duckdb(stored):
-    pytest.importorskip("polars", reason="NOT TESTED: the README's snippet needs pip install polars duckdb")
-    pytest.importorskip("duckdb", reason="NOT TESTED: the README's snippet needs pip install polars duckdb")
+    pytest.importorskip("polars", reason="NOT TESTED: the snippet needs pip install polars duckdb")
+    pytest.importorskip("duckdb", reason="NOT TESTED: the snippet needs pip install polars duckdb")
     imports, *statements = SNIPPET.split("\n\n")[0].splitlines() + BY_OTHERS.splitlines()
     names: dict = {}
     for statement in statements:

@@ -429,7 +429,7 @@ def test_a_full_disk_is_said_with_what_is_needed_and_the_next_run_completes_the_
     with full_disk(30_000), pytest.raises(FullDiskError) as raised:
         write_shard(planned.shards[0], AUDIO)
     assert str(raised.value).startswith(f"{planned.store / 'shards'}: ")
-    assert "2 files of 0 MB are to be stored" in str(raised.value)
+    assert "2 files of 0 MB remain to be stored" in str(raised.value)
     assert not list(planned.store.rglob("*.part"))
     completed = fill([*files, long])
     assert completed.plan == planned.plan
@@ -444,7 +444,7 @@ def test_a_damaged_shard_is_named_and_comes_back_when_it_is_deleted(fill, plan, 
     with pytest.raises(StoreError, match=rf"{shard}: cannot be read .*Delete it; the next run writes it again"):
         plan(files)
     shard.unlink()
-    assert set(by_name(filled)["detail"]) == {"the store has not been filled with it"}
+    assert set(by_name(filled)["detail"]) == {"it has not been added to the store"}
     again = fill(files)
     for path in files:
         assert_holds(again, path)
@@ -461,7 +461,7 @@ def test_a_damaged_file_table_is_named(fill, plan, files):
 def test_an_unfilled_store_has_a_reason_for_every_file(plan, files):
     found = by_name(plan(files))
     assert found["reason"].tolist() == ["unreadable"] * 3
-    assert set(found["detail"]) == {"the store has not been filled with it"}
+    assert set(found["detail"]) == {"it has not been added to the store"}
 
 
 def test_a_manifest_without_any_file_to_read_is_looked_up_too(fill, tmp_path):

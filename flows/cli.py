@@ -1,0 +1,201 @@
+"""The command `audiocls`: its subcommands, their arguments and their help.
+
+Each subcommand imports what it runs when it runs, so that help and a mistake are answered at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.command_line import exit_status, run_flow
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+    from audiocls.params import RunParams
+
+app = typer.Typer(
+    name="audiocls",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+)
+
+_RUN, _LOOK, _SET_UP = "Run", "Inspect", "Set up"
+
+
+def _complete_override(incomplete: str) -> list[str]:
+    from audiocls.params_file import known_keys
+
+    return [f"{key}=" for key in known_keys() if key.startswith(incomplete)]
+
+
+ParamsFile = Annotated[Path, typer.Argument(metavar="PARAMS", help="A params file: one YAML file is one run.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="key=value",
+        help="Params to override, with the value as YAML, e.g. training.epochs=3",
+        autocompletion=_complete_override,
+        show_default=False,
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="On a terminal, show Prefect's log as well.")]
+
+
+@app.callback()
+def audiocls() -> None:
+    """Train audio classifiers on folders and tables of recordings."""
+
+
+@app.command(rich_help_panel=_RUN)
+def train(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbose = False) -> None:
+    """Train and evaluate a model, and track it in MLflow.
+
+    Progress goes to stderr. The last line on stdout is one JSON object: `run_id`, `model`, `metrics` and `seconds`.
+
+    Exit status: 0 done, 1 a stage failed, 2 a mistake in the params or the data, 130 interrupted, 143 terminated.
+    """
+
+    def find() -> Flow[..., Any]:
+        from flows.train import train_flow
+
+        return train_flow
+
+    def join(params: RunParams) -> dict[str, Any]:
+        from audiocls.training import join_training
+
+        return join_training(params)
+
+    raise typer.Exit(run_flow(find, str(params_file), overrides or (), join=join, verbose=verbose))
+
+
+@app.command(rich_help_panel=_RUN)
+def ingest(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbose = False) -> None:
+    """Decode the recordings and audit them, without training.
+
+    The last line on stdout is one JSON object: `run_id`, `report`, `clips`, `quarantined` and `seconds`.
+    """
+
+    def find() -> Flow[..., Any]:
+        from flows.ingest import ingest_flow
+
+        return ingest_flow
+
+    raise typer.Exit(run_flow(find, str(params_file), overrides or (), verbose=verbose))
+
+
+@app.command(rich_help_panel=_RUN)
+def balance(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbose = False) -> None:
+    """Compare balance methods on one corpus, and recommend one.
+
+    The last line on stdout is one JSON object: `run_id`, `method`, `verdict`, `params_file`, `metrics` and `seconds`.
+    """
+
+    def find() -> Flow[..., Any]:
+        from flows.balance import balance_flow
+
+        return balance_flow
+
+    raise typer.Exit(run_flow(find, str(params_file), overrides or (), verbose=verbose))
+
+
+@app.command(rich_help_panel=_LOOK)
+def explain(
+    params_file: ParamsFile,
+    clip: Annotated[str, typer.Argument(metavar="CLIP", help="A clip's id, or the path or URI of its file.")],
+    overrides: Overrides = None,
+) -> None:
+    """Explain why a clip was decoded, quarantined or left out. Nothing is decoded."""
+
+    def find() -> Callable[[Sequence[str]], int]:
+        from audiocls.inspection.explanation import main
+
+        return main
+
+    raise typer.Exit(_inspect(find, params_file, overrides or (), [clip]))
+
+
+@app.command(rich_help_panel=_LOOK)
+def stores(
+    params_file: ParamsFile,
+    overrides: Overrides = None,
+    remove_unused_days: Annotated[
+        float | None,
+        typer.Option(metavar="DAYS", help="Name the stores that were not used for so many days.", show_default=False),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them, and do not only name them.")] = False,
+) -> None:
+    """List the stores of decoded audio and features; remove those out of use."""
+
+    def find() -> Callable[[Sequence[str]], int]:
+        from audiocls.inspection.generations import main
+
+        return main
+
+    days = [] if remove_unused_days is None else ["--remove-unused-days", str(remove_unused_days)]
+    raise typer.Exit(_inspect(find, params_file, overrides or (), [*days, *(["--yes"] if yes else [])]))
+
+
+@app.command(rich_help_panel=_SET_UP)
+def schema() -> None:
+    """Print the JSON schema of a params file, for editors that complete and check YAML."""
+    from audiocls.params.run import json_schema
+
+    sys.stdout.write(json_schema() + "\n")
+
+
+@app.command(rich_help_panel=_SET_UP)
+def init(
+    source: Annotated[
+        str, typer.Argument(metavar="FOLDER_OR_TABLE", help="A folder of recordings, or a table with a row a clip.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The params file to write.")] = Path("params.yaml"),
+) -> None:
+    """Look at a folder or a table of recordings, and write a params file to start from.
+
+    Says which classes, clips and groups it found. A file that is there already is not written over.
+    """
+
+    def work() -> None:
+        from audiocls.params_file import write_starter
+
+        look = write_starter(source, out)
+        said = [*look.seen, f"Wrote {out}. Look it through, then: audiocls train {out}"]
+        sys.stdout.write("\n".join(said) + "\n")
+
+    raise typer.Exit(exit_status(work))
+
+
+def _inspect(
+    find: Callable[[], Callable[[Sequence[str]], int]], params_file: Path, overrides: Sequence[str], more: Sequence[str]
+) -> int:
+    """Check the params before anything heavy is imported; then do what the module's own command line does."""
+    statuses = []
+
+    def work() -> None:
+        from audiocls.params_file import load_params
+
+        load_params(params_file, overrides)
+        statuses.append(find()([str(params_file), *more, *overrides]))
+
+    return exit_status(work) or statuses[0]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand and return the exit status; None takes the process's own arguments."""
+    try:
+        app(args=None if argv is None else list(argv), prog_name="audiocls")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
