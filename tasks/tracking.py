@@ -14,7 +14,19 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_UI_URL
 
-from audiocls import audit, balance, batches, comparison, evaluation, splits, tracking, training, waveforms
+from audiocls import (
+    audit,
+    balance,
+    batches,
+    comparison,
+    evaluation,
+    models,
+    registry,
+    splits,
+    tracking,
+    training,
+    waveforms,
+)
 from audiocls.errors import name_some
 from audiocls.markdown import escaped
 from audiocls.params import RunParams
@@ -112,11 +124,12 @@ def log_augmentation(run: tracking.TrackedRun, data: PreparedData) -> None:
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
 def log_results(run: tracking.TrackedRun, model: training.TrainedModel, evaluated: evaluation.Evaluation) -> None:
-    """Log the model folder, the test report and what was trained."""
+    """Log the model with its card and test metrics, the test report and what was trained."""
     facts = {name: value for name, value in asdict(model).items() if name != "folder"}
     tracking.log_tags(run, {f"model.{name}": str(value) for name, value in facts.items()})
-    tracking.log_metrics(run, evaluated.metrics, model.steps)
-    tracking.log_artifacts(run, model.folder, "model")
+    models.note_data_digest(model.folder, tracking.data_digest(run))
+    evaluation.write_card(model, evaluated, run.folder / "data" / "counts.json")
+    registry.log_model(run, model.folder, evaluated.metrics, model.steps)
     tracking.log_artifacts(run, evaluated.folder, "evaluation")
 
 

@@ -1,2 +1,3 @@
+from .model_card import write_card as write_card
 from .report import summarise as summarise
 from .scoring import Evaluation as Evaluation, evaluate as evaluate

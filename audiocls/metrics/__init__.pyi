@@ -6,6 +6,7 @@ from .intervals import (
     GroupCounts as GroupCounts,
     Interval as Interval,
     Jackknife as Jackknife,
+    accuracy as accuracy,
     balanced_accuracy as balanced_accuracy,
     f1_macro as f1_macro,
     interval as interval,

@@ -30,7 +30,10 @@ from .families import (
 from .freezing import frozen_modules as frozen_modules, quieten as quieten
 from .inference_settings import (
     InferenceSettings as InferenceSettings,
+    load_settings as load_settings,
+    note_data_digest as note_data_digest,
     read_settings as read_settings,
+    settings_of as settings_of,
     write_settings as write_settings,
 )
 from .inputs import build_front_end as build_front_end, model_inputs as model_inputs

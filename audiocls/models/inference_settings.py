@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from audiocls.errors import ParamsError
-from audiocls.files import replacing
-from audiocls.params import AudioParams, Params
+from audiocls.files import masked_values, replacing
+from audiocls.params import AudioParams, Params, RunParams
 
 logger = logging.getLogger(__name__)
 
 FILE_NAME: Final = "inference.json"
 VERSION: Final = 1
+_VERSIONED: Final = ("audiocls", "torch", "transformers")
 
 Pooling = Literal["mean", "max", "vote", "attention"]
 
@@ -49,6 +52,32 @@ class InferenceSettings(Params):
         return fields
 
 
+def settings_of(params: RunParams, labels: Sequence[str], extractor: Any) -> InferenceSettings:
+    """Return the settings of a model that a run trained. Secrets in URIs are masked, and the store is left out.
+
+    Args:
+        params: Of the run.
+        labels: Class names; the position is the class index.
+        extractor: Saved with the model.
+    """
+    statistics = {name: getattr(extractor, name, None) for name in ("mean", "std")}
+    return InferenceSettings(
+        audio=params.audio.model_copy(update={"store": None}),
+        labels=list(labels),
+        feature_statistics={name: float(value) for name, value in statistics.items() if isinstance(value, int | float)},
+        params=masked_values(params.model_dump(mode="json")),
+        versions=_versions(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _VERSIONED:
+        with contextlib.suppress(PackageNotFoundError):  # a checkout on the path that is not installed
+            found[name] = version(name)
+    return found
+
+
 def write_settings(settings: InferenceSettings, folder: Path) -> Path:
     """Write the settings into a model folder, whole or not at all."""
     target = folder / FILE_NAME
@@ -72,12 +101,7 @@ def read_settings(folder: Path, labels: Sequence[str], rate_hz: int, window_seco
     file = folder / FILE_NAME
     if not file.exists():
         return _defaults(folder, labels, rate_hz, window_seconds)
-    try:
-        settings = InferenceSettings.model_validate(json.loads(file.read_text(encoding="utf-8")))
-    except (ValidationError, ValueError) as error:
-        raise ParamsError(
-            f"{file}: {_first_line(error)}. Copy the file again from the run that trained the model."
-        ) from error
+    settings = load_settings(folder)
     for name, found, expected in (
         ("labels", settings.labels, list(labels)),
         ("audio.sample_rate_hz", settings.audio.sample_rate_hz, rate_hz),
@@ -85,6 +109,26 @@ def read_settings(folder: Path, labels: Sequence[str], rate_hz: int, window_seco
         if found != expected:
             raise ParamsError(f"{file}: {name} = {found}, and the model has {expected}; the file is of another model")
     return settings
+
+
+def load_settings(folder: Path) -> InferenceSettings:
+    """Read the settings of a model folder that has them.
+
+    Raises:
+        ParamsError: The file is damaged, or of a newer version.
+    """
+    file = folder / FILE_NAME
+    try:
+        return InferenceSettings.model_validate(json.loads(file.read_text(encoding="utf-8")))
+    except (ValidationError, ValueError) as error:
+        raise ParamsError(
+            f"{file}: {_first_line(error)}. Copy the file again from the run that trained the model."
+        ) from error
+
+
+def note_data_digest(folder: Path, digest: str | None) -> None:
+    """Write the digest of the corpus, which training does not know, into the settings of a model folder."""
+    write_settings(load_settings(folder).model_copy(update={"data_digest": digest}), folder)
 
 
 def _defaults(folder: Path, labels: Sequence[str], rate_hz: int, window_seconds: float | None) -> InferenceSettings:

@@ -1,6 +1,7 @@
-"""MLflow tracking; no other room imports MLflow.
+"""MLflow tracking; `registry` alone imports MLflow too, for what a logged model contains.
 
-`runs` opens and logs runs, `store` creates the database, `unfinished` finds runs to continue.
+`runs` opens and logs runs, `models` logs and finds models, `store` creates the database, `unfinished` finds runs to
+continue.
 """
 
 import lazy_loader

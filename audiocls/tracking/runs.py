@@ -104,7 +104,7 @@ def tracked_run(params: RunParams, name: str, tags: Mapping[str, str], flow: str
         except BaseException as error:
             _end_early(run, "KILLED", type(error).__name__)
             raise
-        with _client(run.uri) as client:
+        with open_client(run.uri) as client:
             client.set_terminated(run.run_id, "FINISHED")
         _release(claimed)
 
@@ -127,7 +127,7 @@ def _reopen(run_id: str, params: RunParams, tags: Mapping[str, str]) -> TrackedR
     """Set an unfinished run to running again; None if MLflow no longer has it or it has finished."""
     uri = params.tracking_uri
     _make_ready(uri)
-    with _client(uri) as client:
+    with open_client(uri) as client:
         found = _find(client, run_id)
         # A run is FAILED here only if its claim was kept, and RUNNING if its end could not be reported to MLflow.
         if found is None or found.info.lifecycle_stage != "active" or found.info.status == "FINISHED":
@@ -154,7 +154,7 @@ def start_run(params: RunParams, name: str, tags: Mapping[str, str]) -> TrackedR
     """Create an empty run, and its experiment if necessary."""
     uri = params.tracking_uri
     _make_ready(uri)
-    with _client(uri) as client:
+    with open_client(uri) as client:
         experiment_id = _experiment(client, params)
         created = client.create_run(experiment_id, tags=_tags(name) | dict(tags), run_name=name)
     return TrackedRun(uri, experiment_id, created.info.run_id, params.workspace / "runs" / created.info.run_id)
@@ -164,7 +164,7 @@ def _log_params(run: TrackedRun, params: RunParams) -> None:
     """Log the params, the environment and the resolved YAML, which has values that are too long for a param in full."""
     flat = flatten(masked_values(params.model_dump(mode="json")))
     entries = [Param(fit, flat[key][:_LONGEST_PARAM]) for key, fit in fit_names(flat).items()]
-    with _client(run.uri) as client:
+    with open_client(run.uri) as client:
         for start in range(0, len(entries), _MOST_PARAMS):
             client.log_batch(run.run_id, params=entries[start : start + _MOST_PARAMS])
         client.log_text(run.run_id, masked(dump_params(params)), "params.yaml")
@@ -176,7 +176,7 @@ def _end_early(run: TrackedRun, status: str, reason: str) -> None:
     try:
         if is_server(run.uri):
             probe(run.uri)  # otherwise MLflow would wait for a lost server again
-        with _client(run.uri) as client:
+        with open_client(run.uri) as client:
             client.set_tag(run.run_id, "error", reason)
             client.set_terminated(run.run_id, status)
     except AudioclsError as error:
@@ -200,7 +200,7 @@ def _migrate(uri: str) -> None:
 
 
 @contextmanager
-def _client(uri: str) -> Iterator[MlflowClient]:
+def open_client(uri: str) -> Iterator[MlflowClient]:
     """Yield a client that raises TrackingErrors and waits a limited time for a lost server or a locked database."""
     if not MLFLOW_HTTP_REQUEST_MAX_RETRIES.is_set():
         MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(_HTTP_RETRIES)
@@ -271,7 +271,7 @@ def log_metrics(run: TrackedRun, metrics: Mapping[str, float], step: int = 0) ->
     """
     now = int(time.time() * 1000)
     entries = [Metric(fit, metrics[name], now, step) for name, fit in fit_names(metrics).items()]
-    with _client(run.uri) as client:
+    with open_client(run.uri) as client:
         for start in range(0, len(entries), 1_000):
             client.log_batch(run.run_id, metrics=entries[start : start + 1_000])
 
@@ -282,7 +282,7 @@ def log_nested_runs(run: TrackedRun, nested: Iterable[NestedRun]) -> None:
     Finished child runs of the same name are kept: they were logged before the run was killed and resumed.
     """
     now = int(time.time() * 1000)
-    with _client(run.uri) as client:
+    with open_client(run.uri) as client:
         below = client.search_runs([run.experiment_id], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run.run_id}'")
         there = {found.info.run_name for found in below if found.info.status == "FINISHED"}
         for each in nested:
@@ -299,19 +299,19 @@ def log_nested_runs(run: TrackedRun, nested: Iterable[NestedRun]) -> None:
 
 def log_tags(run: TrackedRun, tags: Mapping[str, str]) -> None:
     """Set tags on the run."""
-    with _client(run.uri) as client:
+    with open_client(run.uri) as client:
         client.log_batch(run.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
 def describe_run(run: TrackedRun, markdown: str) -> None:
     """Set the description on the run's page."""
-    with _client(run.uri) as client:
+    with open_client(run.uri) as client:
         client.set_tag(run.run_id, MLFLOW_RUN_NOTE, markdown)
 
 
 def log_artifacts(run: TrackedRun, path: Path, folder: str | None = None) -> None:
     """Copy a file, or the contents of a directory, to the run's artifacts."""
-    with _client(run.uri) as client:
+    with open_client(run.uri) as client:
         if path.is_dir():
             client.log_artifacts(run.run_id, str(path), folder)
         else:
@@ -320,7 +320,7 @@ def log_artifacts(run: TrackedRun, path: Path, folder: str | None = None) -> Non
 
 def log_json(run: TrackedRun, value: Any, name: str) -> None:
     """Write a value as JSON to the run's artifacts."""
-    with _client(run.uri) as client:
+    with open_client(run.uri) as client:
         client.log_text(run.run_id, json.dumps(value, indent=2, ensure_ascii=False), name)
 
 
@@ -329,6 +329,6 @@ def log_dataset(run: TrackedRun, source: Path, name: str, digest: str, profile: 
     where = json.dumps({"uri": source.absolute().as_uri()})
     dataset = Dataset(name, digest[:_LONGEST_DIGEST], "local", where, profile=json.dumps(profile))
     entry = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
-    with _client(run.uri) as client:
+    with open_client(run.uri) as client:
         client.log_inputs(run.run_id, datasets=[entry])
     log_tags(run, {"data.digest": digest})

@@ -38,9 +38,12 @@ from audiocls.models import (
     build_model,
     check_layer,
     head_layers,
+    labels_of,
     merge_lora,
     no_progress_bars,
     save_model,
+    settings_of,
+    write_settings,
 )
 from audiocls.params import EmbeddingBalance, HeadOnly, Resampled, RunParams, TrainingParams
 from audiocls.training.arguments import choose_device, prepare_model, training_arguments
@@ -83,7 +86,7 @@ def fit_here(
         merge_lora(model)
     if trainer.is_world_process_zero():
         with told_when_full(job.folder, "the model was saved"):
-            save_model(model, extractor, job.folder / "model")
+            _save(model, extractor, params, job.folder / "model")
     return trained
 
 
@@ -152,11 +155,17 @@ def _train(trainer: ClassifierTrainer, checkpoint: Path | None, interrupt: SaveO
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
+def _save(model: PreTrainedModel, extractor: Any, params: RunParams, folder: Path) -> None:
+    """Save the model with what its use needs."""
+    save_model(model, extractor, folder)
+    write_settings(settings_of(params, labels_of(model), extractor), folder)
+
+
 def _keep_encoder(model: PreTrainedModel, extractor: Any, params: RunParams, folder: Path) -> TrainedModel:
     """Save the model as it is: its encoder stays, and `balance_head` gives it a head trained on embeddings."""
     if params.model.lora is not None:
         merge_lora(model)  # it has learnt nothing, and adds nothing
-    save_model(model, extractor, folder)
+    _save(model, extractor, params, folder)
     return TrainedModel(
         folder=folder,
         num_parameters=sum(p.numel() for p in model.parameters()),

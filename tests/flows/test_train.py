@@ -21,7 +21,9 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from audiocls.batches.loading import choose_loading
 from audiocls.evaluation import scoring
+from audiocls.models.inference_settings import load_settings
 from audiocls.params_file.reading import load_params
+from audiocls.tracking.models import download_model
 from audiocls.training import arguments
 from flows.train import train_flow
 
@@ -111,10 +113,11 @@ def test_three_tones_are_told_apart(finished):
     assert result.metrics["test/f1_macro"] > 0.9
 
 
-def test_the_model_loads_with_the_labels_of_the_data_and_knows_its_tones(finished, tones):
-    result, _ = finished
+def test_the_model_loads_with_the_labels_of_the_data_and_knows_its_tones(finished, tones, monkeypatch):
+    result, params = finished
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", params.tracking_uri)
     waveform, rate_hz = soundfile.read(tones / "high" / "speaker-3" / "high-3.wav", dtype="float32")
-    for folder in (result.model, artifact(finished, "model")):
+    for folder in (result.model, download_model(result.run_id)):
         model = AutoModelForAudioClassification.from_pretrained(folder)
         extractor = AutoFeatureExtractor.from_pretrained(folder)
         assert model.config.id2label == {0: "high", 1: "low", 2: "middle"}
@@ -122,6 +125,22 @@ def test_the_model_loads_with_the_labels_of_the_data_and_knows_its_tones(finishe
         inputs = extractor(waveform, sampling_rate=rate_hz, return_tensors="pt")
         with torch.no_grad():
             assert model.eval()(**inputs).logits.argmax().item() == model.config.label2id["high"]
+
+
+def test_the_logged_model_has_the_metrics_the_card_and_the_settings_of_the_run(finished, run):
+    result, params = finished
+    (model,) = MlflowClient(params.tracking_uri).search_logged_models([run.info.experiment_id])
+    assert (str(model.status), model.source_run_id) == ("READY", result.run_id)
+    assert {metric.key: metric.value for metric in model.metrics} == result.metrics
+    card = (Path(result.model) / "README.md").read_text()
+    assert (
+        f"| F1, macro | {result.metrics['validation/f1_macro']:.4f} | {result.metrics['test/f1_macro']:.4f} |" in card
+    )
+    assert model.tags["mlflow.note.content"].splitlines()[0] == "# tones: 3 classes of audio"
+    settings = load_settings(Path(result.model))
+    assert settings.audio == params.audio
+    assert settings.params == params.model_dump(mode="json")
+    assert settings.data_digest == run.data.tags["data.digest"]
 
 
 def test_the_run_holds_params_digest_git_revision_and_the_flow_run(run, finished):

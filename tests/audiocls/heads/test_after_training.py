@@ -21,6 +21,7 @@ from audiocls.features.embeddings import embed_clips
 from audiocls.heads.after_training import balance_head
 from audiocls.heads.linear import head_of
 from audiocls.models.families import build_model, load_model, save_model
+from audiocls.models.inference_settings import load_settings
 from audiocls.params.model import ModelParams
 from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
@@ -85,6 +86,7 @@ def test_blends_train_the_head_alone_and_say_what_they_are_made_of(method, prepa
     model = {"pretrained": str(trained)}
     section = {"method": method, "neighbours": 3, "no_border": "smote"}
     folder, done, params = run(prepared, section, tmp_path, model=model)
+    assert load_settings(folder).params["balance"]["method"] == method
     before, after = (load_file(path / "model.safetensors") for path in (trained, folder))
     assert {name for name in before if not torch.equal(before[name], after[name])} == {
         "classifier.weight",
