@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -28,12 +27,13 @@ _JSON_LINES: Final = (".jsonl", ".ndjson")
 _FORMATS: Final = ".csv, .tsv, .parquet, .jsonl or .ndjson"
 
 
-def read_columns(path: Location, wanted: dict[str, str]) -> pa.Table:
+def read_columns(path: Location, wanted: dict[str, str], key: str = "data.path") -> pa.Table:
     """Read some columns of a table; CSV and TSV cells are read as text, so that a label 07 stays 07.
 
     Args:
         path: The table; its suffix gives the format.
         wanted: The params key of each column and the column's name, e.g. {"data.path_column": "path"}.
+        key: What named the table, for messages.
 
     Raises:
         MissingExtraError: The package for the URI scheme is not installed.
@@ -43,7 +43,7 @@ def read_columns(path: Location, wanted: dict[str, str]) -> pa.Table:
     try:
         if isinstance(path, Path) and not path.is_file():
             what = "it is a folder, but a table must be a file" if path.is_dir() else "no such file"
-            raise DataError(f"data.path = {shown}: {what}.")
+            raise DataError(f"{key} = {shown}: {what}.")
         if suffix == ".parquet":
             return _read_parquet(path if isinstance(path, Path) else _fetched(path), shown, wanted)
         if suffix in _DELIMITED:
@@ -51,13 +51,13 @@ def read_columns(path: Location, wanted: dict[str, str]) -> pa.Table:
         if suffix in _JSON_LINES:
             return _read_json_lines(_text_of(path), shown, wanted)
     except FileNotFoundError as error:
-        raise DataError(f"data.path = {shown}: no such file.") from error
+        raise DataError(f"{key} = {shown}: no such file.") from error
     except EncodingFault as error:
-        raise DataError(f"data.path = {shown}: {error}.") from error
+        raise DataError(f"{key} = {shown}: {error}.") from error
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"data.path = {shown}: the table cannot be read: {masked(str(error))}") from error
+        raise DataError(f"{key} = {shown}: the table cannot be read: {masked(str(error))}") from error
     given = f"the suffix {suffix}" if suffix else "no suffix"
-    raise DataError(f"data.path = {shown}: a table must be {_FORMATS}, but this file has {given}.")
+    raise DataError(f"{key} = {shown}: a table must be {_FORMATS}, but this file has {given}.")
 
 
 def _fetched(uri: str) -> bytes:
@@ -97,7 +97,7 @@ def check_columns(place: str, wanted: dict[str, str], columns: Sequence[str]) ->
     return {name: known[composed(name)][0] for name in wanted.values()}
 
 
-def text_column(place: str, table: pa.Table, name: str, strip: bool = True) -> pd.Series:
+def text_cells(place: str, table: pa.Table, name: str, strip: bool = True) -> list[str | None]:
     """Return a column as text, by default stripped of white space; null, NaN and blank cells become None."""
     column = table[name]
     if pa.types.is_floating(column.type):
@@ -110,7 +110,7 @@ def text_column(place: str, table: pa.Table, name: str, strip: bool = True) -> p
         text_type = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
         found = "text that is not UTF-8" if text_type else str(column.type)
         raise DataError(f"{place}: the column {name} holds {found}, but text is needed.") from error
-    return pd.Series([cell or None for cell in text.to_pylist()], dtype=object)
+    return [cell or None for cell in text.to_pylist()]
 
 
 def _read_parquet(file: Path | bytes, shown: str, wanted: dict[str, str]) -> pa.Table:
