@@ -18,7 +18,7 @@ from audiocls.errors import ParamsError
 from audiocls.inference.feeding import Fed, feed
 from audiocls.inference.loading import find_model
 from audiocls.inference.pooling import Pooler, probabilities_of
-from audiocls.inference.runtime import Runtime, TorchRuntime
+from audiocls.inference.runtime import Runtime, TorchRuntime, choose_device
 from audiocls.inference.scoring import Score, batch_windows, score_in_batches
 from audiocls.inference.segments import Segment, SegmentParams, WindowScores, find_segments
 from audiocls.inference.sources import Source, as_sources
@@ -76,7 +76,7 @@ class Classifier:
         longest = adapter.longest_samples(network.config, extractor) if adapter else None
         rate_hz = int(extractor.sampling_rate)
         settings = read_settings(folder, labels, rate_hz, None if longest is None else longest / rate_hz)
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        chosen = choose_device(device)
         if chosen == "cpu":
             use_matrix_products(network)
         threads = threads or (torch.get_num_threads() if chosen == "cpu" else 1)
