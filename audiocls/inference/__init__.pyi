@@ -2,7 +2,6 @@ from .classifier import UNKNOWN as UNKNOWN, Classifier as Classifier, Prediction
 from .journal import locked_journal as locked_journal
 from .outputs import TableParams as TableParams, check_output as check_output, show_rows as show_rows
 from .prediction import (
-    SHARD_FILES as SHARD_FILES,
     PredictParams as PredictParams,
     PredictPlan as PredictPlan,
     PredictShard as PredictShard,

@@ -79,7 +79,7 @@ class PredictSummary:
 
 
 def plan_predictions(
-    files: Sequence[str], left_out: dict[str, int], params: PredictParams, out: Path, shard_files: int = SHARD_FILES
+    files: Sequence[str], left_out: dict[str, int], params: PredictParams, out: Path, shard_files: int | None = None
 ) -> PredictPlan:
     """Find out which files an output lacks answers for; its journal must be locked, see `locked_journal`.
 
@@ -88,7 +88,7 @@ def plan_predictions(
         left_out: How many others were left out, for the summary.
         params: The models.
         out: The output; its journal is beside it.
-        shard_files: About as many small files are in a shard.
+        shard_files: About as many small files are in a shard; None: SHARD_FILES.
 
     Raises:
         ParamsError: There is no such model, their labels differ, or the suffix of the output names no format.
@@ -105,7 +105,7 @@ def plan_predictions(
     for old in journal.folder.glob("todo-*.txt"):
         old.unlink()
     missing = [group for group in groups if group.key not in journal]
-    shards = tuple(_shards(missing, journal.folder, digest, shard_files))
+    shards = tuple(_shards(missing, journal.folder, digest, shard_files or SHARD_FILES))
     scored = sum(len(group.paths) for group in missing)
     return PredictPlan(out, params, shards, labels, fingerprint, left_out, len(files) - scored)
 

@@ -58,7 +58,7 @@ def test_a_table_gives_the_paths_of_a_column_from_its_own_folder_on(suffix, fold
         case _:
             table.write_text("file\n" + "\n".join(names) + "\n")
     assert list_recordings([table], "file").paths == [str(folder / "a.wav"), *names[1:]]
-    with pytest.raises(DataError, match="no such column: --path-column = path. Its columns: file"):
+    with pytest.raises(DataError, match=r"no such column: --path-column = path\. Its columns: file"):
         list_recordings([table])
 
 
