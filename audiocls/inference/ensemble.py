@@ -100,6 +100,8 @@ def find_models(models: Sequence[str]) -> list[Path]:
         ParamsError: There is no such model.
     """
     names = [name for each in models for name in ([each] if Path(each).exists() else each.split(",")) if name]
+    if not names:
+        raise ParamsError("MODEL: no model is named.")
     return [find_model(name) for name in names]
 
 

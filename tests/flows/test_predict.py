@@ -70,6 +70,11 @@ def test_without_an_output_rows_are_json_lines_and_on_a_terminal_a_table(model, 
     assert "broken.wav  - unreadable: " in table[-1]
 
 
+def test_an_empty_name_of_a_model_is_a_mistake(clips, capsys):
+    assert main([",", str(clips)]) == 2
+    assert capsys.readouterr().err == "error: MODEL: no model is named.\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
