@@ -13,6 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
+from audiocls.inference import PredictParams
 from audiocls.params import AudioParams, RunnerParams
 from audiocls.progress import progress_bar
 from tasks.orphans import end_with_the_parent
@@ -31,7 +32,11 @@ class Shard(Protocol):
 
 
 def run_shards(
-    write: Task[..., int], shards: Sequence[Shard], params: AudioParams, runner: RunnerParams, doing: str
+    write: Task[..., int],
+    shards: Sequence[Shard],
+    params: AudioParams | PredictParams,
+    runner: RunnerParams,
+    doing: str,
 ) -> None:
     """Have `write(shard=..., params=...)` run for every shard, behind a progress bar of clips that says `doing`."""
     if not shards:

@@ -21,6 +21,7 @@ import soundfile
 import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from tiny_classifiers import save_classifier
 
 from audiocls.errors import MissingExtraError
 from audiocls.evaluation.scoring import predict
@@ -199,6 +200,19 @@ def test_without_the_extra_a_saved_model_classifies_files_as_evaluation_does(sma
     assert list(found) == clips
     np.testing.assert_allclose(list(found.values()), expected, atol=1e-6)
     assert np.ptp(expected, axis=0).max() > 1e-3  # other sounds have other scores
+
+
+def test_without_the_extra_files_are_classified_to_a_table(small_python, tmp_path):
+    model, clips, out = save_classifier(tmp_path / "model"), write_clips(tmp_path), tmp_path / "out.parquet"
+    (tmp_path / "clips.csv").write_text("path\n" + "\n".join(clips) + "\nnone.wav\n")
+    command = [small_python, "-I", "-m", "flows.predict", model, tmp_path / "clips.csv", "--out", out]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["reasons"] == {"missing": 1}
+    found = pd.read_parquet(out)
+    assert found["path"].tolist() == [*clips, str(tmp_path / "none.wav")]
+    assert found["label"].notna().tolist() == [True, True, False]
 
 
 def write_clips(folder: Path) -> list[str]:

@@ -1,5 +1,19 @@
 from .classifier import UNKNOWN as UNKNOWN, Classifier as Classifier, Prediction as Prediction
+from .journal import locked_journal as locked_journal
 from .label_files import SUFFIXES as SUFFIXES, LabelFormat as LabelFormat, write_labels as write_labels
+from .outputs import TableParams as TableParams, check_output as check_output, show_rows as show_rows
+from .prediction import (
+    PredictParams as PredictParams,
+    PredictPlan as PredictPlan,
+    PredictShard as PredictShard,
+    PredictSummary as PredictSummary,
+    plan_predictions as plan_predictions,
+    predict_rows as predict_rows,
+    score_shard as score_shard,
+    summarise as summarise,
+    write_predictions as write_predictions,
+)
+from .recordings import Recordings as Recordings, list_recordings as list_recordings
 from .segments import (
     Segment as Segment,
     SegmentParams as SegmentParams,

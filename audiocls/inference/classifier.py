@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +18,14 @@ from audiocls.errors import ParamsError
 from audiocls.inference.feeding import Fed, feed
 from audiocls.inference.loading import find_model
 from audiocls.inference.pooling import Pooler, probabilities_of
-from audiocls.inference.runtime import Runtime, TorchRuntime
+from audiocls.inference.runtime import Runtime, TorchRuntime, choose_device
+from audiocls.inference.scoring import Score, batch_windows, score_in_batches
 from audiocls.inference.segments import Segment, SegmentParams, WindowScores, find_segments
 from audiocls.inference.sources import Source, as_sources
 from audiocls.inference.streaming import Stream
 from audiocls.models import ADAPTERS, InferenceSettings, load_model, read_settings, use_matrix_products
 
 UNKNOWN: Final = "unknown"
-BATCH_WINDOWS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +50,21 @@ class Prediction:
 class Classifier:
     """A model with all that its use needs: `Classifier.load("runs/.../model").predict("clip.wav")`."""
 
-    def __init__(self, runtime: Runtime, settings: InferenceSettings) -> None:
-        """Classify with a runtime, as the settings say."""
+    def __init__(self, runtime: Runtime, settings: InferenceSettings, *, threads: int = 1) -> None:
+        """Classify with a runtime, as the settings say, in so many batches at a time."""
         self.settings = settings
         self.runtime = runtime
+        self.threads = threads
 
     @classmethod
-    def load(cls, model: str | Path, *, device: str = "auto") -> Classifier:
+    def load(cls, model: str | Path, *, device: str = "auto", threads: int | None = None) -> Classifier:
         """Load a model.
 
         Args:
             model: A folder, the id of an MLflow run, an MLflow URI such as `models:/name@alias`, or a name on the
                 Hugging Face hub. A folder without `inference.json` gets defaults, which are logged.
             device: "auto", "cpu", "cuda" or another of torch's names; "auto" takes a GPU if there is one.
+            threads: Batches that are scored at a time; None: on a CPU as many as torch has threads, else one.
 
         Raises:
             ParamsError: There is no such model, or its settings do not belong to it.
@@ -73,10 +76,11 @@ class Classifier:
         longest = adapter.longest_samples(network.config, extractor) if adapter else None
         rate_hz = int(extractor.sampling_rate)
         settings = read_settings(folder, labels, rate_hz, None if longest is None else longest / rate_hz)
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        chosen = choose_device(device)
         if chosen == "cpu":
             use_matrix_products(network)
-        return cls(TorchRuntime(network.to(chosen), extractor, settings.audio), settings)
+        threads = threads or (torch.get_num_threads() if chosen == "cpu" else 1)
+        return cls(TorchRuntime(network.to(chosen), extractor, settings.audio), settings, threads=threads)
 
     @property
     def labels(self) -> list[str]:
@@ -112,16 +116,46 @@ class Classifier:
 
     def predict_each(self, sources: Iterable[Source], *, threshold: float | None = None) -> Iterator[Prediction]:
         """Classify recordings as they come, and yield each answer in its turn; memory does not grow with them."""
-        poolers: dict[int, Pooler] = {}
+        yield from self._predict(sources, threshold)
 
-        def take(item: Fed, logits: NDArray[np.float32]) -> None:
-            poolers.setdefault(item.index, Pooler(self.settings)).add(
-                probabilities_of(logits[None], self.settings.temperature)[0]
-            )
+    def predict_groups(self, groups: Iterable[Sequence[Source]]) -> Iterator[list[Prediction]]:
+        """Classify groups of recordings as they come, and yield the answers of each group in its turn.
 
-        for done in self._run(sources, self.runtime.logits, take):
-            pooler = poolers.pop(done.index, None)
-            yield self._answer(done, pooler, threshold)
+        On a CPU, the answers of a group are the same, bit for bit, whatever the other groups are.
+        """
+        sizes: deque[int] = deque()
+        ends: set[int] = set()  # the last recording of each group
+
+        def flat() -> Iterator[Source]:
+            count = 0
+            for group in filter(None, groups):
+                count += len(group)
+                sizes.append(len(group))
+                ends.add(count - 1)
+                yield from group
+
+        predictions = self._predict(flat(), None, closes=lambda item: item.window is None and item.index in ends)
+        found: list[Prediction] = []
+        for prediction in predictions:
+            found.append(prediction)
+            if len(found) == sizes[0]:
+                yield found
+                sizes.popleft()
+                found = []
+
+    def _predict(
+        self, sources: Iterable[Source], threshold: float | None, closes: Callable[[Fed], bool] = lambda _: False
+    ) -> Iterator[Prediction]:
+        pooler = Pooler(self.settings)
+        for item, row in self._run(sources, self._probabilities, closes=closes):
+            if row is not None:
+                pooler.add(row)
+            else:
+                yield self._answer(item, pooler, threshold)
+                pooler = Pooler(self.settings)
+
+    def _probabilities(self, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+        return probabilities_of(self.runtime.logits(windows), self.settings.temperature)
 
     def windows(self, source: Source, *, hop_seconds: float | None = None) -> WindowScores:
         """Return the probabilities of all windows of one recording.
@@ -136,17 +170,14 @@ class Classifier:
         starts: list[int] = []
         lengths: list[int] = []
         rows: list[NDArray[np.float64]] = []
-
-        def take(item: Fed, logits: NDArray[np.float32]) -> None:
-            assert item.window is not None  # only windows are scored
-            starts.append(item.first_sample)
-            lengths.append(len(item.window))
-            rows.append(probabilities_of(logits[None], self.settings.temperature)[0])
-
-        (done,) = self._run([source], self.runtime.logits, take, hop_seconds)
-        if done.reason is not None:
-            raise UnusableClipError(done.reason, f"{done.name}: {done.detail}")
-        return WindowScores(np.array(starts), np.array(lengths), np.stack(rows), done.num_samples)
+        for item, row in self._run([source], self._probabilities, hop_seconds):
+            if item.window is not None and row is not None:
+                starts.append(item.first_sample)
+                lengths.append(len(item.window))
+                rows.append(row)
+            elif item.reason is not None:
+                raise UnusableClipError(item.reason, f"{item.name}: {item.detail}")
+        return WindowScores(np.array(starts), np.array(lengths), np.stack(rows), item.num_samples)
 
     def segments(
         self,
@@ -175,11 +206,7 @@ class Classifier:
 
     def stream(self, rate_hz: int, *, hop_seconds: float | None = None) -> Stream:
         """Begin to listen to samples at a rate; see `Stream`."""
-
-        def score(windows: list[NDArray[np.float32]]) -> NDArray[np.float64]:
-            return probabilities_of(self.runtime.logits(windows), self.settings.temperature)
-
-        return Stream(score, self.settings, rate_hz, hop_seconds)
+        return Stream(self._probabilities, self.settings, rate_hz, hop_seconds)
 
     def embed(self, given: Any) -> NDArray[np.float32]:
         """Return the mean over its windows of what the model's head takes, for one recording or each of a list.
@@ -194,50 +221,31 @@ class Classifier:
         if not isinstance(self.runtime, TorchRuntime):
             raise ParamsError("this runtime computes no embeddings; load the model with runtime='torch'")
         sources, is_one = as_sources(given)
-        sums: dict[int, NDArray[np.float32]] = {}
-
-        def take(item: Fed, embedding: NDArray[np.float32]) -> None:
-            sums[item.index] = sums[item.index] + embedding if item.index in sums else embedding
-
         found: list[NDArray[np.float32]] = []
-        for done in self._run(sources, self.runtime.embeddings, take):
-            if done.reason is not None:
-                raise UnusableClipError(done.reason, f"{done.name}: {done.detail}")
-            found.append(sums.pop(done.index) / np.float32(done.windows))
+        total = np.zeros((), np.float32)
+        for item, row in self._run(sources, self.runtime.embeddings):
+            if row is not None:
+                total = total + row
+            elif item.reason is not None:
+                raise UnusableClipError(item.reason, f"{item.name}: {item.detail}")
+            else:
+                found.append(total / np.float32(item.windows))
+                total = np.zeros((), np.float32)
         return found[0] if is_one else np.stack(found)
 
     def _run(
         self,
         sources: Iterable[Source],
-        score: Callable[[Sequence[NDArray[np.float32]]], NDArray[np.float32]],
-        take: Callable[[Fed, NDArray[np.float32]], None],
+        score: Score,
         hop_seconds: float | None = None,
-    ) -> Iterator[Fed]:
-        """Score the windows of all sources in batches; yield the end of each source when all of it is scored."""
-        waiting: list[Fed] = []
-        windows = 0
+        closes: Callable[[Fed], bool] = lambda _: False,
+    ) -> Iterator[tuple[Fed, NDArray[Any] | None]]:
+        """Yield the windows of all sources with their rows of scores, and after those of a source its end."""
+        items = feed(sources, self.settings.audio, hop_seconds)
+        return score_in_batches(items, score, batch_windows(self.settings.audio.max_seconds), self.threads, closes)
 
-        def flush() -> Iterator[Fed]:
-            nonlocal windows
-            cut = [item for item in waiting if item.window is not None]
-            scored = iter(score([item.window for item in cut if item.window is not None]) if cut else ())
-            for item in waiting:
-                if item.window is None:
-                    yield item
-                else:
-                    take(item, next(scored))
-            waiting.clear()
-            windows = 0
-
-        for item in feed(sources, self.settings.audio, hop_seconds):
-            waiting.append(item)
-            windows += item.window is not None
-            if windows == BATCH_WINDOWS:
-                yield from flush()
-        yield from flush()
-
-    def _answer(self, done: Fed, pooler: Pooler | None, threshold: float | None) -> Prediction:
-        if done.reason is not None or pooler is None:
+    def _answer(self, done: Fed, pooler: Pooler, threshold: float | None) -> Prediction:
+        if done.reason is not None:
             return Prediction(done.name, reason=done.reason, detail=done.detail)
         pooled = pooler.result()
         best = int(pooled.argmax())

@@ -48,3 +48,8 @@ class TorchRuntime:
         filled = [fill(window, self._samples, self._audio.pad) for window in windows]
         inputs = model_inputs(filled, self._extractor, self._samples)
         return {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
+
+
+def choose_device(device: str) -> str:
+    """Return the device that "auto" is here, a GPU if there is one; leave other names as they are."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device

@@ -30,7 +30,7 @@ from audiocls.sources import (
     name_pattern,
     read_columns,
     stem,
-    text_column,
+    text_cells,
 )
 
 _SPLIT_FOLDERS: Final = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
@@ -158,7 +158,8 @@ def _table(path: str, file: Location) -> tuple[dict[str, Any], pd.DataFrame, lis
             )
     wanted = {meaning: column for meaning, column in found.items() if column}
     table = read_columns(file, {f"data.{meaning}_column": column for meaning, column in wanted.items()})
-    values = {meaning: text_column(masked(path), table, column) for meaning, column in wanted.items()}
+    place = masked(path)
+    values = {m: pd.Series(text_cells(place, table, column), dtype=object) for m, column in wanted.items()}
     remarks = [f"Column of the {meaning}: {column}." for meaning, column in wanted.items()]
     if "split" in values and not values["split"].isin(SPLITS).all():
         remarks.append(f"{wanted.pop('split')} is not used: it holds other values than {', '.join(SPLITS)}.")

@@ -19,5 +19,6 @@ from .tables import (
     TABLE_SUFFIXES as TABLE_SUFFIXES,
     column_names as column_names,
     read_columns as read_columns,
-    text_column as text_column,
+    text_cells as text_cells,
 )
+from .walking import RECORDING_SUFFIXES as RECORDING_SUFFIXES, names_at as names_at, names_below as names_below

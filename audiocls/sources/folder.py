@@ -3,45 +3,27 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Final, NamedTuple, NoReturn
+from typing import Final
 
 import pandas as pd
 from fsspec.utils import glob_translate
 
 from audiocls.errors import DataError, name_some
-from audiocls.files import Location, composed, file_system, joined, localised, masked, on_disk
+from audiocls.files import composed, joined, localised, on_disk
 from audiocls.params import FolderData
 from audiocls.sources.columns import COLUMNS
 from audiocls.sources.listing import Listed, Listing
+from audiocls.sources.walking import RECORDING_SUFFIXES, Found, names_at, names_below
 
 logger = logging.getLogger(__name__)
-
-RECORDING_SUFFIXES: Final = frozenset(
-    {
-        ".wav", ".wave", ".bwf", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au",
-        ".snd", ".caf", ".w64", ".rf64", ".sph", ".nist", ".voc", ".m4a", ".m4b", ".aac", ".mp4", ".3gp", ".3g2",
-        ".wma", ".asf", ".webm", ".weba", ".mka", ".wv", ".amr",
-    }
-)  # fmt: skip
-
 
 # Directories that operating systems and archive tools create; they are not classes.
 NO_CLASSES: Final = frozenset(
     {"__MACOSX", "__pycache__", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 )
-
-
-class _Found(NamedTuple):
-    """The contents of a folder, with names in the Unicode form that the disk uses."""
-
-    names: list[str]  # relative paths of files, sorted
-    folders: list[str]  # names of direct subdirectories, with or without files
-    left_out: Counter[str]
 
 
 def list_folder(params: FolderData) -> Listed:
@@ -52,7 +34,7 @@ def list_folder(params: FolderData) -> Listed:
         MissingExtraError: The package for the folder's URI scheme is not installed.
     """
     root = on_disk(localised(params.path))
-    found = names_below(root) if isinstance(root, Path) else _names_at(root)
+    found = names_below(root) if isinstance(root, Path) else names_at(root)
     taken, skipped = _chosen(found, params)
     rows = [(composed(name), joined(root, name), *_label_and_group(composed(name), params)) for name in taken]
     unwritable = [ascii(clip_id) for clip_id, path, *_ in rows if re.search("[\ud800-\udfff]", path)]
@@ -72,7 +54,7 @@ def list_folder(params: FolderData) -> Listed:
     return Listed(clips, Listing(_empty_classes(found.folders, clips, params), dict(found.left_out)))
 
 
-def _chosen(found: _Found, params: FolderData) -> tuple[list[str], list[str]]:
+def _chosen(found: Found, params: FolderData) -> tuple[list[str], list[str]]:
     """Return the files to list and the files skipped because of their suffix; count what is left out."""
     is_wanted = _name_filter(params)
     wanted = [name for name in found.names if is_wanted(composed(name))]
@@ -132,59 +114,3 @@ def _label_and_group(clip_id: str, params: FolderData) -> tuple[str | None, str]
     found = re.fullmatch(composed(params.pattern), clip_id)
     named = {name: (text or "").strip() for name, text in found.groupdict().items()} if found else {}
     return named.get("label") or None, named.get("group") or group
-
-
-def names_below(root: Path) -> _Found:
-    """Walk a folder in sorted order and follow links, except hidden entries and links to a parent folder."""
-    try:
-        is_there = root.is_dir()
-    except OSError as error:  # no permission to search the parent folder, or the name is too long
-        _refuse(error)
-    if not is_there:
-        raise _no_directory(root)
-    found = _Found([], [], Counter())
-    for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
-        here = Path(folder)
-        seen = sorted(name for name in folders if not name.startswith("."))
-        hidden = sum(name.startswith(".") for name in (*folders, *files))
-        folders[:] = [name for name in seen if not _leads_up(here / name)]
-        found.left_out.update({"hidden": hidden, "links_to_above": len(seen) - len(folders)})
-        below = here.relative_to(root)
-        found.names.extend((below / name).as_posix() for name in sorted(files) if not name.startswith("."))
-        if here == root:
-            found.folders.extend(folders)
-    return found
-
-
-def _names_at(root: str) -> _Found:
-    """List the files below a URI in sorted order, without hidden ones."""
-    files, top = file_system(root)
-    files.invalidate_cache()  # otherwise a long-lived process would not see new files
-    try:
-        there = files.isdir(top)
-        paths = sorted(files.find(top)) if there else []
-        entries = files.ls(top, detail=True) if there else []
-    except OSError as error:
-        raise DataError(f"{masked(root)}: the directory cannot be listed: {masked(str(error))}.") from error
-    if not there:
-        raise _no_directory(root)
-    # Cloud consoles store an empty object such as "clips/yes/" for each folder created by hand.
-    names = [path.removeprefix(top).lstrip("/") for path in paths if path != top and not path.endswith("/")]
-    shown = [name for name in names if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
-    folders = (entry["name"] for entry in entries if entry["type"] == "directory")
-    tops = {path.removeprefix(top).strip("/").partition("/")[0] for path in folders}
-    tops |= {path.removeprefix(top).lstrip("/").partition("/")[0] for path in paths if path.endswith("/")}
-    kept = sorted(name for name in tops if name and not name.startswith("."))
-    return _Found(shown, kept, Counter({"hidden": len(names) - len(shown)}))
-
-
-def _no_directory(root: Location) -> DataError:
-    return DataError(f"data.path = {masked(str(root))}: no such directory. It should contain one directory per class.")
-
-
-def _refuse(error: OSError) -> NoReturn:
-    raise DataError(f"data.path: {error.filename}: the directory cannot be listed: {error.strerror}.") from error
-
-
-def _leads_up(folder: Path) -> bool:
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())

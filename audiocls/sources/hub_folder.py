@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from audiocls.errors import DataError, name_some
 from audiocls.params import HubData
-from audiocls.sources.folder import NO_CLASSES, RECORDING_SUFFIXES, names_below
+from audiocls.sources.folder import NO_CLASSES
+from audiocls.sources.walking import RECORDING_SUFFIXES, names_below
 
 if TYPE_CHECKING:
     from datasets import DatasetBuilder

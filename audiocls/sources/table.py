@@ -14,7 +14,7 @@ from audiocls.params import TableData
 from audiocls.sources.bounds import read_bounds
 from audiocls.sources.columns import REFUSAL, SEGMENT, SPLITS
 from audiocls.sources.listing import Listed
-from audiocls.sources.tables import read_columns, text_column
+from audiocls.sources.tables import read_columns, text_cells
 
 
 def list_table(params: TableData) -> Listed:
@@ -35,7 +35,7 @@ def list_table(params: TableData) -> Listed:
         {
             "clip_id": shown,
             "path": files,
-            "label": text_column(place, table, params.label_column),
+            "label": _text_column(place, table, params.label_column),
             # Each file is one group, however its path is written.
             "group": groups.where(groups.notna(), shown.groupby(files.map(os.path.normpath)).transform("min")),
             "split": _given_splits(place, table, params),
@@ -63,18 +63,22 @@ def _wanted_columns(params: TableData) -> dict[str, str]:
     return {key: name for key, name in named.items() if name}
 
 
+def _text_column(place: str, table: pa.Table, name: str, strip: bool = True) -> pd.Series:
+    return pd.Series(text_cells(place, table, name, strip), dtype=object)
+
+
 def _text(place: str, table: pa.Table, name: str | None, rows: int) -> pd.Series:
     """Return an optional column as text; all None if no name is given."""
-    return text_column(place, table, name) if name else pd.Series([None] * rows, dtype=object)
+    return _text_column(place, table, name) if name else pd.Series([None] * rows, dtype=object)
 
 
 def _paths(place: str, table: pa.Table, params: TableData, folder: Location) -> pd.Series:
-    paths = text_column(place, table, params.path_column)
+    paths = _text_column(place, table, params.path_column)
     if paths.isna().any():
         rows = [int(row) + 1 for row in paths.index[paths.isna()]]
         raise DataError(f"{place}: {len(rows)} rows have no {params.path_column}: data rows {name_some(rows)}.")
     # Leading and trailing white space usually comes from manual editing, but is sometimes part of the file name.
-    written = text_column(place, table, params.path_column, strip=False)
+    written = _text_column(place, table, params.path_column, strip=False)
     meant = [path != bare and _is_here(_file_of(folder, path)) for path, bare in zip(written, paths, strict=True)]
     return paths.mask(pd.Series(meant, dtype=bool), written)
 
@@ -112,7 +116,7 @@ def _refuse_outside(clips: pd.DataFrame, folder: Location) -> pd.DataFrame:
 def _given_splits(place: str, table: pa.Table, params: TableData) -> pd.Series | None:
     if not params.split_column:
         return None
-    splits = text_column(place, table, params.split_column)
+    splits = _text_column(place, table, params.split_column)
     odd = splits[~splits.isin(SPLITS)]
     if not odd.empty:
         values = [f"{value!r} ({count} rows)" for value, count in odd.fillna("").value_counts().items()]

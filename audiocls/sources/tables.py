@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -30,26 +29,27 @@ _FORMATS: Final = ".csv, .tsv, .parquet, .jsonl or .ndjson"
 TABLE_SUFFIXES: Final = (*_DELIMITED, ".parquet", *_JSON_LINES)
 
 
-def read_columns(path: Location, wanted: dict[str, str]) -> pa.Table:
+def read_columns(path: Location, wanted: dict[str, str], key: str = "data.path") -> pa.Table:
     """Read some columns of a table; CSV and TSV cells are read as text, so that a label 07 stays 07.
 
     Args:
         path: The table; its suffix gives the format.
         wanted: The params key of each column and the column's name, e.g. {"data.path_column": "path"}.
+        key: What named the table, for messages.
 
     Raises:
         MissingExtraError: The package for the URI scheme is not installed.
         DataError: The table does not exist, is not a table or is damaged, or a column is missing or duplicated.
     """
     suffix, shown = suffix_of(path), masked(str(path))
-    with _said_of(path, shown):
+    with _reported_of(path, shown, key):
         if suffix == ".parquet":
             return _read_parquet(path if isinstance(path, Path) else _fetched(path), shown, wanted)
         if suffix in _DELIMITED:
             return _read_delimited(_text_of(path), shown, wanted, _DELIMITED[suffix])
         if suffix in _JSON_LINES:
             return _read_json_lines(_text_of(path), shown, wanted)
-    raise _no_table(suffix, shown)
+    raise _no_table(suffix, shown, key)
 
 
 def column_names(path: Location) -> list[str]:
@@ -60,7 +60,7 @@ def column_names(path: Location) -> list[str]:
         DataError: The table is not there, is none or is broken.
     """
     suffix, shown = suffix_of(path), masked(str(path))
-    with _said_of(path, shown):
+    with _reported_of(path, shown, "data.path"):
         if suffix == ".parquet":
             with _opened(path if isinstance(path, Path) else _fetched(path)) as opened:
                 return list(pq.read_schema(opened).names)
@@ -68,27 +68,28 @@ def column_names(path: Location) -> list[str]:
             return list(pa.csv.open_csv(io.BytesIO(_text_of(path)), parse_options=_DELIMITED[suffix]).schema.names)
         if suffix in _JSON_LINES:
             return list(dict.fromkeys(name for _, row in _json_rows(_text_of(path), shown) for name in row))
-    raise _no_table(suffix, shown)
+    raise _no_table(suffix, shown, "data.path")
 
 
 @contextmanager
-def _said_of(path: Location, shown: str) -> Iterator[None]:
+def _reported_of(path: Location, shown: str, key: str) -> Iterator[None]:
     """Turn what is wrong with a table into an error that names it."""
     if isinstance(path, Path) and not path.is_file():
-        what = "it is a folder, and a table is a file" if path.is_dir() else "no such file"
-        raise DataError(f"data.path = {shown}: {what}.")
+        what = "it is a folder, but a table must be a file" if path.is_dir() else "no such file"
+        raise DataError(f"{key} = {shown}: {what}.")
     try:
         yield
     except FileNotFoundError as error:
-        raise DataError(f"data.path = {shown}: no such file.") from error
+        raise DataError(f"{key} = {shown}: no such file.") from error
     except EncodingFault as error:
-        raise DataError(f"data.path = {shown}: {error}.") from error
+        raise DataError(f"{key} = {shown}: {error}.") from error
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"data.path = {shown}: the table cannot be read: {masked(str(error))}") from error
+        raise DataError(f"{key} = {shown}: the table cannot be read: {masked(str(error))}") from error
 
 
-def _no_table(suffix: str, shown: str) -> DataError:
-    return DataError(f"data.path = {shown}: a table is {_FORMATS}, and this one is {suffix or 'none of them'}.")
+def _no_table(suffix: str, shown: str, key: str) -> DataError:
+    given = f"the suffix {suffix}" if suffix else "no suffix"
+    return DataError(f"{key} = {shown}: a table must be {_FORMATS}, but this file has {given}.")
 
 
 def _fetched(uri: str) -> bytes:
@@ -128,7 +129,7 @@ def check_columns(place: str, wanted: dict[str, str], columns: Sequence[str]) ->
     return {name: known[composed(name)][0] for name in wanted.values()}
 
 
-def text_column(place: str, table: pa.Table, name: str, strip: bool = True) -> pd.Series:
+def text_cells(place: str, table: pa.Table, name: str, strip: bool = True) -> list[str | None]:
     """Return a column as text, by default stripped of white space; null, NaN and blank cells become None."""
     column = table[name]
     if pa.types.is_floating(column.type):
@@ -141,7 +142,7 @@ def text_column(place: str, table: pa.Table, name: str, strip: bool = True) -> p
         text_type = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
         found = "text that is not UTF-8" if text_type else str(column.type)
         raise DataError(f"{place}: the column {name} holds {found}, but text is needed.") from error
-    return pd.Series([cell or None for cell in text.to_pylist()], dtype=object)
+    return [cell or None for cell in text.to_pylist()]
 
 
 def _read_parquet(file: Path | bytes, shown: str, wanted: dict[str, str]) -> pa.Table:
