@@ -22,7 +22,7 @@ from audiocls.comparison.report import judge
 from audiocls.comparison.scores import compare_scores
 from audiocls.heads.clips import Clips
 from audiocls.params.run import RunParams
-from audiocls.params_file.candidates import list_contenders
+from audiocls.params_file.candidates import list_candidates
 
 CLIPS, DIMS, CLASSES, RATIO, SEEDS = 5_000, 256, 20, 100, (1, 2, 3, 4, 5)
 HELD_OUT_CLIPS_A_CLASS, SPEAKERS = 40, 50
@@ -45,7 +45,7 @@ def main() -> None:
     parts = [clips(each, centres, rng) for each in (counts, held_out, held_out)]
     embedded = Embedded(*parts, tuple(f"class {i:02d}" for i in range(CLASSES)))
     params = RunParams.model_validate({"data": {"source": "sample"}, "model": {"pretrained": "drawn"}})
-    methods = {each.name: each.balance for each in list_contenders(params)}
+    methods = {each.name: each.balance for each in list_candidates(params)}
     start, start_cpu = time.perf_counter(), time.process_time()
     found, _ = compare_methods(embedded, methods, SEEDS)
     tables = []

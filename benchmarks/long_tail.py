@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audiocls.comparison.methods import compare, plan_trainings, train_contender
+from audiocls.comparison.methods import compare, plan_trainings, train_candidate
 from audiocls.near_duplicates.pairs import find_near_duplicates
 from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
@@ -93,7 +93,7 @@ def measure(name: str, workspace: Path) -> dict[str, object]:
     splits = assign_splits(corpus.clips, params.split, params.seed, workspace, None, pairs)
     folder = workspace / "long_tail" / name
     prepared = PreparedData(splits, corpus.store, params)
-    trained = [train_contender(each, prepared) for each in plan_trainings(params, folder)]
+    trained = [train_candidate(each, prepared) for each in plan_trainings(params, folder)]
     compared = compare(trained, prepared, folder)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
     scores, clips = pd.read_parquet(compared.folder / "scores.parquet"), pd.read_parquet(splits)

@@ -12,7 +12,7 @@ from audiocls.stopwatch import stopwatch
 from flows.cli import main
 from flows.preparation import prepare_data
 from flows.runs import name_run
-from tasks.comparison import compare, train_contenders
+from tasks.comparison import compare, train_candidates
 from tasks.features import cache_features
 from tasks.tracking import log_comparison, open_run, publish_comparison
 
@@ -37,7 +37,7 @@ def balance_flow(params_file: str, overrides: tuple[str, ...] = ()) -> BalanceRe
     with stopwatch() as seconds, open_run(params) as run:
         corpus, data = prepare_data(params, run)
         data = cache_features(data)
-        comparison = compare(train_contenders(data, run), data, run)
+        comparison = compare(train_candidates(data, run), data, run)
         log_comparison(run, comparison, data.params)
         summary = publish_comparison(run, comparison, corpus)
     return BalanceResult(

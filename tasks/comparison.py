@@ -11,11 +11,10 @@ from audiocls import comparison, tracking
 from audiocls.errors import BalanceError
 from audiocls.params_file import NONE
 from audiocls.splits import PreparedData
-from audiocls.stopwatch import timed
+from audiocls.stopwatch import stage, timed
 
 
-@timed
-def train_contenders(data: PreparedData, run: tracking.TrackedRun) -> tuple[list[comparison.Training], dict[str, str]]:
+def train_candidates(data: PreparedData, run: tracking.TrackedRun) -> tuple[list[comparison.Training], dict[str, str]]:
     """Train what has to be trained, one after another: two at a time would share the cores or the GPU.
 
     Returns:
@@ -24,24 +23,25 @@ def train_contenders(data: PreparedData, run: tracking.TrackedRun) -> tuple[list
     """
     trained: list[comparison.Training] = []
     refused: dict[str, str] = {}
-    for training in comparison.plan_trainings(data.params, run.folder):
-        name = training.contender.name
-        if name in refused:
-            continue
-        try:
-            trained.append(train_contender(training, data))
-        except BalanceError as error:
-            if name == NONE or not training.contender.end_to_end:
-                raise
-            refused[name] = str(error)
-    return [each for each in trained if each.contender.name not in refused], refused
+    with stage("train_contenders"):  # the key of its seconds in the JSON line
+        for training in comparison.plan_trainings(data.params, run.folder):
+            name = training.candidate.name
+            if name in refused:
+                continue
+            try:
+                trained.append(train_candidate(training, data))
+            except BalanceError as error:
+                if name == NONE or not training.candidate.end_to_end:
+                    raise
+                refused[name] = str(error)
+    return [each for each in trained if each.candidate.name not in refused], refused
 
 
 # No retries: a fit that failed would fail again, hours later.
 @task(cache_policy=NO_CACHE, task_run_name="train {training.name}")
-def train_contender(training: comparison.Training, data: PreparedData) -> comparison.Training:
+def train_candidate(training: comparison.Training, data: PreparedData) -> comparison.Training:
     """Train one model."""
-    return comparison.train_contender(training, data)
+    return comparison.train_candidate(training, data)
 
 
 @task(cache_policy=NO_CACHE)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.balance import Blends, class_weights
+from audiocls.balance import SyntheticSamples, class_weights
 from audiocls.errors import BalanceError
 from audiocls.heads import ChangedHead, Clips, LinearHead, Logits, Scaling, changed_head, head_on_embeddings, train_head
 from audiocls.params import (
@@ -38,7 +38,7 @@ class Scored:
 
     validation: Logits
     test: Logits
-    blends: Blends | None = None  # the rows that the head was trained on, where they are not the training clips
+    synthetic: SyntheticSamples | None = None  # what the head was trained on, if not the training clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def compare_methods(
     Args:
         clips: The split; every class has training clips.
         methods: By name; such as change the head alone, or weigh its loss.
-        seeds: Draw copies, blends, and the folds of validation.
+        seeds: Draw copies, synthetic samples, and the folds of validation.
         plain: The head that was trained with the encoder. None: the encoder was there before, and `none` is a head
             trained on the embeddings as they are.
 
@@ -88,7 +88,7 @@ def _scored(clips: Embedded, method: BalanceParams, plain: LinearHead, seeds: Se
     match method:
         case EmbeddingBalance() | Decoupled() | Oversample() | Undersample():
             changed = [_head_of_balanced(clips, method, seed) for seed in seeds]
-            return [_score(clips, each.head, each.blends) for each in changed]
+            return [_score(clips, each.head, each.synthetic) for each in changed]
         case NoBalance():
             heads = [plain] * len(seeds)
         case WeightedLoss():
@@ -100,8 +100,8 @@ def _scored(clips: Embedded, method: BalanceParams, plain: LinearHead, seeds: Se
     return [_score(clips, head) for head in heads]
 
 
-def _score(clips: Embedded, head: LinearHead, blends: Blends | None = None) -> Scored:
-    return Scored(clips.validation.logits(head), clips.test.logits(head), blends)
+def _score(clips: Embedded, head: LinearHead, synthetic: SyntheticSamples | None = None) -> Scored:
+    return Scored(clips.validation.logits(head), clips.test.logits(head), synthetic)
 
 
 def _plain_head(clips: Embedded, weighting: WeightedLoss | None = None) -> LinearHead:

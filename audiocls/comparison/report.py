@@ -15,7 +15,7 @@ from audiocls.files import masked, replacing
 from audiocls.markdown import escaped
 from audiocls.metrics import FEWEST_GROUPS
 from audiocls.params import RunParams
-from audiocls.params_file import NONE, Contender, dump_params, params_to_train, trains_encoder
+from audiocls.params_file import NONE, Candidate, dump_params, params_to_train, trains_encoder
 from audiocls.plots import draw_gains
 
 _SHOWN_CLASSES = 10
@@ -98,7 +98,7 @@ def _in_hindsight(test: pd.DataFrame) -> str:
 def write_report(
     scores: pd.DataFrame,
     clips: pd.DataFrame,
-    contenders: Mapping[str, Contender],
+    candidates: Mapping[str, Candidate],
     refused: Mapping[str, str],
     params: RunParams,
     folder: Path,
@@ -108,7 +108,7 @@ def write_report(
     Args:
         scores: Of `compare_scores`, of validation and test, told apart by `split`.
         clips: The clips table with its splits.
-        contenders: By name.
+        candidates: By name.
         refused: Those that the class counts do not allow, and why not.
         params: The whole run's.
         folder: Of the run; gets `train.yaml` and `comparison/`.
@@ -116,7 +116,7 @@ def write_report(
     test_groups = clips.loc[clips["split"] == "test", "group"].nunique()
     trainings = (params.comparison.seeds if params.comparison.end_to_end else 1) if trains_encoder(params) else None
     method, verdict = judge(scores, test_groups, trainings)
-    to_train = params_to_train(params, contenders[method])
+    to_train = params_to_train(params, candidates[method])
     file = folder / "train.yaml"
     _write(file, _train_file(to_train, verdict, file))
     _write(folder / "comparison" / "train.yaml", masked(_train_file(to_train, verdict, file)))

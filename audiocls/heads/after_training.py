@@ -1,7 +1,7 @@
-"""What a balance method does to the head once the encoder is trained. The model stays one of its kind.
+"""Change the head after training, as the balance method says. The model's architecture stays the same.
 
-Training clips alone are read, copied and blended; validation chooses a number (`tau`) or offsets, which are taken only
-where they help on folds of it that they were not fitted on; the test split is not looked at.
+Only training clips are read, copied and interpolated. Validation chooses `tau` or the offsets, which are used only if
+they help on held-out folds of validation. The test split is not used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from transformers import PreTrainedModel
 
-from audiocls.balance import Balanced, Blends, balance_embeddings, check_training_only, class_counts
+from audiocls.balance import Balanced, SyntheticSamples, balance_embeddings, check_training_only, class_counts
 from audiocls.batches import CLIP, cut_into_windows
 from audiocls.errors import BalanceError, name_some
 from audiocls.features import embed_clips
@@ -60,7 +60,7 @@ class ChangedHead:
 
     head: LinearHead
     said: dict[str, Any]  # what is written into head.json
-    blends: Blends | None = None
+    synthetic: SyntheticSamples | None = None
     held_out: Logits | None = None
     """Of the clips that it was fitted on, by heads fitted without them; None where nothing is fitted."""
 
@@ -92,8 +92,8 @@ def balance_head(model_folder: Path, balanced: Balanced, data: PreparedData, fol
     if isinstance(method, HeadOnly):
         training = clips.iloc[rows]
         made, standing = _head_of_training(model, extractor, training, data, method)
-        if made.blends is not None:
-            changed = report_rows(made.blends, standing, training, clips, balanced, folder / "balance")
+        if made.synthetic is not None:
+            changed = report_rows(made.synthetic, standing, training, clips, balanced, folder / "balance")
     else:
         validation = _embed_validation(model, extractor, clips[clips["split"] == "validation"], data)
         made = changed_head(method, head_of(model), counts, validation, labels_of(model), data.params.seed)
@@ -213,16 +213,16 @@ def head_on_embeddings(
     resampling = balance.resampling if isinstance(balance, Decoupled) else balance.method
     scaling = Scaling.of(embeddings)
     standard = scaling.apply(embeddings)
-    blends = balance_embeddings(standard, names, resampling, balance, seed)
+    samples = balance_embeddings(standard, names, resampling, balance, seed)
     index = {name: i for i, name in enumerate(labels)}
-    targets = np.array([index[name] for name in blends.labels.tolist()])
-    head = train_head(blends.embeddings(standard), targets, len(labels), balance.penalty, device).unscaled(scaling)
-    said = {"layer": balance.layer, "resampling": resampling, "blended_as_smote": list(blends.blended_as_smote)}
-    return ChangedHead(head, said, blends)
+    targets = np.array([index[name] for name in samples.labels.tolist()])
+    head = train_head(samples.embeddings(standard), targets, len(labels), balance.penalty, device).unscaled(scaling)
+    said = {"layer": balance.layer, "resampling": resampling, "blended_as_smote": list(samples.made_by_smote)}
+    return ChangedHead(head, said, samples)
 
 
 def report_rows(
-    blends: Blends,
+    samples: SyntheticSamples,
     embeddings: NDArray[np.float32],
     training: pd.DataFrame,
     clips: pd.DataFrame,
@@ -232,7 +232,7 @@ def report_rows(
     """Write which clips each row that a head is trained on is made of, and a picture.
 
     Args:
-        blends: The rows.
+        samples: The rows.
         embeddings: Of the training clips, shape (num_clips, dim).
         training: The clips that the embeddings are of, in their order.
         clips: The clips table with its splits.
@@ -245,19 +245,19 @@ def report_rows(
     Raises:
         LeakageError: A row is made of a clip that is not of the training split.
     """
-    table = blends.table(training["clip_id"].to_numpy(object))
+    table = samples.table(training["clip_id"].to_numpy(object))
     used = pd.concat([table["clip_id"], table["other_clip_id"].dropna()]).unique()
     positions = pd.Index(clips["clip_id"]).get_indexer(used)
     check_training_only(clips, positions, used)
     write_table(table, folder / "rows.parquet")
     rng = np.random.default_rng(0)
     drawn = np.sort(rng.permutation(len(table))[:_DRAWN_ROWS])
-    points = PCA(2, random_state=0).fit(embeddings).transform(blends.embeddings(embeddings)[drawn])
+    points = PCA(2, random_state=0).fit(embeddings).transform(samples.embeddings(embeddings)[drawn])
     synthetic = (table["kind"] == "synthetic").to_numpy()
-    draw_embeddings(points, blends.labels[drawn], synthetic[drawn], folder / "embeddings.png")
+    draw_embeddings(points, samples.labels[drawn], synthetic[drawn], folder / "embeddings.png")
     kinds = {kind: int((table["kind"] == kind).sum()) for kind in ("original", "copy", "synthetic")}
     kinds["left_out"] = len(training) - kinds["original"]
-    return replace(balanced, counts_after=class_counts(blends.labels), rows_of_kind=kinds)
+    return replace(balanced, counts_after=class_counts(samples.labels), rows_of_kind=kinds)
 
 
 def _write(model: PreTrainedModel, extractor: Any, head: LinearHead, folder: Path) -> None:

@@ -29,7 +29,7 @@ class Scaling:
 
     @classmethod
     def of(cls, embeddings: NDArray[np.float32]) -> Scaling:
-        """Measure the embeddings of the clips, (num_clips, dim): copies and blends would count some of them more."""
+        """Measure the embeddings of the clips, (num_clips, dim): copies would count some of them more."""
         deviation = embeddings.std(axis=0)
         return cls(embeddings.mean(axis=0), np.where(deviation > 1e-6, deviation, 1).astype(np.float32))
 

@@ -8,7 +8,7 @@ from audiocls.comparison.report import judge, write_report
 from audiocls.comparison.scores import METRICS, thirds_of
 from audiocls.params.balance import NoBalance
 from audiocls.params.run import RunParams
-from audiocls.params_file.candidates import Contender, list_contenders, params_to_train
+from audiocls.params_file.candidates import Candidate, list_candidates, params_to_train
 from audiocls.params_file.reading import load_params
 
 
@@ -96,7 +96,7 @@ def test_the_rarest_third_that_is_named_is_the_one_that_is_scored(tmp_path):
     clips = pd.DataFrame({"split": "train", "label": labels, "group": "g"})
     held_out = pd.DataFrame({"split": ["validation", "test"], "label": "c", "group": ["h", "i"]})
     report = write_report(
-        scores(none=(0.5, 0.0, 0.0)), pd.concat([clips, held_out]), {"none": Contender("none", NoBalance())}, {},
+        scores(none=(0.5, 0.0, 0.0)), pd.concat([clips, held_out]), {"none": Candidate("none", NoBalance())}, {},
         params(workspace=str(tmp_path)), tmp_path,
     )  # fmt: skip
     assert [int(i) for i in thirds_of(np.array([2, 2, 2, 9, 9, 9]))[0]] == [0, 1]
@@ -106,12 +106,12 @@ def test_the_rarest_third_that_is_named_is_the_one_that_is_scored(tmp_path):
 
 def test_the_report_hides_passwords_shows_the_price_and_says_what_was_not_compared(tmp_path):
     asked = params(tracking={"uri": "http://ann:s3cret@127.0.0.1:5000"}, workspace=str(tmp_path))
-    contenders = {each.name: each for each in list_contenders(asked)}
+    candidates = {each.name: each for each in list_candidates(asked)}
     table = scores(none=(0.5, 0.0, 0.0), decoupled_with_smote=(0.7, 0.1, 0.05))
     splits = ["train"] * 3 + ["validation"] + ["test"] * 5
     clips = pd.DataFrame({"split": splits, "label": ["<b>", *"x" * 8], "group": list("abcdefghi")})
-    report = write_report(table, clips, contenders, {"decoupled, adasyn": "too few"}, asked, tmp_path)
-    assert load_params(report.params_file) == params_to_train(asked, contenders["decoupled, smote"])
+    report = write_report(table, clips, candidates, {"decoupled, adasyn": "too few"}, asked, tmp_path)
+    assert load_params(report.params_file) == params_to_train(asked, candidates["decoupled, smote"])
     logged = "".join(path.read_text() for path in report.folder.glob("*.*a*m*"))
     assert "decoupled" in logged
     assert "s3cret" not in logged + report.summary
