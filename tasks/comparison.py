@@ -15,15 +15,14 @@ from audiocls.stopwatch import stage, timed
 
 
 def train_candidates(data: PreparedData, run: tracking.TrackedRun) -> tuple[list[comparison.Training], dict[str, str]]:
-    """Train what has to be trained, one after another: two at a time would share the cores or the GPU.
+    """Train the models one after another: concurrent trainings would share the cores or the GPU.
 
     Returns:
-        The trainings, and by name the methods that the class counts do not allow, with the reason: the others are
-        compared without them.
+        The trainings, and by name, why the class counts do not allow a method. Such methods are not compared.
     """
     trained: list[comparison.Training] = []
     refused: dict[str, str] = {}
-    with stage("train_contenders"):  # the key of its seconds in the JSON line
+    with stage("train_contenders"):  # the stage's key in the JSON output
         for training in comparison.plan_trainings(data.params, run.folder):
             name = training.candidate.name
             if name in refused:
@@ -37,7 +36,7 @@ def train_candidates(data: PreparedData, run: tracking.TrackedRun) -> tuple[list
     return [each for each in trained if each.candidate.name not in refused], refused
 
 
-# No retries: a fit that failed would fail again, hours later.
+# No retries: a failed fit would fail again, hours later.
 @task(cache_policy=NO_CACHE, task_run_name="train {training.name}")
 def train_candidate(training: comparison.Training, data: PreparedData) -> comparison.Training:
     """Train one model."""
@@ -49,6 +48,6 @@ def train_candidate(training: comparison.Training, data: PreparedData) -> compar
 def compare(
     trained: tuple[Sequence[comparison.Training], Mapping[str, str]], data: PreparedData, run: tracking.TrackedRun
 ) -> comparison.Comparison:
-    """Score every method and seed, and say which to take."""
+    """Score every method and seed, and recommend one."""
     models, refused = trained
     return comparison.compare(models, data, run.folder, refused)

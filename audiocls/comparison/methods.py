@@ -32,28 +32,28 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A model that a comparison needs: what it is trained by, and with which seed."""
+    """A model that a comparison needs: its balance method and its seed."""
 
     candidate: Candidate
     seed: int
-    folder: Path  # of the model
+    folder: Path  # the model's folder
 
     @property
     def name(self) -> str:
-        """Tell it from the others of the comparison."""
+        """The unique name of the training within the comparison."""
         return self.folder.parent.name
 
 
 def plan_trainings(params: RunParams, folder: Path) -> list[Training]:
-    """List the models that are needed: one encoder for all heads, or with methods trained end to end one a seed each.
+    """List the models to train: one encoder for all heads, or with end-to-end methods, one per method and seed.
 
     Args:
-        params: The whole run's.
-        folder: Of the run; each model gets a folder below it.
+        params: The run's params.
+        folder: The run's folder; each model gets a folder below it.
     """
     candidates = [candidate for candidate in list_candidates(params) if candidate.end_to_end]
     if not trains_encoder(params):
-        candidates = [Candidate("encoder", EmbeddingBalance(method="smote"))]  # which leaves the encoder as it is
+        candidates = [Candidate("encoder", EmbeddingBalance(method="smote"))]  # keeps the encoder unchanged
     seeds = _seeds(params) if params.comparison.end_to_end else [params.seed]
     return [
         Training(each, seed, folder / "contenders" / f"{_as_file_name(each.name)}-seed-{seed}" / "model")
@@ -63,7 +63,7 @@ def plan_trainings(params: RunParams, folder: Path) -> list[Training]:
 
 
 def train_candidate(training: Training, data: PreparedData) -> Training:
-    """Train one model as a run by its method would.
+    """Train one model as a run with its method would.
 
     Raises:
         BalanceError: The class counts do not allow the method.
@@ -75,23 +75,23 @@ def train_candidate(training: Training, data: PreparedData) -> Training:
 
 
 def _data_of(data: PreparedData, candidate: Candidate, seed: int) -> PreparedData:
-    """Return the data of a run by a method and a seed."""
+    """Return the data of a run with a candidate and a seed."""
     return replace(data, params=data.params.model_copy(update={"balance": candidate.balance, "seed": seed}))
 
 
 def compare(
     trained: Sequence[Training], data: PreparedData, folder: Path, refused: Mapping[str, str] | None = None
 ) -> Comparison:
-    """Score every method and seed on validation, which chooses, and on test, which is reported; write the report.
+    """Score every method and seed, choose a method on validation, report on test, and write the report.
 
     Args:
-        trained: What `plan_trainings` lists, trained; without those of methods that are refused.
-        data: The run's.
-        folder: Of the run; gets `comparison/`, and `contenders/` what each head was trained on.
-        refused: By name the methods that the class counts did not allow to train by, and why not.
+        trained: The trainings of `plan_trainings`, without those of refused methods.
+        data: The run's data.
+        folder: The run's folder; gets `comparison/`, and in `contenders/` the training rows of each head.
+        refused: By name, why the class counts do not allow a method.
 
     Raises:
-        LeakageError: A head was trained on a clip that is not of the training split.
+        LeakageError: A head was trained on a clip that is not in the training split.
     """
     table, params = pd.read_parquet(data.split_clips), data.params
     candidates = {each.name: each for each in list_candidates(params)}
@@ -119,7 +119,7 @@ def compare(
 
 
 def nested_runs(comparison: Comparison, params: RunParams) -> list[NestedRun]:
-    """Return what MLflow is told of each method and seed."""
+    """Return the nested MLflow run of each method and seed."""
     candidates = {each.name: each for each in list_candidates(params)}
     nested = []
     for row in pd.read_parquet(comparison.folder / "runs.parquet").to_dict(orient="records"):
@@ -136,8 +136,8 @@ def _rows_folder(folder: Path, method: str, seed: int) -> Path:
 
 
 def _trained_on(scored: Scored, embedded: Embedded, table: pd.DataFrame, own: PreparedData, folder: Path) -> Balanced:
-    """Write which clips a model or a head was trained on by its own params; return the counts."""
-    # A head's copies are among its synthetic samples.
+    """Write the clips that a model or a head was trained on; return the counts."""
+    # A head's copies are already among its `synthetic` rows.
     method = own.params.balance if scored.synthetic is None else NoBalance()
     balanced = balance(own.split_clips, method, own.params.seed, own.params.workspace)
     if scored.synthetic is not None:
@@ -148,7 +148,7 @@ def _trained_on(scored: Scored, embedded: Embedded, table: pd.DataFrame, own: Pr
 
 
 def _counts(trained_on: Mapping[tuple[str, int], Balanced]) -> pd.DataFrame:
-    """Return by method and seed the clips of each class before and after, and the rows of each kind."""
+    """Return by method and seed the clips per class before and after, and the rows of each kind."""
     return pd.DataFrame.from_dict(
         {
             key: {f"clips_before/{name}": count for name, count in made.counts_before.items()}
@@ -175,7 +175,7 @@ def _score(
     params: RunParams,
     candidates: Mapping[str, Candidate],
 ) -> tuple[dict[str, list[Scored]], dict[str, str]]:
-    """Score a model, and if it is the one that heads are compared on, all of these."""
+    """Score a model, or all heads if it is the one that they are compared on."""
     name = training.candidate.name
     if name in candidates and name != NONE:
         return {name: [Scored(embedded.validation.logits(own_head), embedded.test.logits(own_head))]}, {}
@@ -185,7 +185,7 @@ def _score(
 
 
 def _embed(model_folder: Path, table: pd.DataFrame, data: PreparedData) -> tuple[Embedded, LinearHead]:
-    """Return the clips as a model hears them, cut as `balance_head` cuts them, and the model's own head."""
+    """Return the clips embedded by a model, cut as in `balance_head`, and the model's own head."""
     model, extractor = load_model(model_folder)
     device = choose_device(data.params.training)
     model.to(device)

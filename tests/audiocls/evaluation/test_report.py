@@ -118,7 +118,7 @@ def test_of_many_classes_the_worst_are_shown_and_the_others_counted(summary):
     labels = [f"class-{i}" for i in range(45)]
     text = summary(labels=labels)
     assert shown_classes(text) == labels[:30]
-    assert "and 15 classes more in `" in text
+    assert "15 more classes are in `" in text
     assert "classes more" not in summary(labels=labels[:30])
 
 
