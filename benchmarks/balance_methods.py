@@ -1,11 +1,11 @@
-"""Ten balance methods with five seeds each on embeddings that are there already: how long all of it takes.
+"""Measure how long ten balance methods with five seeds each take on existing embeddings.
 
     OMP_NUM_THREADS=1 python benchmarks/balance_methods.py
 
-One thread: where other work shares the cores, two that wait for each other took six times as long.
+Use one thread: on busy cores, two threads that wait for each other took six times as long.
 
-The embeddings are drawn: 20 classes of long-tailed size, 100 : 1, around centres as far apart as the noise is wide, by
-speakers, who are the groups. So the scores say that the methods run, and not how they do on recordings.
+The embeddings are random: 20 long-tailed classes, 100 : 1, with centers as far apart as the noise is wide; the groups
+are speakers. So the scores show only that the methods run, not how they perform on recordings.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which balance method to take: `audiocls balance PARAMS.yaml [key.path=value ...]`."""
+"""Compare balance methods: `audiocls balance PARAMS.yaml [key.path=value ...]`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks.tracking import log_comparison, open_run, publish_comparison
 
 @dataclass(frozen=True, slots=True)
 class BalanceResult:
-    """What `balance-flow` returns; the command line prints it as JSON."""
+    """The result of `balance-flow`, which the command line prints as JSON."""
 
     run_id: str
     method: str
@@ -32,7 +32,7 @@ class BalanceResult:
 
 @flow(name="balance-flow", flow_run_name=name_run)
 def balance_flow(params_file: str, overrides: tuple[str, ...] = ()) -> BalanceResult:
-    """Compare balance methods on one corpus, one split and the same seeds, and say which to take."""
+    """Compare balance methods on one corpus, one split and the same seeds, and recommend one."""
     params = load_params(params_file, overrides)
     with stopwatch() as seconds, open_run(params) as run:
         corpus, data = prepare_data(params, run)
