@@ -9,7 +9,7 @@ removed from headers, and files are concatenated and truncated. The output of `d
 signal, aligned by cross-correlation because codecs add a delay, and its length with that of FFmpeg's decoder. A cell
 applies to all rates and channels of the format.
 
-`tests/audiocls/test_formats.py` checks that the page matches the measurements.
+`tests/audiocls/decoding/test_formats.py` checks that the page matches the measurements.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ class, its group, the group's class, and the clip's difficulty; and on effects o
 interactions with the group. A wrong prediction is drawn by the frequency of the classes. The true scores are computed
 by integration, not by simulation; the true difference is 0, because both systems have the same distribution.
 
-Prints one JSON line per cell: the number of groups and seeds, the corpus (see CORPORA) and the spread of the seeds (standard
-deviation, in logits), and for accuracy, macro-F1 and balanced accuracy the fraction of the trials in which the
-interval of one system (`level`), and that of the difference (`gain`), covers the true value. With `--bootstrap`, percentile
-intervals of 1,000 draws of groups and seeds are measured on the same trials, which is slow.
+Prints one JSON line per cell: the number of groups and seeds, the corpus (see CORPORA), the spread of the seeds
+(standard deviation, in logits), and for accuracy, macro-F1 and balanced accuracy, the fraction of the trials in which
+the interval of one system (`level`) and of the difference (`gain`) covers the true value. With `--bootstrap`,
+percentile intervals of 1,000 draws of groups and seeds are measured on the same trials, which is slow.
 """
 
 from __future__ import annotations
