@@ -259,7 +259,7 @@ def test_a_nan_in_a_gradient_stops_before_clipping_spreads_it_to_all_weights(pre
     with pytest.raises(TrainingError) as raised:
         fit_tones(prepared, params, tmp_path / "run")
     message = str(raised.value)
-    assert "the gradient is not at step 2, in classifier.bias (1 of 3 values), in a batch of the clips" in message
+    assert "the gradient is not, at step 2, in classifier.bias (1 of 3 values), in a batch of the clips" in message
     assert sum(name in message for name in pd.read_parquet(prepared[0])["clip_id"]) == 4
 
 
