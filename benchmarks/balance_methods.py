@@ -1,11 +1,11 @@
-"""Ten balance methods with five seeds each on embeddings that are there already: how long all of it takes.
+"""Measure how long ten balance methods with five seeds each take on existing embeddings.
 
     OMP_NUM_THREADS=1 python benchmarks/balance_methods.py
 
-One thread: where other work shares the cores, two that wait for each other took six times as long.
+Use one thread: on busy cores, two threads that wait for each other took six times as long.
 
-The embeddings are drawn: 20 classes of long-tailed size, 100 : 1, around centres as far apart as the noise is wide, by
-speakers, who are the groups. So the scores say that the methods run, and not how they do on recordings.
+The embeddings are random: 20 long-tailed classes, 100 : 1, with centers as far apart as the noise is wide; the groups
+are speakers. So the scores show only that the methods run, not how they perform on recordings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from audiocls.comparison.report import judge
 from audiocls.comparison.scores import compare_scores
 from audiocls.heads.clips import Clips
 from audiocls.params.run import RunParams
-from audiocls.params_file.candidates import list_contenders
+from audiocls.params_file.candidates import list_candidates
 
 CLIPS, DIMS, CLASSES, RATIO, SEEDS = 5_000, 256, 20, 100, (1, 2, 3, 4, 5)
 HELD_OUT_CLIPS_A_CLASS, SPEAKERS = 40, 50
@@ -45,7 +45,7 @@ def main() -> None:
     parts = [clips(each, centres, rng) for each in (counts, held_out, held_out)]
     embedded = Embedded(*parts, tuple(f"class {i:02d}" for i in range(CLASSES)))
     params = RunParams.model_validate({"data": {"source": "sample"}, "model": {"pretrained": "drawn"}})
-    methods = {each.name: each.balance for each in list_contenders(params)}
+    methods = {each.name: each.balance for each in list_candidates(params)}
     start, start_cpu = time.perf_counter(), time.process_time()
     found, _ = compare_methods(embedded, methods, SEEDS)
     tables = []

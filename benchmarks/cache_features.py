@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the feature store saves: one epoch's batches of audio-spectrogram-transformer inputs, with and without it.
+"""Measure the time that the feature store saves: one epoch of AST batches, with and without it.
 
     python benchmarks/cache_features.py MANIFEST.csv [--clips 500] [--seconds 2]
 

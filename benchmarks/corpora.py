@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Real recordings out of Debian packages, as a folder of clips and a manifest.csv. Debian and Ubuntu; no root.
+"""Extract recordings from Debian packages into a folder with a manifest.csv. On Debian and Ubuntu, without root.
 
     python benchmarks/corpora.py data phrases letters
 
-phrases  Telephone prompts in five languages, 8 kHz WAV, one voice a language; the label is the language. The group is
-         the prompt, so that one sentence never stands in two splits, and the split is a hash of the group.
+phrases  Telephone prompts in five languages, 8 kHz WAV, one voice per language; the label is the language. The group
+         is the prompt, so that a sentence is only in one split, and the split is a hash of the group.
 letters  Spoken letters and syllables in some twenty languages, OGG at 22 to 128 kHz, mono and stereo, long-tailed. The
-         group is the initial of what is spoken; no split.
+         group is the initial of the spoken text; no split.
 
-The recordings are under CC-BY-SA 3.0 and GPL/GFDL, as the packages say, and stay out of the repository.
+The recordings are under CC-BY-SA 3.0 and GPL/GFDL, as stated by the packages, and are not part of the repository.
 """
 
 from __future__ import annotations

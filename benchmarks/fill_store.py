@@ -1,26 +1,25 @@
 #!/usr/bin/env python3
-"""How fast and in how much memory the waveform store is filled, against bare decoding of the same files.
+"""Measure the speed and memory of filling the waveform store, compared with bare decoding of the same files.
 
     python benchmarks/fill_store.py speed   [--manifest data/phrases/manifest.csv] [--clips 1024] [--rounds 3]
     python benchmarks/fill_store.py datasets [--manifest ...] [--clips 1024]
     python benchmarks/fill_store.py memory  [--sizes 2000,20000]
     python benchmarks/fill_store.py rerun   [--clips 20000]
 
-speed     Clips per second of the store over those of a bare loop of soundfile and soxr that keeps nothing, both in two
-          processes, on the same files in alternating rounds; the median of the rounds' ratios. Two corpora: 44.1 kHz
+speed     Clips per second of the store, divided by those of a bare soundfile and soxr loop that stores nothing. Both
+          use two processes and the same files, in alternating rounds; reports the median ratio. Two corpora: 44.1 kHz
           stereo OGG of 3 s, and 8 kHz WAV of 1.5 s.
-datasets  The same WAV files through `datasets`' map with Audio(sampling_rate=16000), where torchcodec works; and in any
-          case with Audio(decode=False) and soundfile and soxr in the mapped function, which is said beside the figure.
-memory    The largest resident memory of a process that fills a store in two threads, as flows do unless told
-          otherwise, for each of the sizes.
-rerun     Filling again with nothing changed, as a share of the first time.
+datasets  The same WAV files through `datasets`' map: with Audio(sampling_rate=16000) if torchcodec works, and with
+          Audio(decode=False) and soundfile and soxr in the mapped function.
+memory    The peak resident memory of a process that fills a store in two threads, the default of flows, for each size.
+rerun     Time of filling again without changes, as a fraction of the first time.
 
-Of times and ratios there are two: by the clock, which tells what else runs on the machine as well, and (`cpu_`) by what
-the processors did for planning and in the workers, which tells it less. The store is filled by the library alone,
-without Prefect; the listing of the files is timed in `rerun` and not in `speed`. The files are made in a temporary
-folder: of the recordings of a manifest where one is given, and else of made audio.
+Times and ratios are reported in wall-clock time, which other load on the machine affects, and in CPU time of planning
+and the workers (`cpu_`), which it affects less. The library fills the store without Prefect; `rerun` includes the
+listing of the files, `speed` does not. The files are created in a temporary folder, from the recordings of a manifest
+if given, else from synthetic audio.
 
-Prints a JSON line a measurement.
+Prints one JSON line per measurement.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""What becomes of every format, however it was written: the tables of docs/formats.md.
+"""Measure how every format is decoded, for all ways of writing it: the tables of docs/formats.md.
 
     python benchmarks/formats.py            writes the tables into the page
     python benchmarks/formats.py --cases    prints a line for every file
 
-Signals are encoded by libsndfile and by FFmpeg (PyAV, the extra `formats`), seekable and as to a pipe; sizes are taken
-out of headers, files are joined as `cat` does, and cut. What `decode` returns is compared with the signal that was
-encoded, found in it by cross-correlation as codecs add a delay, and its length with that of FFmpeg's decoder. A cell
-holds for all rates and channels of the format.
+Signals are encoded by libsndfile and by FFmpeg (PyAV, the extra `formats`), to seekable files and to pipes. Sizes are
+removed from headers, and files are concatenated and truncated. The output of `decode` is compared with the original
+signal, aligned by cross-correlation because codecs add a delay, and its length with that of FFmpeg's decoder. A cell
+applies to all rates and channels of the format.
 
-`tests/audiocls/test_formats.py` holds the page equal to what is measured.
+`tests/audiocls/decoding/test_formats.py` checks that the page matches the measurements.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What the two sizes of installation cost: megabytes on disk, distributions, and seconds to install.
+"""Measure the two sizes of installation: megabytes on disk, distributions, and seconds to install.
 
     python benchmarks/install_sizes.py [--folder FOLDER]
 
-Builds the wheel, and installs it by pip under constraints.txt into a new virtual environment for each size: small is
+Builds the wheel, and installs it with pip and constraints.txt into a new virtual environment for each size: small is
 `audiocls`, which loads a model and classifies recordings, and pipeline is `audiocls[pipeline]`, which trains one.
-Megabytes are those of the files that the installation added, without bytecode. Seconds are wall-clock time, and depend
-on the network and on pip's cache, where the second size finds what the first one fetched. Prints a JSON line.
+Megabytes are of the installed files, without bytecode. Seconds are wall-clock time, and depend on the network and on
+pip's cache, which the first size fills for the second. Prints a JSON line.
 """
 
 from __future__ import annotations

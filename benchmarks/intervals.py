@@ -1,17 +1,17 @@
-"""How often the 95 % intervals of `audiocls/metrics/intervals.py` cover the true score, on made predictions.
+"""Measure how often the 95 % intervals of `audiocls/metrics/intervals.py` cover the true score, in simulations.
 
     OMP_NUM_THREADS=1 python benchmarks/intervals.py [--trials N] [--groups N ...] [--seeds N ...] [--corpora NAME ...]
         [--seed-spread X ...] [--bootstrap]
 
-Two systems predict 4 classes. Whether a clip is predicted rightly depends on its class, on its group and the group's
-class, and on its own difficulty, which both systems share; and on the system, its seed, and how both take the group. A
-wrong prediction is drawn by the frequency of the classes. The true scores are integrals and no simulation; the true
-difference is 0, as both systems are drawn from one distribution.
+Two systems predict 4 classes. Whether a prediction is correct depends on effects that both systems share: the clip's
+class, its group, the group's class, and the clip's difficulty; and on effects of the system, its seed, and their
+interactions with the group. A wrong prediction is drawn by the frequency of the classes. The true scores are computed
+by integration, not by simulation; the true difference is 0, because both systems have the same distribution.
 
-One JSON line a cell: the number of groups and seeds, the corpus (see CORPORA) and the spread of the seeds (standard
-deviation, in logits), and for accuracy, macro-F1 and balanced accuracy the fraction of the trials in which the
-interval of one system (`level`), and that of the difference (`gain`), covers the truth. With `--bootstrap` percentile
-intervals of 1,000 draws of groups and seeds are measured on the same trials; that is slow.
+Prints one JSON line per cell: the number of groups and seeds, the corpus (see CORPORA), the spread of the seeds
+(standard deviation, in logits), and for accuracy, macro-F1 and balanced accuracy, the fraction of the trials in which
+the interval of one system (`level`) and of the difference (`gain`) covers the true value. With `--bootstrap`,
+percentile intervals of 1,000 draws of groups and seeds are measured on the same trials, which is slow.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""An epoch of training of `logmel-resnet` as it is, against its first version.
+"""Compare an epoch of training of the present `logmel-resnet` with its first version.
 
     python benchmarks/logmel_resnet.py params/phrases.yaml [--rounds 5] [--steps N] [--threads 2] [key=value ...]
 
-Reads the recordings of a params file into a store in a temporary folder, maps them, and trains both networks on the
-same batches from there: reading, log-mel, forward, backward, clipping of the gradients, AdamW. The rounds alternate in
-one process. Prints a JSON line: seconds per epoch, and the median and the range of the rounds' ratios, first to
-present, by the clock and by the processor's time, which counts less of what other programs do.
+Decodes the recordings of a params file into a temporary store, and trains both networks on the same batches from it:
+reading, log-mel, forward, backward, gradient clipping, AdamW. The rounds alternate in one process. Prints a JSON line:
+seconds per epoch, and the median and the range of the ratios, first version to present, in wall-clock time and in CPU
+time, which other programs affect less.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Balance methods on long-tailed recordings: what each gains over doing nothing, and where it loses.
+"""Compare balance methods on long-tailed recordings with training without balancing.
 
     OMP_NUM_THREADS=1 python benchmarks/long_tail.py WORKSPACE [even] [sample] [letters]
 
-even     Spoken digits of 400 synthetic voices, 100 : 1 in training and validation, and in the test as many of each
-         class, as with the long-tailed CIFAR of Cui et al. 2019 (arXiv:1901.05555): the rare classes are heard often
-         enough to tell the methods apart. Five seeds, each with a model trained plainly and by each method that is
-         trained end to end.
-sample   The same digits with a test that is as long-tailed as the training, five seeds.
-letters  Spoken letters in 20 languages, as found (`make letters`), one model and heads on it by five seeds.
+even     Spoken digits of 400 synthetic voices, 100 : 1 in training and validation, and balanced in test, as in the
+         long-tailed CIFAR of Cui et al. 2019 (arXiv:1901.05555): test has enough clips of the rare classes to
+         distinguish the methods. Five seeds, each with a model without balancing and one per end-to-end method.
+sample   The same digits with a test split as long-tailed as training, five seeds.
+letters  Spoken letters in 20 languages, unmodified (`make letters`), one model and heads with five seeds.
 
-What `balance-flow` does, without Prefect and MLflow. One JSON line a corpus, with the README's table in it as Markdown.
+Runs the steps of `balance-flow` without Prefect and MLflow. Prints one JSON line per corpus, which includes the
+README's table in Markdown.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from audiocls.comparison.methods import compare, plan_trainings, train_contender
+from audiocls.comparison.methods import compare, plan_trainings, train_candidate
 from audiocls.near_duplicates.pairs import find_near_duplicates
 from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
@@ -93,7 +93,7 @@ def measure(name: str, workspace: Path) -> dict[str, object]:
     splits = assign_splits(corpus.clips, params.split, params.seed, workspace, None, pairs)
     folder = workspace / "long_tail" / name
     prepared = PreparedData(splits, corpus.store, params)
-    trained = [train_contender(each, prepared) for each in plan_trainings(params, folder)]
+    trained = [train_candidate(each, prepared) for each in plan_trainings(params, folder)]
     compared = compare(trained, prepared, folder)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
     scores, clips = pd.read_parquet(compared.folder / "scores.parquet"), pd.read_parquet(splits)

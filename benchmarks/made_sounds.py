@@ -1,4 +1,4 @@
-"""Short synthetic sounds that are easily taken for each other: `MADE` maps a name to a function of a generator."""
+"""Short synthetic sounds that are easily confused: `MADE` maps a name to a function of a random generator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seconds by the clock and of the processors, and what a GPU was used for meanwhile."""
+"""Measure wall-clock time, CPU time and GPU utilization."""
 
 from __future__ import annotations
 

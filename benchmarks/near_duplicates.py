@@ -1,22 +1,21 @@
 #!/usr/bin/env python3
-"""How well near-duplicates are found: copies of real recordings are planted, and looked for among all of them.
+"""Measure how well near-duplicates are found, with planted copies of real recordings.
 
     python benchmarks/near_duplicates.py data/phrases/manifest.csv [COPIES_OF_EACH_KIND] [--pairs]
     python benchmarks/near_duplicates.py made [SOUNDS_OF_EACH_KIND]
     python benchmarks/near_duplicates.py growth [CLIPS ...]
 
-`made` looks among synthetic sounds of different content, a corpus a kind, and for copies of 20 of each; `growth` takes
-the time of the search among 0.25 s clips: of noise; copies of one of them; and tones, which all look alike.
-The manifest is a CSV with a column `path`; `make phrases` and `make letters` fetch two corpora. The thresholds of
-near_duplicates/alignment.py were chosen on the letters, so that the phrases judge them. Prints a table in Markdown and
-one JSON line:
+`made` searches synthetic sounds of different content, one corpus per kind, with copies of 20 of each. `growth` times
+the search among 0.25 s clips: noise, copies of one clip, and tones, which are all similar. The manifest is a CSV with a
+column `path`; `make phrases` and `make letters` fetch two corpora. The thresholds of near_duplicates/alignment.py were
+chosen on the letters, so the phrases are the test. Prints a Markdown table and one JSON line:
 
-recall       by kind of copy: the fraction linked to its original, directly or by other copies, as a split takes them
-precision    by kind of copy: of all pairs found with one, the share that holds one recording; null: no pair.
-             What two originals have in common already is no fault of their copies, and left out
-retakes      what is no copy: the same clip 5 % faster or slower, as a second take might be; the share taken for a copy
-unplanted    pairs found among the originals themselves; --pairs prints them, to be listened to
-seconds      of one core. fingerprints: computed for the first time; search: everything after that
+recall       by kind of copy: the fraction linked to its original, directly or through other copies, as in a split
+precision    by kind of copy: the fraction of the pairs with such a copy that hold the same recording; null: no pairs.
+             Pairs whose originals are also found as a pair are excluded
+retakes      not copies: the same clip 5 % faster or slower, like a second take; the fraction reported as a copy
+unplanted    pairs among the originals; --pairs prints them for listening
+seconds      on one core. fingerprints: their first computation; search: everything after that
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The plain recipe of fine-tuning an audio classifier, for comparison: what our own training is measured by.
+"""A plain recipe for fine-tuning an audio classifier, as the baseline of our own training.
 
-The method of transformers' example `run_audio_classification.py`: a `datasets` data set whose `Audio` column decodes
-and resamples a clip whenever it is asked for, a transform set on it that cuts training clips at random places and
-calls the feature extractor, and a Trainer that pads each batch to its longest clip.
+It follows transformers' example `run_audio_classification.py`: a `datasets` dataset whose `Audio` column decodes and
+resamples clips on access, a transform that cuts training clips at random positions and calls the feature extractor,
+and a Trainer that pads each batch to its longest clip.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""How fast training reads random batches of one-second clips from a warm waveform store, and in how much memory.
+"""Measure the speed and memory of reading random batches of one-second clips from a warm waveform store.
 
     python benchmarks/read_waveforms.py [--clips 20000] [--batch 32] [--seconds 5]
 
-Writes a store of made audio to a temporary folder, as many one-second clips at 16 kHz as asked for; reads all of it
-once, so that it lies in the page cache; and then reads random batches on one core, as training's data loader does.
-Prints a JSON line: clips per second read as float32 alone, and as batches of the model's inputs, by the clock and by
-the processor's time, which does not count what other programs took of the core; the store's size; what the process
-holds of its own (anonymous memory); and what of the page cache it has mapped, which the system takes back when it
-needs it.
+Writes a store of synthetic one-second clips at 16 kHz to a temporary folder, reads it once to fill the page cache, and
+then reads random batches on one core, as the DataLoader of training does. Prints a JSON line: clips per second, read
+as float32 only and as batches of model inputs, in wall-clock time and in CPU time, which excludes other programs; the
+size of the store; the anonymous memory of the process; and its mapped part of the page cache, which the system can
+reclaim.
 """
 
 from __future__ import annotations

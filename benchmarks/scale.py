@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""How every stage grows with the corpus: seconds, peak memory and open files, for 1,000, 10,000 and 100,000 clips.
+"""Measure how every stage scales with the corpus: seconds, peak memory and open files, for 1,000 to 100,000 clips.
 
     python benchmarks/scale.py [--clips 1000 10000 100000] [--rows 1000000] [--folder DIR]
 
-Makes that many notes of 0.25 s, twenty a group, in ten classes; and runs the stages of a training one after another on
-one core, each in a process of its own: listing, decoding, near-duplicates, audit, splits with their ledger, features,
-the first training step, loading of one epoch, and evaluation. For `--rows`, rows without any audio go through the
-stages that need none. Prints a JSON line for each number of clips, and a Markdown table at the end. `growth` is the
-exponent of n in the seconds, from the row before.
+Creates notes of 0.25 s, twenty per group, in ten classes, and runs the stages of a training one after another on one
+core, each in its own process: listing, decoding, near-duplicates, audit, splits with their ledger, features, the first
+training step, loading of one epoch, and evaluation. `--rows` runs the stages that need no audio on rows without audio.
+Prints a JSON line for each number of clips, and a Markdown table at the end. `growth` is the exponent of n in the
+seconds, relative to the previous row.
 """
 
 from __future__ import annotations

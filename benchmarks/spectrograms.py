@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""How much quicker batched front ends make spectrograms than the families' own extractors, and how close they come.
+"""Compare batched front ends with the families' own extractors: speed and difference of the spectrograms.
 
     python benchmarks/spectrograms.py [--clips 16] [--seconds 5] [--device cpu]
 
-Of noise, in the settings of the extractors' defaults: Whisper's window is 30 seconds, CLAP's 10 seconds at 48 kHz,
-which is filled with repeats. The extractors run on one core, as do the front ends unless --device is cuda, which their
-times include the way to. Prints a JSON line: milliseconds per clip of both, by the best of some rounds, their ratio,
-and the largest absolute difference in the model's inputs. On the CPU it is the processor's time, which does not count
-what other programs took of the core.
+The input is noise, with the extractors' defaults: Whisper's window is 30 seconds, CLAP's 10 seconds at 48 kHz, filled
+with repeats. The extractors run on one core, and so do the front ends, unless --device is cuda; their times then
+include the transfer. Prints a JSON line: milliseconds per clip of both, from the best round, their ratio, and the
+largest absolute difference in the model's inputs. On the CPU, times are CPU time, which excludes other programs.
 """
 
 from __future__ import annotations

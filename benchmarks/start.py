@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""What the command line costs before and beside the stages of a flow, for this checkout and another one.
+"""Measure the overhead of the command line outside the stages of a flow, for this checkout and another one.
 
     python benchmarks/start.py [--before CHECKOUT] [--repeats 3] [--params params/quickstart.yaml] [--folder DIR]
 
-Runs, of each checkout in turn, its help, a misspelt key, and a training by the params file, whose corpus is decoded
-before anything is measured. Prints one JSON line with the medians in seconds, for each checkout:
+Alternates between the checkouts, and runs the help, a misspelled key, and a training with the params file, whose corpus
+is decoded before the measurement. Prints one JSON line with the medians in seconds, for each checkout:
 
-- `help` and `mistake`: of the processor, and by the clock (`_wall`);
-- `begin`: of the processor until the flow begins, and by the clock;
-- `checked`: the same until the first stage that Prefect reports is over, with all that it had to import;
-- `total`: the training's, its server's processor time included;
-- `outside`: by the clock, what is in none of the stages that the training's JSON names. Imports that a stage makes are
-  the stage's; where the opening of the MLflow run is no stage, it is outside.
+- `help` and `mistake`: CPU time, and wall-clock time (`_wall`);
+- `begin`: CPU and wall-clock time until the flow begins;
+- `checked`: the same until the end of the first stage that Prefect reports, including its imports;
+- `total`: of the training, including the CPU time of its server;
+- `outside`: wall-clock time outside of the stages in the training's JSON. Imports within a stage belong to the stage;
+  opening the MLflow run counts as outside if it is not a stage.
 """
 
 from __future__ import annotations

@@ -1,22 +1,21 @@
 #!/usr/bin/env python3
-"""How fast we train, against the plain recipe and against the bare limit, all in one process.
+"""Compare the speed of our training with the plain recipe and with the upper limit, all in one process.
 
     python benchmarks/train_speed.py rates [--manifest data/phrases/manifest.csv] [--clips 512] [--rounds 5]
     python benchmarks/train_speed.py whole [--manifest ...] [--clips 512] [--rounds 3] [--epochs 3]
     python benchmarks/train_speed.py rates --device cuda --batch-size 128 [--compile]
 
 rates  Clips per second within an epoch, without evaluation and checkpoints. Ours is the project's own `fit` from a
-       filled store; the recipe is `plain_recipe.py`; the limit is the same model and optimizer on batches that
-       are in memory already, once as we train it and once (`plain_limit`) in torch's own convolutions.
-whole  Seconds from the recordings to the model after some epochs, each with its evaluation and checkpoint. Ours begins
+       filled store; the recipe is `plain_recipe.py`; the limit is the same model and optimizer on batches in
+       memory, with our optimized layers and with torch's own convolutions (`plain_limit`).
+whole  Seconds from the recordings to the model after some epochs, each with evaluation and a checkpoint. Ours starts
        with an empty store.
 
-The sides take turns in rounds, and the medians are printed as a JSON line; the first round warms up and is not counted.
-All have the same clips, batch size, cut length, precision and number of threads. Of times and ratios there are two: by
-the clock, and (`cpu_`) by what the processors did, which tells less of what else runs on the machine. On the CPU
-the model is a small wav2vec2 and the clips are recordings, cut at 2 s, where a manifest is given; with `--device cuda`
-it has the shape of wav2vec2-base, the clips are made and last a second, precision is bf16, and GPU utilisation and
-memory are printed too.
+The sides alternate in rounds, and the medians are printed as a JSON line; the first round is a warm-up. All use the
+same clips, batch size, clip length, precision and number of threads. Times and ratios are reported in wall-clock time
+and in CPU time (`cpu_`), which other load affects less. On the CPU, the model is a small wav2vec2, and the clips are
+recordings, cut at 2 s, if a manifest is given. With `--device cuda`, the model has the shape of wav2vec2-base, the
+clips are synthetic and last one second, precision is bf16, and GPU utilization and memory are printed too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a person runs: `audiocls train params/quickstart.yaml`."""
+"""The commands and their flows, such as `audiocls train params/quickstart.yaml`."""
 
 import logging
 
@@ -6,5 +6,5 @@ from flows.environment import prepare_environment
 
 prepare_environment()
 
-# Flows are an application, and may say how loud the library is: an epoch is worth a line.
+# Flows are an application, so they set the log level of the library: one line per epoch.
 logging.getLogger("audiocls").setLevel(logging.INFO)

@@ -1,4 +1,4 @@
-"""Which balance method to take: `audiocls balance PARAMS.yaml [key.path=value ...]`."""
+"""Compare balance methods: `audiocls balance PARAMS.yaml [key.path=value ...]`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from audiocls.stopwatch import stopwatch
 from flows.cli import main
 from flows.preparation import prepare_data
 from flows.runs import name_run
-from tasks.comparison import compare, train_contenders
+from tasks.comparison import compare, train_candidates
 from tasks.features import cache_features
 from tasks.tracking import log_comparison, open_run, publish_comparison
 
 
 @dataclass(frozen=True, slots=True)
 class BalanceResult:
-    """What `balance-flow` returns; the command line prints it as JSON."""
+    """The result of `balance-flow`, which the command line prints as JSON."""
 
     run_id: str
     method: str
@@ -32,12 +32,12 @@ class BalanceResult:
 
 @flow(name="balance-flow", flow_run_name=name_run)
 def balance_flow(params_file: str, overrides: tuple[str, ...] = ()) -> BalanceResult:
-    """Compare balance methods on one corpus, one split and the same seeds, and say which to take."""
+    """Compare balance methods on one corpus, one split and the same seeds, and recommend one."""
     params = load_params(params_file, overrides)
     with stopwatch() as seconds, open_run(params) as run:
         corpus, data = prepare_data(params, run)
         data = cache_features(data)
-        comparison = compare(train_contenders(data, run), data, run)
+        comparison = compare(train_candidates(data, run), data, run)
         log_comparison(run, comparison, data.params)
         summary = publish_comparison(run, comparison, corpus)
     return BalanceResult(

@@ -1,6 +1,6 @@
 """The command `audiocls`: its subcommands, their arguments and their help.
 
-Each subcommand imports what it runs when it runs, so that help and a mistake are answered at once.
+Each subcommand imports its code when it runs, so that help and mistakes are reported quickly.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _complete_override(incomplete: str) -> list[str]:
     return [f"{key}=" for key in known_keys() if key.startswith(incomplete)]
 
 
-ParamsFile = Annotated[Path, typer.Argument(metavar="PARAMS", help="A params file: one YAML file is one run.")]
+ParamsFile = Annotated[Path, typer.Argument(metavar="PARAMS", help="A params file: one YAML file per run.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
@@ -112,7 +112,7 @@ def explain(
     clip: Annotated[str, typer.Argument(metavar="CLIP", help="A clip's id, or the path or URI of its file.")],
     overrides: Overrides = None,
 ) -> None:
-    """Explain why a clip was decoded, quarantined or left out. Nothing is decoded."""
+    """Explain why a clip was decoded, quarantined or dropped. Decodes nothing."""
 
     def find() -> Callable[[Sequence[str]], int]:
         from audiocls.inspection.explanation import main
@@ -128,11 +128,11 @@ def stores(
     overrides: Overrides = None,
     remove_unused_days: Annotated[
         float | None,
-        typer.Option(metavar="DAYS", help="Name the stores that were not used for so many days.", show_default=False),
+        typer.Option(metavar="DAYS", help="List the stores that were not used for this many days.", show_default=False),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove them, and do not only name them.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove these stores, instead of only listing them.")] = False,
 ) -> None:
-    """List the stores of decoded audio and features; remove those out of use."""
+    """List the stores of decoded audio and features, and remove unused ones."""
 
     def find() -> Callable[[Sequence[str]], int]:
         from audiocls.inspection.generations import main
@@ -154,20 +154,20 @@ def schema() -> None:
 @app.command(rich_help_panel=_SET_UP)
 def init(
     source: Annotated[
-        str, typer.Argument(metavar="FOLDER_OR_TABLE", help="A folder of recordings, or a table with a row a clip.")
+        str, typer.Argument(metavar="FOLDER_OR_TABLE", help="A folder of recordings, or a table with one row per clip.")
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The params file to write.")] = Path("params.yaml"),
 ) -> None:
-    """Look at a folder or a table of recordings, and write a params file to start from.
+    """Inspect a folder or a table of recordings, and write a params file to start from.
 
-    Says which classes, clips and groups it found. A file that is there already is not written over.
+    Reports the classes, clips and groups found. An existing file is not overwritten.
     """
 
     def work() -> None:
         from audiocls.params_file import write_starter
 
         look = write_starter(source, out)
-        said = [*look.seen, f"Wrote {out}. Look it through, then: audiocls train {out}"]
+        said = [*look.seen, f"Wrote {out}. Review it, then run: audiocls train {out}"]
         sys.stdout.write("\n".join(said) + "\n")
 
     raise typer.Exit(exit_status(work))
@@ -176,7 +176,7 @@ def init(
 def _inspect(
     find: Callable[[], Callable[[Sequence[str]], int]], params_file: Path, overrides: Sequence[str], more: Sequence[str]
 ) -> int:
-    """Check the params before anything heavy is imported; then do what the module's own command line does."""
+    """Check the params before any heavy import, then run the module's own command line."""
     statuses = []
 
     def work() -> None:
@@ -189,7 +189,7 @@ def _inspect(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand and return the exit status; None takes the process's own arguments."""
+    """Run a subcommand and return the exit status; None uses `sys.argv`."""
     try:
         app(args=None if argv is None else list(argv), prog_name="audiocls")
     except SystemExit as ended:

@@ -2,12 +2,11 @@
 
     audiocls NAME PARAMS.yaml [key.path=value ...]
 
-Progress goes to stderr; the last line on stdout is one JSON object where a flow has run. Exit status 0: done; 2: a
-mistake in the command, the params or the data, or a disk that is full or cannot be written, said in one message without
-a traceback; 1: a stage failed; 130: interrupted; 143: terminated.
+Progress goes to stderr. After a flow, the last line on stdout is one JSON object. Exit status 0: done; 2: a mistake in
+the command, the params or the data, or a disk that is full or not writable, reported in one message without a
+traceback; 1: a stage failed; 130: interrupted; 143: terminated.
 
-A mistake is to be reported at once, so that this module and `flows/cli.py` import nothing heavy before the params are
-read.
+This module and `flows/cli.py` import nothing heavy before the params are read, so that mistakes are reported quickly.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from audiocls.params import RunParams
 
-# What the disk says where a path of the params or the rights to it are wrong, or there is no space.
+# Errors of a wrong path in the params, missing permissions, or a full disk.
 _DISK_REFUSES: Final = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG,
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG,
@@ -51,11 +50,11 @@ def run_flow(
 
     Args:
         find: Imports the flow, which takes `params_file` and `overrides` and returns a dataclass. Its `summary`,
-            Markdown, goes to stderr; all else is printed as JSON.
+            Markdown, goes to stderr; all other fields are printed as JSON.
         params_file: The params file.
         overrides: Each `key.path=value`.
-        join: What machines other than the first do instead, where torchrun's variables name several.
-        verbose: Whether a terminal shows Prefect's log too.
+        join: Runs instead on machines other than the first, if torchrun's variables name several.
+        verbose: Whether to show Prefect's log on a terminal.
     """
 
     def work() -> None:
@@ -64,7 +63,7 @@ def run_flow(
         if join is not None and machines().rank > 0:
             print_result(join(params))
             return
-        # Imported late: Prefect takes a second, and a mistake has been reported by now.
+        # Imported late: Prefect takes a second to import, and mistakes are reported before.
         from flows.running import run
 
         print_result(asdict(run(find, params_file, overrides, verbose=verbose)))
@@ -73,7 +72,7 @@ def run_flow(
 
 
 def exit_status(work: Callable[[], object]) -> int:
-    """Do the work of a command; say what is wrong in one message, and return the exit status."""
+    """Run a command; report an error in one message, and return the exit status."""
     _end_cleanly_when_terminated()
     try:
         work()
@@ -96,7 +95,7 @@ def exit_status(work: Callable[[], object]) -> int:
 
 
 def print_result(result: dict[str, Any]) -> None:
-    """Write `summary`, which is Markdown, to stderr, and all else as one line of JSON to stdout."""
+    """Write `summary`, which is Markdown, to stderr, and all other fields as one line of JSON to stdout."""
     result = dict(result)
     summary = result.pop("summary", None)
     if summary:
@@ -109,14 +108,12 @@ def print_result(result: dict[str, Any]) -> None:
 
 
 def is_refusal(error: object) -> TypeGuard[OSError]:
-    """Say whether the disk refuses a path, which the user can mend."""
+    """Return whether the disk rejects a path, which the user can fix."""
     return isinstance(error, OSError) and error.errno in _DISK_REFUSES and error.filename is not None
 
 
 def _describe_refusal(error: OSError) -> str:
-    return (
-        f"{error.filename}: {error.strerror}. Mend the path or the rights to it, or choose another in the params file."
-    )
+    return f"{error.filename}: {error.strerror}. Fix the path or its permissions, or choose another in the params file."
 
 
 def _not_installed(package: str) -> MissingExtraError:
@@ -126,7 +123,7 @@ def _not_installed(package: str) -> MissingExtraError:
 
 
 def _end_cleanly_when_terminated() -> None:
-    """Let SIGTERM run the clean-up that an interrupt runs; without a handler it ends Python on the spot."""
+    """Let SIGTERM run the same cleanup as an interrupt; without a handler, Python ends immediately."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 

@@ -1,7 +1,7 @@
-"""Bring the deployments of prefect.yaml to a Prefect server: `make deploy`, or `python -m flows.deploy`.
+"""Deploy prefect.yaml to a Prefect server: `make deploy`, or `python -m flows.deploy`.
 
-The server is the one that PREFECT_API_URL names. Where that is an address of this machine and nothing answers, one is
-started in the background, and writes to server.log in Prefect's folder; `prefect server stop` ends it.
+PREFECT_API_URL names the server. If it is an address of this machine without a running server, one is started in the
+background. It logs to server.log in Prefect's folder; `prefect server stop` stops it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _START_SECONDS = 120
 
 
 def main() -> int:
-    """Start a server if need be, make the work pool, deploy, and say what to do next."""
+    """Start a server if needed, create the work pool, deploy, and print the next steps."""
     api_url = os.environ.get("PREFECT_API_URL", DEFAULT_API_URL)
     environment = os.environ | {"PREFECT_API_URL": api_url, "AUDIOCLS_HOME": str(HOME)}
     try:
@@ -44,7 +44,7 @@ def main() -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
     sys.stderr.write(
-        f"Deployed to {api_url}. `make worker` runs what is due. To ask for a run from a shell:\n\n"
+        f"Deployed to {api_url}. `make worker` executes scheduled runs. To start a run from a shell:\n\n"
         f"    source {HOME}/.venv/bin/activate\n"
         f"    export PREFECT_API_URL={api_url}\n"
         "    prefect deployment run train-flow -p params_file=params/quickstart.yaml\n"
@@ -53,11 +53,11 @@ def main() -> int:
 
 
 def ensure_server(api_url: str, environment: dict[str, str]) -> None:
-    """Start a server on this machine where none answers.
+    """Start a server on this machine if none answers.
 
     Raises:
-        TimeoutError: It did not come up, or the address is another machine's and does not answer.
-        subprocess.CalledProcessError: It ended.
+        TimeoutError: It did not start in time, or the address is of another machine and does not answer.
+        subprocess.CalledProcessError: It exited.
         UserMistake: Prefect's folder cannot be written.
     """
     if _answers(api_url):
@@ -65,19 +65,19 @@ def ensure_server(api_url: str, environment: dict[str, str]) -> None:
     address = urlsplit(api_url)
     if address.hostname not in _LOOPBACK:
         raise TimeoutError(unanswered(api_url))
-    # The port goes in by the environment: with --port the page would go on asking port 4200 (Prefect 3.8).
+    # Set the port by the environment: with --port, the UI would still use port 4200 (Prefect 3.8).
     port = {"PREFECT_SERVER_API_PORT": str(address.port or 4200), "PREFECT_SERVER_API_HOST": "127.0.0.1"}
     log = Path(PREFECT_HOME.value()) / "server.log"
     with open_log(log) as output, FileLock(start_lock(log.parent)):
-        if not _answers(api_url):  # nor has another `make deploy` started it meanwhile
+        if not _answers(api_url):  # another `make deploy` may have started it
             _wait_for(api_url, _begin_server(environment | port, output), log)
 
 
 def _begin_server(environment: dict[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start a server that writes to a file.
+    """Start a server that logs to a file.
 
-    Not with `--background`: that server writes into a pipe whose reader is gone, and its first warning ends it (Prefect
-    3.8, rich 15).
+    `--background` is not used: that server writes to a closed pipe, and exits on its first warning (Prefect 3.8, rich
+    15).
     """
     return subprocess.Popen(
         [sys.executable, "-m", "prefect", "server", "start"], cwd=HOME, env=environment, start_new_session=True,
@@ -86,7 +86,7 @@ def _begin_server(environment: dict[str, str], output: IO[bytes]) -> subprocess.
 
 
 def _wait_for(api_url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until it answers, and write its number down where `--background` does and `prefect server stop` looks."""
+    """Wait until it answers, and write its PID to the file that `prefect server stop` reads."""
     deadline = time.monotonic() + _START_SECONDS
     while not _answers(api_url):
         if server.poll() is not None:
@@ -94,12 +94,10 @@ def _wait_for(api_url: str, server: subprocess.Popen[bytes], log: Path) -> None:
             raise subprocess.CalledProcessError(server.returncode, server.args)
         if time.monotonic() > deadline:
             server.terminate()
-            raise TimeoutError(
-                f"the Prefect server did not answer at {api_url} within {_START_SECONDS} s; it wrote to {log}."
-            )
+            raise TimeoutError(f"the Prefect server did not answer at {api_url} within {_START_SECONDS} s; see {log}.")
         time.sleep(0.5)
     (log.parent / "server.pid").write_text(str(server.pid))
-    sys.stderr.write(f"Started a Prefect server, which writes to {log}; `prefect server stop` ends it.\n")
+    sys.stderr.write(f"Started a Prefect server, which logs to {log}; `prefect server stop` stops it.\n")
 
 
 def _answers(api_url: str) -> bool:

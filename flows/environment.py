@@ -1,6 +1,6 @@
-"""The environment variables that every flow and its child processes need, wherever they are started.
+"""The environment variables of every flow and its child processes.
 
-Settings in pyproject.toml hold only for commands that are run in this checkout. These hold from any folder, because
+Settings in pyproject.toml apply only to commands that run in this checkout. These apply in any folder, because
 `flows/__init__.py` sets them before Prefect, MLflow and huggingface_hub are imported and read them.
 """
 
@@ -11,25 +11,25 @@ from typing import Final
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _YES: Final = ("1", "true", "yes")
-# Prefect gives a server 20 s, which a busy machine or a cold disk exceeds.
+# Prefect's timeout is 20 s, which a busy machine or a cold disk exceeds.
 _START_SECONDS: Final = "300"
 
 
 def prepare_environment() -> None:
-    """Send nothing to anybody, reach servers on this machine without a proxy, and be patient with their start."""
+    """Turn off telemetry, bypass proxies for servers on this machine, and extend the timeout of their start."""
     _do_not_track()
     _spare_loopback_the_proxy()
     for name, value in {
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": _START_SECONDS,
         "PREFECT_LOGGING_EXTRA_LOGGERS": "audiocls",
-        # The library also logs where no flow runs, which is nothing to warn of.
+        # The library also logs outside of flows, which needs no warning.
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     }.items():
         os.environ.setdefault(name, value)
 
 
 def _do_not_track() -> None:
-    """Turn telemetry off unless DO_NOT_TRACK says no; each library reads a name or a value of its own."""
+    """Turn telemetry off unless DO_NOT_TRACK is false; each library reads a different variable or value."""
     if os.environ.setdefault("DO_NOT_TRACK", "1").lower() not in _YES:
         return
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"  # the server does not read DO_NOT_TRACK
@@ -39,14 +39,14 @@ def _do_not_track() -> None:
 
 
 def _spare_loopback_the_proxy() -> None:
-    """Add this machine to NO_PROXY where a proxy is set; httpx, requests, websockets and urllib all read it.
+    """Add this machine to NO_PROXY if a proxy is set; httpx, requests, websockets and urllib read it.
 
-    Without a proxy NO_PROXY stays unset: on some systems its presence hides the proxies of the desktop's settings.
+    Without a proxy, NO_PROXY stays unset: on some systems it would override the desktop's proxy settings.
     """
     proxies = ("http_proxy", "https_proxy", "all_proxy")
     if not any(os.environ.get(name) for proxy in proxies for name in (proxy, proxy.upper())):
         return
-    # The lower-case name wins where both are set.
+    # The lower-case name has precedence.
     listed = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     hosts = [host.strip() for host in listed.split(",") if host.strip()]
     if "*" not in hosts:

@@ -1,4 +1,4 @@
-"""From recordings and labels to an audited corpus: `audiocls ingest PARAMS.yaml [key.path=value ...]`."""
+"""Turn recordings and labels into an audited corpus: `audiocls ingest PARAMS.yaml [key.path=value ...]`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks.tracking import log_audit, open_run
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """What `ingest-flow` returns; the command line prints it as JSON."""
+    """The result of `ingest-flow`, which the command line prints as JSON."""
 
     run_id: str
     report: str
@@ -31,13 +31,13 @@ class IngestResult:
 
 @flow(name="ingest-flow", flow_run_name=name_run)
 def ingest_flow(params_file: str, overrides: tuple[str, ...] = ()) -> IngestResult:
-    """Read every recording once, say what the corpus is worth, and train nothing."""
+    """Decode every recording and audit the corpus, without training."""
     params = load_params(params_file, overrides)
     with stopwatch() as seconds, open_run(params) as run:
         corpus = gather_corpus(params, run)
         report = audit_corpus(corpus, find_near_duplicates(corpus), run.folder / "data")
         summary = log_audit(run, report, describe=True)
-        # After the audit, which helps to see what is wrong with them.
+        # After the audit, which shows what is wrong with the clips.
         check_corpus(corpus, params)
     return IngestResult(run.run_id, str(report.html), corpus.num_clips, corpus.num_quarantined, seconds, summary)
 

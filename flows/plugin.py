@@ -1,8 +1,8 @@
-"""The Prefect plugin behind `prefect deployment run train-flow`: a flow's name alone means its deployment `default`.
+"""A Prefect plugin for `prefect deployment run train-flow`: a flow's name alone selects its deployment `default`.
 
-Prefect 3.8 looks a deployment up as FLOW/DEPLOYMENT and refuses a name without a slash. Plugins are loaded where they
-are switched on, as `[tool.prefect.plugins]` in pyproject.toml does for commands that are run in this checkout; in other
-places PREFECT_PLUGINS_ENABLED=true does. It goes when Prefect knows default deployments.
+Prefect 3.8 looks up deployments as FLOW/DEPLOYMENT and rejects a name without a slash. Plugins must be enabled:
+`[tool.prefect.plugins]` in pyproject.toml does so for commands that run in this checkout, and
+PREFECT_PLUGINS_ENABLED=true elsewhere. Remove once Prefect supports default deployments.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PREFECT_PLUGIN_API_REQUIRES = ">=0.1,<1"
 
 @register_hook
 def setup_environment(*, ctx: Any) -> None:
-    """Teach Prefect's client the short name; Prefect calls this before a command runs."""
+    """Patch Prefect's client to accept the short name; Prefect calls this before a command runs."""
     from prefect.client.orchestration import PrefectClient
 
     by_full_name = PrefectClient.read_deployment_by_name
@@ -44,5 +44,5 @@ async def _full_name(client: Any, flow_name: str) -> str:
         raise ValueError(
             f"{flow_name} has several deployments; choose one: {', '.join(f'{flow_name}/{n}' for n in names)}"
         )
-    # The client's own message for a name that does not exist.
+    # For an unknown name, Prefect's client raises its own error.
     return f"{flow_name}/default"

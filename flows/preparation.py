@@ -1,4 +1,4 @@
-"""The stages that flows share: from a source to clips that are split, checked and ready to train on."""
+"""The common stages of flows: from a source to clips that are split, checked and ready for training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.waveforms import cache_waveforms
 
 
 def gather_corpus(params: RunParams, run: tracking.TrackedRun) -> waveforms.Corpus:
-    """List and decode the clips, and log which can be used, before anything can stop the run."""
+    """List and decode the clips, and log the usable ones before any check can stop the run."""
     manifest = ingest(params.data, params.workspace)
     filled = cache_waveforms(manifest, params.audio, params.workspace, params.runner)
     corpus = collect_corpus(manifest, filled, params.workspace)
@@ -26,13 +26,13 @@ def gather_corpus(params: RunParams, run: tracking.TrackedRun) -> waveforms.Corp
 
 
 def check_corpus(corpus: waveforms.Corpus, params: RunParams) -> None:
-    """Stop the run if too many clips, or all clips of a class, cannot be used."""
+    """Stop the run if too many clips, or all clips of a class, are unusable."""
     check_quarantine(corpus, params.data.max_bad_fraction)
     check_lost_classes(corpus, allow=params.data.allow_lost_classes)
 
 
 def prepare_data(params: RunParams, run: tracking.TrackedRun) -> tuple[waveforms.Corpus, PreparedData]:
-    """Run every stage before balancing; return the usable clips, and what to train and evaluate on."""
+    """Run every stage before balancing; return the corpus, and the data to train and evaluate on."""
     check_run(params)
     corpus = gather_corpus(params, run)
     check_corpus(corpus, params)

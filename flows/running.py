@@ -1,4 +1,4 @@
-"""One run of a flow, with a Prefect server that starts beside the imports."""
+"""Run a flow, with a Prefect server that starts during the imports."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tasks.reconnection import drop_unsent
 
 
 class StageError(AudioclsError):
-    """A stage failed in a way that nobody foresaw; Prefect has printed the traceback."""
+    """A stage failed with an unexpected error; Prefect has printed the traceback."""
 
 
 def run(find: Callable[[], Flow[..., Any]], params_file: str, overrides: Sequence[str], *, verbose: bool) -> Any:
     """Import a flow, run it and return its result.
 
     Raises:
-        ServerError: Prefect's server cannot be started, or stayed away in the middle of the run.
-        StageError: A stage failed for a reason that is no error of this library's, nor the disk's refusal.
+        ServerError: Prefect's server cannot be started, or stopped answering during the run.
+        StageError: A stage failed with neither an error of this library nor a rejected path.
     """
-    # Before it ends, Python looks for garbage among all that was imported, for seconds. This runs after what else was
-    # registered, Prefect's last logs and the end of the server included.
+    # Avoids seconds of garbage collection at exit. Runs after all functions that are registered later, including
+    # Prefect's last logs and the stop of the server.
     atexit.register(gc.freeze)
     server = begin_server()
     _hide_explained_tracebacks()
@@ -58,7 +58,7 @@ def _result_of(flow: Flow[..., Any], params_file: str, overrides: Sequence[str])
 
 
 def _screen(verbose: bool) -> AbstractContextManager[None]:
-    """Open a screen on a terminal, unless Prefect's log is asked for."""
+    """Open a screen on a terminal, unless `verbose` asks for Prefect's log."""
     console = Console(stderr=True)
     if verbose or not console.is_terminal or console.is_dumb_terminal:
         return nullcontext()
@@ -68,12 +68,12 @@ def _screen(verbose: bool) -> AbstractContextManager[None]:
 
 
 def _without_heartbeat(server: EmbeddedServer | None) -> AbstractContextManager[object]:
-    """Send no heartbeats to an embedded server, which nobody watches: each flow would wait a second at its end."""
+    """Turn off heartbeats with an embedded server: they delay the end of each flow by a second."""
     return nullcontext() if server is None else temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
 
 
 def _hide_explained_tracebacks() -> None:
-    """Prefect logs the traceback of every failed task and flow; where the user can mend it, the message is enough."""
+    """Hide Prefect's tracebacks of errors that the user can fix; their message is enough."""
 
     def is_explained(error: object) -> bool:
         return isinstance(error, AudioclsError) or is_refusal(error) or is_lost_server(error)
@@ -85,7 +85,7 @@ def _hide_explained_tracebacks() -> None:
 
     for name in ("prefect.task_engine", "prefect.flow_engine", "prefect.task_runs", "prefect.flow_runs"):
         logging.getLogger(name).addFilter(without_traceback)
-    # It prints each event that cannot be sent in full; that the server cannot be reached is another record.
+    # Prefect prints every unsent event in full; another record reports that the server is unreachable.
     services = logging.getLogger("prefect._internal.concurrency")
     services.addFilter(lambda record: record.msg != "Service %r failed to process item %r")
 

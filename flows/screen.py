@@ -1,6 +1,6 @@
-"""What a terminal shows while a flow runs: a live line for the stage that runs, and a line for each that is over.
+"""The terminal display of a flow: a live line for the running stage, and a line for each completed one.
 
-Without a terminal, and in Prefect's own logs, there are Prefect's lines instead.
+Without a terminal, and in Prefect's own logs, Prefect's lines are used instead.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _TITLES: Final = {
     "log_results": "Upload",
     "log_comparison": "Upload",
 }
-# A stage without a title of its own, such as an upload of counts, has a line of its own only where it was felt.
+# A stage without a title, such as an upload of counts, gets a line only if it took this long.
 _FELT_SECONDS: Final = 1.0
 _TITLE_WIDTH: Final = 20
 _LEAST_BAR: Final = 6
@@ -55,7 +55,7 @@ _FRAMES_PER_SECOND: Final = 5
 
 @dataclass
 class Stage:
-    """A stage that runs: what it is called, and how far it has come."""
+    """A running stage: its title and its progress."""
 
     title: str
     begun: float
@@ -63,25 +63,25 @@ class Stage:
     unit: str = ""
     total: float = 0.0
     done: float = 0.0
-    first: float | None = None  # when the first of the work was done, and how much it was
+    first: float | None = None  # time and amount of the first progress
     first_done: float = 0.0
     facts: tuple[str, ...] = ()
 
     def advance(self, amount: float, now: float) -> None:
-        """Take note of work that is done."""
+        """Add completed work."""
         self.done += amount
         if self.first is None:
             self.first, self.first_done = now, self.done
 
     def seconds_left(self, now: float) -> float | None:
-        """Estimate how long it takes still, by the pace since the first of the work was done; None: not known yet."""
+        """Estimate the remaining time from the pace since the first progress; None if not yet known."""
         if self.first is None or self.done <= self.first_done or now <= self.first:
             return None
         pace = (self.done - self.first_done) / (now - self.first)
         return max(0.0, self.total - self.done) / pace
 
     def describe(self, now: float) -> list[str]:
-        """Return what is known of it, the most important fact first."""
+        """Return the facts to show, the most important first."""
         if not self.total:
             return [duration(now - self.begun)]
         left = self.seconds_left(now)
@@ -93,7 +93,7 @@ class Stage:
 
 
 def duration(seconds: float) -> str:
-    """Write seconds as a person reads them: 0.4 s, 12 s, 3:07, 1:02:33."""
+    """Format seconds for display: 0.4 s, 12 s, 3:07, 1:02:33."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -104,7 +104,7 @@ def duration(seconds: float) -> str:
 
 
 def fitting(facts: list[str], width: int) -> str:
-    """Join as many facts as fit into a width, in their order."""
+    """Join as many facts as fit into a width, in order."""
     text = ""
     for fact in facts:
         longer = f"{text}  {fact}" if text else fact
@@ -125,7 +125,7 @@ class Screen:
     def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._now = now
-        self._stages: list[Stage] = []  # that run, each within the one before
+        self._stages: list[Stage] = []  # the running stages, nested
         self._names: list[str] = []
         self._spinner = Spinner("dots", style="cyan")
         self._live = Live(
@@ -133,12 +133,12 @@ class Screen:
         )
 
     def began(self, name: str) -> None:
-        """Show a stage."""
+        """Show a new stage."""
         self._names.append(name)
         self._stages.append(Stage(_TITLES.get(name, name.replace("_", " ").capitalize()), self._now()))
 
     def ended(self, name: str, seconds: float) -> None:
-        """Leave a line of a stage that is over."""
+        """Print the line of a completed stage."""
         self._names.pop()
         over = self._stages.pop()
         if name in _TITLES or seconds >= _FELT_SECONDS:
@@ -148,7 +148,7 @@ class Screen:
 
     @contextmanager
     def bar(self, description: str, total: float, unit: str) -> Iterator[Bar]:
-        """Show how far the stage has come that runs."""
+        """Show the progress of the running stage."""
         stage = self._stages[-1] if self._stages else Stage(description.capitalize(), self._now())
         outside = not self._stages
         if outside:
@@ -162,7 +162,7 @@ class Screen:
                 self._stages.remove(stage)
 
     def render(self) -> Table:
-        """Draw the live line, as wide as the terminal at most."""
+        """Draw the live line, at most as wide as the terminal."""
         line = Table.grid(padding=(0, 1))
         if not self._stages:
             return line
@@ -201,7 +201,7 @@ class _ScreenBar:
 
 
 class _ScreenHandler(logging.Handler):
-    """Writes above the live line what a person should see: all but what Prefect says of each run of a task."""
+    """Print log records above the live line, except Prefect's messages about each task run."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -219,7 +219,7 @@ class _ScreenHandler(logging.Handler):
 
 @contextmanager
 def _log_on(console: Console) -> Iterator[None]:
-    """Put the screen in the place of Prefect's console while the block runs."""
+    """Replace Prefect's console handler by the screen while the block runs."""
     root = logging.getLogger()
     before = root.handlers[:]
     root.handlers = [*(each for each in before if not isinstance(each, PrefectConsoleHandler)), _ScreenHandler(console)]

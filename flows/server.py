@@ -1,11 +1,10 @@
 """The Prefect server of a command: the one that PREFECT_API_URL names, or else an embedded one.
 
-Prefect would start an embedded server by itself, but not restart one that was killed, and not end one whose command
-was killed; it allows no second start at the same time and gives each 20 s. This one does better on all four. It can go
-when Prefect's own does as well.
+Prefect's own embedded server is not restarted if it is killed, does not end if its command is killed, cannot start
+twice at the same time, and has a timeout of 20 s. This one fixes all four. Remove once Prefect's own does.
 
-The command opens the listening socket itself and keeps it. So the address is known before the server runs, and what
-asks for it while it starts, or starts again, waits instead of being refused.
+The command opens and keeps the listening socket. So the address is known before the server runs, and clients wait
+while the server starts or restarts, instead of being refused.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class EmbeddedServer:
     """A Prefect server on a free port of 127.0.0.1 that lives as long as this process.
 
     Args:
-        home: Prefect's folder, which holds the server's log and the lock of its start.
+        home: Prefect's folder, with the server's log and start lock.
     """
 
     def __init__(self, home: Path) -> None:
@@ -65,40 +64,40 @@ class EmbeddedServer:
 
     @property
     def api_url(self) -> str:
-        """Where the server answers, or will."""
+        """The URL at which the server answers once it is ready."""
         return f"http://127.0.0.1:{self._socket.getsockname()[1]}/api"
 
     def start(self) -> None:
-        """Begin to start the server, and return at once.
+        """Start the server in the background.
 
         Raises:
             UserMistake: Prefect's folder cannot be written.
         """
         output = open_log(self._log)
         threading.Thread(target=self._keep_alive, args=(output,), daemon=True).start()
-        # Prefect's last logs and events are sent before what `atexit` runs.
+        # Prefect sends its last logs and events before `atexit` functions run.
         atexit.register(self.stop)
 
     def wait_until_ready(self) -> None:
         """Wait until the server answers.
 
         Raises:
-            ServerError: It ended again and again, or has not answered in time.
+            ServerError: It exited repeatedly, or did not answer in time.
         """
         seconds = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
         if not self._settled.wait(seconds):
             raise ServerError(
-                f"Prefect's embedded server has not started within {seconds} s. On a busy machine set {_PATIENCE} to "
-                f"more seconds, or PREFECT_API_URL to a server that runs already. It writes to {self._log}."
+                f"Prefect's embedded server has not started within {seconds} s. On a busy machine, increase "
+                f"{_PATIENCE}, or set PREFECT_API_URL to a running server. See {self._log}."
             )
         if not self._ready:
             raise ServerError(
-                f"Prefect's embedded server ended {_RESTARTS + 1} times while it started; it writes the reason to "
-                f"{self._log}. Remove the reason, or set PREFECT_API_URL to a server that runs already."
+                f"Prefect's embedded server exited {_RESTARTS + 1} times during its start; see the reason in "
+                f"{self._log}. Fix it, or set PREFECT_API_URL to a running server."
             )
 
     def stop(self) -> None:
-        """End the server."""
+        """Stop the server."""
         self._stopping.set()
         if self._process is not None:
             self._process.terminate()
@@ -109,29 +108,29 @@ class EmbeddedServer:
         self._socket.close()
 
     def _keep_alive(self, output: IO[bytes]) -> None:
-        """Start the server, and again each time it ends before this process, with growing pauses."""
+        """Start the server, and restart it with growing delays whenever it exits before this process."""
         with output:
             for restart in range(_RESTARTS + 1):
                 status = self._run(output)
                 if self._stopping.is_set():
                     return
-                logger.warning("Prefect's embedded server ended with status %d and is started again.", status)
+                logger.warning("Prefect's embedded server exited with status %d; restarting it.", status)
                 if self._stopping.wait(2**restart - 1):
                     return
-        self._socket.close()  # from now on clients are refused, where they would wait for ever
+        self._socket.close()  # refuse clients, which would otherwise wait forever
         self._settled.set()
 
     def _run(self, output: IO[bytes]) -> int:
-        """Run the server until it ends, and return its exit status."""
+        """Run the server until it exits, and return its exit status."""
         ready, ready_child = os.pipe()
         listening = self._socket.fileno()
         arguments = [str(listening), str(ready_child), str(os.getpid()), str(start_lock(self._home))]
         self._process = subprocess.Popen(
-            # -P: the names of this folder's modules are not meant for the server.
+            # -P: keep the modules of this folder off the server's path.
             [sys.executable, "-P", str(Path(__file__).with_name("server_process.py")), *arguments],
             env=_server_environment(), pass_fds=(listening, ready_child), stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT,
-            # Ctrl-C goes to every process of a terminal's group; the flow has to tell the server of its end first.
+            # Ctrl-C goes to every process of the group, but the flow must first report its end to the server.
             start_new_session=True,
         )  # fmt: skip
         os.close(ready_child)
@@ -143,7 +142,7 @@ class EmbeddedServer:
 
 
 def open_log(log: Path) -> IO[bytes]:
-    """Open the log of a server in Prefect's folder, which is made where it is missing.
+    """Open the log of a server in Prefect's folder, and create the folder if it is missing.
 
     Raises:
         UserMistake: It cannot be written.
@@ -155,17 +154,17 @@ def open_log(log: Path) -> IO[bytes]:
     except OSError as error:
         raise UserMistake(
             f"Prefect's folder {log.parent} cannot be written ({error.strerror}). "
-            "Set PREFECT_HOME to a folder that can be."
+            "Set PREFECT_HOME to a writable folder."
         ) from error
 
 
 def start_lock(home: Path) -> Path:
-    """Return the file that whoever starts a server on this Prefect home locks meanwhile."""
+    """Return the lock file that is held while a server starts on this Prefect home."""
     return home / "server-start.lock"
 
 
 def _server_environment() -> dict[str, str]:
-    """Return what Prefect gives to its own embedded server: no pages, few services, and this process's settings."""
+    """Return the environment of Prefect's own embedded server: no UI, few services, and this process's settings."""
     embedded = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
     environment = os.environ | embedded | settings
@@ -173,22 +172,22 @@ def _server_environment() -> dict[str, str]:
 
 
 def begin_server() -> EmbeddedServer | None:
-    """Begin to start an embedded server where no other is named, and make it the one of this process and its children.
+    """Start an embedded server if none is named, and use it in this process and its children.
 
     Raises:
-        UserMistake: Prefect's folder cannot be written, or the settings allow no server.
+        UserMistake: Prefect's folder is not writable, or the settings allow no server.
     """
     if PREFECT_API_URL.value():
         return None
     if not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
         raise UserMistake(
-            "PREFECT_API_URL is not set, and PREFECT_SERVER_EPHEMERAL_ENABLED = false rules out an embedded server. "
-            "Set either."
+            "PREFECT_API_URL is not set, and PREFECT_SERVER_EPHEMERAL_ENABLED = false disables an embedded server. "
+            "Set one of them."
         )
     server = EmbeddedServer(PREFECT_HOME.value())
     server.start()
     os.environ["PREFECT_API_URL"] = server.api_url
-    os.environ["PREFECT_UI_URL"] = ""  # it shows no pages to link to
+    os.environ["PREFECT_UI_URL"] = ""  # it has no UI
     context.refresh_global_settings_context()
     return server
 
@@ -209,21 +208,21 @@ def wait_for_server(embedded: EmbeddedServer | None) -> None:
 
 
 def unanswered(api_url: str | None) -> str:
-    """Return what to say where no server answers at a person's address."""
+    """Return the message for a configured address at which no server answers."""
     return f"PREFECT_API_URL = {api_url}: no Prefect server answers there. Start it, or unset the variable."
 
 
 def is_lost_server(error: object) -> bool:
-    """Say whether an error means that Prefect's server stayed away, after all retries."""
+    """Return whether an error means that Prefect's server did not answer, after all retries."""
     api_url = PREFECT_API_URL.value()
     request = getattr(error, "_request", None)
     return isinstance(error, httpx.TransportError) and request is not None and str(request.url).startswith(api_url)
 
 
 def lost() -> str:
-    """Return what to say where the server stayed away in the middle of a run."""
+    """Return the message for a server that stopped answering during a run."""
     return (
         f"the Prefect server at {PREFECT_API_URL.value()} no longer answers, after "
-        f"{PREFECT_CLIENT_MAX_RETRIES.value()} retries (PREFECT_CLIENT_MAX_RETRIES). Start it again; the same command "
-        "then goes on from what is stored and from the last checkpoint."
+        f"{PREFECT_CLIENT_MAX_RETRIES.value()} retries (PREFECT_CLIENT_MAX_RETRIES). Restart it and run the same "
+        "command, which resumes from the stores and the last checkpoint."
     )

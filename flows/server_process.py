@@ -2,7 +2,7 @@
 
     python -P flows/server_process.py LISTENING_SOCKET READY_PIPE PARENT LOCK_FILE
 
-LISTENING_SOCKET and READY_PIPE are inherited file descriptors, PARENT is the process that the server ends with.
+LISTENING_SOCKET and READY_PIPE are inherited file descriptors, PARENT is the process whose end also ends the server.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _CLOSE_SECONDS: Final = 3
 
 
 class _Server(uvicorn.Server):
-    """A server that starts when no other starts on the same Prefect home, and says when it is ready.
+    """A server that locks the Prefect home while it starts, and signals when it is ready.
 
-    Prefect 3.8 creates and migrates its SQLite database at the start of each server, without a lock of its own: two
-    first starts at once end with `table ... already exists` in one of them.
+    Prefect 3.8 creates and migrates its SQLite database at the start of each server, without a lock: of two first
+    starts at the same time, one fails with `table ... already exists`.
     """
 
     def __init__(self, config: uvicorn.Config, ready: int, lock: Path) -> None:
@@ -46,9 +46,9 @@ class _Server(uvicorn.Server):
 
 
 def main(listening: int, ready: int, parent: int, lock: Path) -> None:
-    """Serve Prefect's API on an open socket until the parent ends it or is gone."""
+    """Serve Prefect's API on an open socket until the parent stops it or ends."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    # Until it is ready it imports, which leaves no garbage; to look for some takes a quarter of the time.
+    # Imports leave no garbage, and collecting it would take a quarter of the start time.
     gc.disable()
     config = uvicorn.Config(
         "prefect.server.api.server:create_app",
@@ -61,10 +61,10 @@ def main(listening: int, ready: int, parent: int, lock: Path) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End soon after the parent, however it went: a killed process runs no clean-up.
+    """End soon after the parent, even if it was killed, which runs no cleanup.
 
-    A process whose parent is gone gets another one. Linux's parent-death signal would come too early, at the end of
-    the thread that started this process.
+    An orphaned process gets another parent. Linux's parent-death signal would come too early, at the end of the thread
+    that started this process.
     """
     while os.getppid() == parent:
         time.sleep(_LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""The summary at the end of a flow, Markdown, as a terminal shows it."""
+"""Print the Markdown summary of a flow on a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 
 
 class _FoldedTable(TableElement):
-    """A table that breaks a long name into lines, where rich would cut it off."""
+    """A table that wraps long names, which rich would truncate."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         for table in super().__rich_console__(console, options):

@@ -1,4 +1,4 @@
-"""From recordings and labels to a tracked model: `audiocls train PARAMS.yaml [key.path=value ...]`."""
+"""Turn recordings and labels into a tracked model: `audiocls train PARAMS.yaml [key.path=value ...]`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tasks.training import fit
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What `train-flow` returns; the command line prints it as JSON."""
+    """The result of `train-flow`, which the command line prints as JSON."""
 
     run_id: str
     model: str

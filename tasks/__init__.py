@@ -1,4 +1,4 @@
-"""Prefect tasks, the stages of a flow; not machine-learning tasks.
+"""Prefect tasks: the stages of a flow.
 
 Each file wraps the library module of its name, and adds retries, run names, artifacts and timing.
 """

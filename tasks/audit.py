@@ -1,4 +1,4 @@
-"""Examine the corpus before anything is trained on it."""
+"""Audit the corpus before training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger("audiocls.audit.report")
 @task(cache_policy=NO_CACHE)
 @timed
 def audit_corpus(corpus: waveforms.Corpus, near_duplicates: Path, folder: Path) -> audit.AuditReport:
-    """Write the audit's pages; show the verdict in Prefect, and in the log where there is something to look at."""
+    """Write the audit's pages; show the verdict in Prefect, and in the log if there are warnings."""
     report = audit.write_audit(
         corpus, near_duplicates, folder, splits.wide_unit_findings(corpus.clips, near_duplicates)
     )

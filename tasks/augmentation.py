@@ -1,4 +1,4 @@
-"""Look at the recordings that training clips are augmented with."""
+"""Check the recordings that training clips are augmented with."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ from audiocls.stopwatch import timed
 @task(cache_policy=NO_CACHE)
 @timed
 def check_augmentation(data: PreparedData) -> PreparedData:
-    """Stop where training would hear a held-out recording; return params that leave out such files."""
+    """Stop if training would use a held-out recording; return params that exclude such files."""
     return augmentation.check_recordings(data)

@@ -1,4 +1,4 @@
-"""Balance the classes of the training split, and the head of what was trained on them."""
+"""Balance the classes of the training split, and the head of the trained model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from audiocls.stopwatch import timed
 @task(cache_policy=NO_CACHE)
 @timed
 def balance_classes(split_clips: Path, params: BalanceParams, seed: int, workspace: Path) -> balance.Balanced:
-    """Repeat, leave out or weigh training clips, as the method says."""
+    """Repeat, drop or weight training clips, as the method says."""
     return balance.balance(split_clips, params, seed, workspace)
 
 
@@ -25,7 +25,7 @@ def balance_classes(split_clips: Path, params: BalanceParams, seed: int, workspa
 def balance_head(
     model: training.TrainedModel, balanced: balance.Balanced, data: PreparedData, run: tracking.TrackedRun
 ) -> balance.Balanced:
-    """Train the head anew, or shift it, where the method says so, and log what it is made of."""
+    """Retrain or shift the head if the method requires it, and log the results."""
     done = heads.balance_head(model.folder, balanced, data, run.folder)
     if done.files:
         tracking.log_artifacts(run, done.files, "data/balance")

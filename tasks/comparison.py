@@ -11,37 +11,36 @@ from audiocls import comparison, tracking
 from audiocls.errors import BalanceError
 from audiocls.params_file import NONE
 from audiocls.splits import PreparedData
-from audiocls.stopwatch import timed
+from audiocls.stopwatch import stage, timed
 
 
-@timed
-def train_contenders(data: PreparedData, run: tracking.TrackedRun) -> tuple[list[comparison.Training], dict[str, str]]:
-    """Train what has to be trained, one after another: two at a time would share the cores or the GPU.
+def train_candidates(data: PreparedData, run: tracking.TrackedRun) -> tuple[list[comparison.Training], dict[str, str]]:
+    """Train the models one after another: concurrent trainings would share the cores or the GPU.
 
     Returns:
-        The trainings, and by name the methods that the class counts do not allow, with the reason: the others are
-        compared without them.
+        The trainings, and by name, why the class counts do not allow a method. Such methods are not compared.
     """
     trained: list[comparison.Training] = []
     refused: dict[str, str] = {}
-    for training in comparison.plan_trainings(data.params, run.folder):
-        name = training.contender.name
-        if name in refused:
-            continue
-        try:
-            trained.append(train_contender(training, data))
-        except BalanceError as error:
-            if name == NONE or not training.contender.end_to_end:
-                raise
-            refused[name] = str(error)
-    return [each for each in trained if each.contender.name not in refused], refused
+    with stage("train_contenders"):  # the stage's key in the JSON output
+        for training in comparison.plan_trainings(data.params, run.folder):
+            name = training.candidate.name
+            if name in refused:
+                continue
+            try:
+                trained.append(train_candidate(training, data))
+            except BalanceError as error:
+                if name == NONE or not training.candidate.end_to_end:
+                    raise
+                refused[name] = str(error)
+    return [each for each in trained if each.candidate.name not in refused], refused
 
 
-# No retries: a fit that failed would fail again, hours later.
+# No retries: a failed fit would fail again, hours later.
 @task(cache_policy=NO_CACHE, task_run_name="train {training.name}")
-def train_contender(training: comparison.Training, data: PreparedData) -> comparison.Training:
+def train_candidate(training: comparison.Training, data: PreparedData) -> comparison.Training:
     """Train one model."""
-    return comparison.train_contender(training, data)
+    return comparison.train_candidate(training, data)
 
 
 @task(cache_policy=NO_CACHE)
@@ -49,6 +48,6 @@ def train_contender(training: comparison.Training, data: PreparedData) -> compar
 def compare(
     trained: tuple[Sequence[comparison.Training], Mapping[str, str]], data: PreparedData, run: tracking.TrackedRun
 ) -> comparison.Comparison:
-    """Score every method and seed, and say which to take."""
+    """Score every method and seed, and recommend one."""
     models, refused = trained
     return comparison.compare(models, data, run.folder, refused)

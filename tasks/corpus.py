@@ -1,4 +1,4 @@
-"""Gather the usable clips, and put the others into quarantine."""
+"""Collect the usable clips, and quarantine the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from audiocls.stopwatch import timed
 
 logger = logging.getLogger("audiocls.waveforms.corpus")
 
-# A table of thousands of rows helps nobody in a browser; the whole of it is in MLflow and in the workspace.
+# Long tables are unusable in a browser; the full table is in MLflow and in the workspace.
 _SHOWN_ROWS = 100
 
 
@@ -35,11 +35,11 @@ def collect_corpus(manifest: Path, plan: waveforms.StorePlan, workspace: Path) -
 
 @task(cache_policy=NO_CACHE)
 def check_quarantine(collected: waveforms.Corpus, max_bad_fraction: float) -> None:
-    """Stop the run where too many clips cannot be used."""
+    """Stop the run if too many clips are unusable."""
     waveforms.check_quarantine(collected, max_bad_fraction)
 
 
 @task(cache_policy=NO_CACHE)
 def check_lost_classes(collected: waveforms.Corpus, *, allow: bool) -> None:
-    """Stop the run where a class that was listed has no usable clip left."""
+    """Stop the run if a listed class has no usable clips."""
     waveforms.check_lost_classes(collected, allow=allow)

@@ -1,4 +1,4 @@
-"""Compute what a slow feature extractor makes of the clips, and keep it."""
+"""Compute and store the features of clips, for slow feature extractors."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tasks.runners import run_shards
 
 @timed
 def cache_features(data: PreparedData) -> PreparedData:
-    """Fill the feature store, one mapped task a shard; return the data with it, or as it is if none is kept."""
+    """Fill the feature store, one mapped task per shard; return the data with the store, if one is used."""
     plan = plan_features(data)
     if plan is None:
         return data
-    # The feature store is in the workspace, which workers elsewhere do not see.
+    # The feature store is in the workspace, which remote workers cannot access.
     runner = RunnerParams() if data.params.runner.address else data.params.runner
     run_shards(write_features, plan.shards, data.params.audio, runner, "computing features")
     return replace(data, features=plan.store)
@@ -41,5 +41,5 @@ def plan_features(data: PreparedData) -> features.FeaturePlan | None:
     task_run_name="features-{shard.start}",
 )
 def write_features(shard: features.FeatureShard, params: AudioParams) -> int:
-    """Compute the features of one shard; return of how many clips."""
+    """Compute the features of one shard; return the number of clips."""
     return features.write_features(shard, params)

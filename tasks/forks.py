@@ -1,9 +1,9 @@
-"""Lets a process that is forked off a flow end well, such as a data loader's worker.
+"""Let processes that are forked from a flow, such as DataLoader workers, exit with status 0.
 
-Prefect 3.8 forgets in a forked process the services that send the flow's logs and events, but waits for them all the
-same when that process ends, and fails. Its exit status is 1 then, which torch's data loader takes for a crash: each
-training on a GPU, whose batches are read by workers, would end with its first pass. It goes with prefect>=3.9, which
-waits for none that did not begin in the process itself.
+In a forked process, Prefect 3.8 drops the services that send the flow's logs and events, but still waits for them at
+exit, and fails with status 1. torch's DataLoader takes this for a crash, so each training on a GPU, which uses workers,
+would end after its first epoch. Remove once prefect>=3.9 is required, which waits only for services that started in the
+process itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prefect._internal.concurrency.services import QueueService, _QueueServiceBa
 
 
 def wait_for_own_services_only() -> None:
-    """Teach Prefect's services not to wait, in a forked process, for those that stayed behind."""
+    """Patch Prefect not to wait, in a forked process, for the services of its parent."""
     drain: Any = _QueueServiceBase._drain
     if getattr(drain, "knows_forks", False):
         return

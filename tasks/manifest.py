@@ -13,8 +13,8 @@ from audiocls.stopwatch import timed
 from tasks.retries import unless_mistaken
 
 
-# NO_CACHE on every task: the stores of the library are keyed by content and settings, and skip what is done.
-# Prefect's keys would hash paths by their names, and miss a changed file and an edit in the library.
+# NO_CACHE on every task: the library's stores are keyed by content and settings, and skip finished work. Prefect would
+# hash paths by their names, and miss changed files and edits in the library.
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
 def ingest(data: DataSource, workspace: Path) -> Path:

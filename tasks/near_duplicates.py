@@ -1,4 +1,4 @@
-"""Find the clips that hold one recording in several forms."""
+"""Find clips that hold the same recording in several forms."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from audiocls import near_duplicates, waveforms
 from audiocls.stopwatch import timed
 
 
-# NO_CACHE because the corpus folder keeps the result under the algorithm's version, and the store every fingerprint.
+# NO_CACHE because the corpus folder holds the result, keyed by algorithm version, and the store the fingerprints.
 @task(cache_policy=NO_CACHE)
 @timed
 def find_near_duplicates(corpus: waveforms.Corpus) -> Path:
-    """Compare what no run has compared; return the table of pairs."""
+    """Compare the clips that were not compared before; return the table of pairs."""
     return near_duplicates.find_near_duplicates(corpus.clips, corpus.store)

@@ -1,4 +1,4 @@
-"""Ends the worker processes of a command that was killed."""
+"""End the worker processes of a killed command."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from multiprocessing.process import BaseProcess
 
 
 def end_with_the_parent() -> None:
-    """Let this worker process end when the process that started it is gone.
+    """End this worker process when its parent ends.
 
-    A killed process runs no clean-up, and a worker of `concurrent.futures` then waits for work forever.
+    A killed process runs no cleanup, and a worker of `concurrent.futures` would then wait for work forever.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:

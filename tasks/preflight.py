@@ -1,4 +1,4 @@
-"""Check what the params name before anything is decoded."""
+"""Check the files and models that the params name before decoding."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from audiocls.stopwatch import timed
 from tasks.retries import unless_mistaken
 
 
-# Retried, as a checkpoint on the hub is asked for over the network.
+# Retried, because the check of a checkpoint on the Hub uses the network.
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
 def check_run(params: RunParams) -> None:
-    """Refuse a checkpoint, a folder or a setting that training would fail with."""
+    """Reject a checkpoint, a folder or a setting that training would fail with."""
     training.check_run(params)

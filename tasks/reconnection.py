@@ -1,9 +1,9 @@
-"""Lets every client of a process wait for a Prefect server that went away, and not only those that had reached it.
+"""Let all Prefect clients of a process wait for a server that restarts.
 
-Prefect 3.8 retries a refused connection with back-off, 5 times in a minute (PREFECT_CLIENT_MAX_RETRIES), where the same
-client object has had an answer before, so that a wrong address fails at once. But tasks in threads, artifacts and logs
-each get a new client, and a server that restarts in the middle of a run ends it there with a ConnectError. It goes when
-Prefect keeps that knowledge for the process.
+Prefect 3.8 retries a refused connection with backoff, 5 times in a minute (PREFECT_CLIENT_MAX_RETRIES), but only if the
+same client object had a response before, so that a wrong address fails immediately. Tasks in threads, artifacts and
+logs each get a new client, so a restart of the server during a run ends the run with a ConnectError. Remove once
+Prefect shares this state within the process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
 
 
 def remember_answers() -> None:
-    """Teach Prefect's clients that what one of them reached, all of them can reach."""
+    """Patch Prefect's clients to retry once any client of the process has reached the server."""
     reached = threading.Event()
 
     def remember(_: object, answered: bool) -> None:
@@ -30,9 +30,9 @@ def remember_answers() -> None:
 
 
 def drop_unsent() -> None:
-    """Drop the events and logs that wait for a server that is gone for good.
+    """Drop the queued events and logs for a server that no longer answers.
 
-    At its end a process would try for 7 s to send each of them, hundreds after a long run.
+    Otherwise the process would retry each for 7 s at exit; a long run has hundreds.
     """
     services: Any = _QueueServiceBase
     for service in list(services._instances.values()):

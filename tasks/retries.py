@@ -1,4 +1,4 @@
-"""When a failed task is worth another try."""
+"""The condition for retrying a failed task."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from audiocls.errors import FullDiskError, UserMistake
 
 
 def unless_mistaken(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Retry what a disk or a network did; wrong params and wrong data stay wrong, and a full disk stays full."""
+    """Retry errors of a disk or a network, but not invalid params, invalid data or a full disk."""
     lasting = (UserMistake, FullDiskError)
     return not isinstance(state.data, lasting) and not isinstance(getattr(state.data, "result", None), lasting)

@@ -1,4 +1,4 @@
-"""Where mapped tasks run: in threads or processes of this machine, or on a Dask or Ray cluster."""
+"""Task runners of mapped tasks: threads or processes of this machine, or a Dask or Ray cluster."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def run_shards(
     runner: RunnerParams,
     doing: str,
 ) -> None:
-    """Have `write(shard=..., params=...)` run for every shard, behind a progress bar of clips that says `doing`."""
+    """Run `write(shard=..., params=...)` for every shard, with a progress bar of clips labeled `doing`."""
     if not shards:
         return
     new = sum(shard.stop - shard.start for shard in shards)
-    # A runner of its own, and not the flow's: which one is known only when the flow has read its params.
+    # Not the flow's runner: the kind is known only after the flow has read its params.
     with _one_server(runner), make_runner(runner) as started, progress_bar(doing, new) as bar:
         futures = [started.submit(write, {"shard": shard, "params": params}) for shard in shards]
         for future in as_completed(futures):
@@ -50,16 +50,16 @@ def run_shards(
 
 
 def _one_server(params: RunnerParams) -> AbstractContextManager[Any]:
-    """Tell processes of this machine where the flow's server is: each would start a temporary one of its own."""
+    """Set the flow's server for processes of this machine, which otherwise each start a temporary one."""
     if params.kind == "thread" or params.address is not None:
         return nullcontext()
     url = str(get_client(sync_client=True).api_url).rstrip("/")
     return temporary_settings({PREFECT_API_URL: url})
 
 
-def make_runner(params: RunnerParams) -> Any:  # Any, as Prefect's own types of runners do not fit each other
-    """Return Prefect's task runner, not started yet."""
-    # As many shards at a time as there are cores: Prefect's default would start all of them, and hold all in memory.
+def make_runner(params: RunnerParams) -> Any:  # Any: the types of Prefect's runners are incompatible
+    """Return Prefect's task runner, not yet started."""
+    # One shard per core: Prefect's default would start all of them, and hold all in memory.
     workers = params.workers or os.cpu_count() or 1
     match params.kind:
         case "thread":
@@ -82,7 +82,7 @@ def _dask_runner(address: str | None, workers: int) -> Any:
 
 
 def _ray_runner(address: str | None, workers: int) -> Any:
-    # Nothing is sent to anybody.
+    # No telemetry.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     from prefect_ray import RayTaskRunner
 

@@ -1,4 +1,4 @@
-"""Say which clip is for training, validation or test."""
+"""Assign clips to training, validation and test."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from audiocls.stopwatch import timed
 
 logger = logging.getLogger("audiocls.splits.assignment")
 
-# A table of thousands of rows helps nobody in a browser; the whole of it is in MLflow and in the workspace.
+# Long tables are unusable in a browser; the full table is in MLflow and in the workspace.
 _SHOWN_ROWS = 100
 
 
 @task(cache_policy=NO_CACHE)
 @timed
 def assign_splits(corpus: waveforms.Corpus, near_duplicates: Path, params: RunParams) -> Path:
-    """Keep or make the split, and check it; show what was left out in Prefect; return the clips with their splits."""
+    """Use or make the split, and check it; show dropped clips in Prefect; return the clips with their splits."""
     ledger = splits.ledger_of(params.experiment, params.split, params.seed, params.workspace)
     made = splits.assign_splits(corpus.clips, params.split, params.seed, params.workspace, ledger, near_duplicates)
     summary = splits.dropped_summary(made)

@@ -1,4 +1,4 @@
-"""Write down in MLflow what a run used and what came of it, and link to it from Prefect."""
+"""Log a run's inputs and results in MLflow, and link to them from Prefect."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from tasks.retries import unless_mistaken
 
 @contextmanager
 def open_run(params: RunParams) -> Iterator[tracking.TrackedRun]:
-    """Open the MLflow run of this flow run; each names the other."""
+    """Open the MLflow run of this flow run, and link each to the other."""
     tags = {
         "prefect.flow_name": str(flow_run.flow_name),
         "prefect.flow_run_id": str(flow_run.id),
         "prefect.flow_run_name": str(flow_run.name),
     }
-    if PREFECT_UI_URL.value():  # none where the server is the embedded one, which shows no pages
+    if PREFECT_UI_URL.value():  # unset with the embedded server, which has no UI
         tags["prefect.flow_run_url"] = str(flow_run.ui_url)
     with ExitStack() as opened:
         with stage("open_run"):
@@ -56,7 +56,7 @@ def open_run(params: RunParams) -> Iterator[tracking.TrackedRun]:
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
 def log_corpus(run: tracking.TrackedRun, corpus: waveforms.Corpus) -> None:
-    """Log the data's digest and the quarantine table, before anything can stop the run."""
+    """Log the digest of the data and the quarantine table, before any check can stop the run."""
     counts = {"clips": corpus.num_clips, "quarantined": corpus.num_quarantined}
     tracking.log_dataset(run, corpus.clips, "clips", corpus.digest, counts)
     tracking.log_metrics(run, {f"data/{name}": count for name, count in counts.items()})
@@ -70,7 +70,7 @@ def log_corpus(run: tracking.TrackedRun, corpus: waveforms.Corpus) -> None:
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
 def log_counts(run: tracking.TrackedRun, corpus: waveforms.Corpus, split_clips: Path) -> None:
-    """Compare the splits with the usable clips; log what was listed, what is usable and what each split has."""
+    """Compare the splits with the usable clips; log the listed clips, the usable ones and those of each split."""
     counts = waveforms.read_counts(corpus.counts)
     in_splits = waveforms.count_splits(counts, split_clips)
     path = waveforms.write_counts(counts, run.folder / "data" / "counts.json", in_splits)
@@ -80,7 +80,7 @@ def log_counts(run: tracking.TrackedRun, corpus: waveforms.Corpus, split_clips: 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
 def log_splits(run: tracking.TrackedRun, split_clips: Path) -> None:
-    """Log which clips were left out of the split, and how many."""
+    """Log the clips that were dropped from the split, and their number."""
     tracking.log_metrics(run, {"data/dropped": len(splits.read_dropped(split_clips))})
     tracking.log_artifacts(run, splits.dropped_beside(split_clips), "data")
 
@@ -88,7 +88,7 @@ def log_splits(run: tracking.TrackedRun, split_clips: Path) -> None:
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
 def log_audit(run: tracking.TrackedRun, report: audit.AuditReport, *, describe: bool = False) -> str:
-    """Log the audit's pages and its verdict, on the run's page too where asked; return it as Markdown."""
+    """Log the audit's pages and verdict, and optionally the run's description; return the audit as Markdown."""
     tracking.log_artifacts(run, report.html, "data")
     tracking.log_artifacts(run, report.json, "data")
     tracking.log_tags(run, {"data.verdict": report.verdict})
@@ -101,8 +101,8 @@ def log_audit(run: tracking.TrackedRun, report: audit.AuditReport, *, describe: 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
 def log_balance(run: tracking.TrackedRun, balanced: balance.Balanced) -> None:
-    """Log the class counts before and after, as numbers and as a picture, and which clip is seen how often."""
-    from audiocls.plots import draw_class_counts  # not at the start of every flow, as it loads matplotlib
+    """Log the class counts before and after, as numbers and as a plot, and how often each clip is used."""
+    from audiocls.plots import draw_class_counts  # imported late: it loads matplotlib
 
     tracking.log_json(run, {k: v for k, v in asdict(balanced).items() if k != "rows"}, "data/class_counts.json")
     counts = {"before": balanced.counts_before, "after": balanced.counts_after}
@@ -115,7 +115,7 @@ def log_balance(run: tracking.TrackedRun, balanced: balance.Balanced) -> None:
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
 def log_augmentation(run: tracking.TrackedRun, data: PreparedData) -> None:
-    """Log a picture of what the transforms make of some training clips, where there are any."""
+    """Log a plot of augmented training clips, if there are transforms."""
     if data.params.augmentation:
         picture = batches.draw_augmented(data, run.folder / "augmentation.png")
         tracking.log_artifacts(run, picture, "data")
@@ -142,7 +142,7 @@ def publish_summary(
     model: training.TrainedModel,
     evaluated: evaluation.Evaluation,
 ) -> str:
-    """Show the result on the flow run's page and on the MLflow run's; return it as Markdown."""
+    """Show the result on the pages of the flow run and the MLflow run; return it as Markdown."""
     summary = evaluation.summarise(run, corpus, split_clips, balanced, model, evaluated)
     tracking.describe_run(run, summary)
     create_markdown_artifact(key="train-summary", markdown=summary)
@@ -152,7 +152,7 @@ def publish_summary(
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
 def log_comparison(run: tracking.TrackedRun, compared: comparison.Comparison, params: RunParams) -> None:
-    """Log the table, the picture and the params of the best, and a nested run for each method and seed."""
+    """Log the table, the plot and the params of the best method, and a nested run per method and seed."""
     tracking.log_nested_runs(run, comparison.nested_runs(compared, params))
     tracking.log_metrics(run, compared.metrics)
     tracking.log_tags(run, {"balance.verdict": compared.verdict, "balance.method_to_take": compared.method})
@@ -161,7 +161,7 @@ def log_comparison(run: tracking.TrackedRun, compared: comparison.Comparison, pa
 
 @task(cache_policy=NO_CACHE)
 def publish_comparison(run: tracking.TrackedRun, compared: comparison.Comparison, corpus: waveforms.Corpus) -> str:
-    """Show the table on the flow run's page and on the MLflow run's, and the picture on the former; return the text."""
+    """Show the table on the pages of the flow run and the MLflow run, and the plot on the former; return the text."""
     lost = waveforms.lost_summary(waveforms.read_counts(corpus.counts))
     summary = "\n\n".join([*([f"**{escaped(lost)}.**"] if lost else []), compared.summary])
     tracking.describe_run(run, summary)

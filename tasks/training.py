@@ -10,7 +10,7 @@ from audiocls.splits import PreparedData
 from audiocls.stopwatch import timed
 
 
-# No retries: a fit that failed would fail again, hours later.
+# No retries: a failed fit would fail again, hours later.
 @task(cache_policy=NO_CACHE)
 @timed
 def fit(data: PreparedData, balanced: balance.Balanced, run: tracking.TrackedRun) -> training.TrainedModel:

@@ -1,4 +1,4 @@
-"""Decode and resample what the waveform store lacks."""
+"""Decode and resample the recordings that the waveform store lacks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger("audiocls.waveforms.reach")
 
 @timed
 def cache_waveforms(manifest: Path, params: AudioParams, workspace: Path, runner: RunnerParams) -> waveforms.StorePlan:
-    """Fill the store, one mapped task a shard; return what the store was asked for."""
+    """Fill the store, one mapped task per shard; return the plan."""
     plan = plan_store(manifest, params, workspace)
     doubt = waveforms.doubtful_reach(runner.address, manifest, plan.store, workspace) if plan.shards else None
     if doubt:
@@ -30,7 +30,7 @@ def cache_waveforms(manifest: Path, params: AudioParams, workspace: Path, runner
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 def plan_store(manifest: Path, params: AudioParams, workspace: Path) -> waveforms.StorePlan:
-    """Find the files that are new."""
+    """Find the new files."""
     return waveforms.plan_store(manifest, params, workspace)
 
 
@@ -42,5 +42,5 @@ def plan_store(manifest: Path, params: AudioParams, workspace: Path) -> waveform
     task_run_name="shard-{shard.start}",
 )
 def write_shard(shard: waveforms.ShardPlan, params: AudioParams) -> int:
-    """Decode the files of one shard; return how many."""
+    """Decode the files of one shard; return their number."""
     return waveforms.write_shard(shard, params)

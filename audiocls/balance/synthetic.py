@@ -20,7 +20,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from audiocls.balance.draws import class_counts, draw, oversampled_counts, undersampled_counts
 from audiocls.errors import BalanceError, name_some
-from audiocls.params import BlendParams
+from audiocls.params import SyntheticParams
 
 # Neighbors of BorderlineSMOTE and of edited nearest neighbors: imbalanced-learn's defaults, as in the papers.
 _BORDER_NEIGHBOURS = 10
@@ -28,13 +28,13 @@ _EDITING_NEIGHBOURS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Blends:
-    """Rows to train a head on."""
+class SyntheticSamples:
+    """Rows to train a head on: originals, copies and synthetic samples."""
 
     shares: Any
     """scipy CSR of shape (num_rows, num_clips): the weight of each clip in a row; each row sums to 1."""
     labels: NDArray[np.str_]  # (num_rows,)
-    blended_as_smote: tuple[str, ...] = ()  # classes in which the method found no clips near other classes
+    made_by_smote: tuple[str, ...] = ()  # classes in which the method found no clips near other classes
 
     def embeddings(self, of_clips: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute the rows' embeddings, (num_rows, dim), from those of the clips, (num_clips, dim)."""
@@ -66,8 +66,8 @@ class Blends:
 
 
 def balance_embeddings(
-    embeddings: NDArray[np.float32], labels: NDArray[np.str_], resampling: str, params: BlendParams, seed: int
-) -> Blends:
+    embeddings: NDArray[np.float32], labels: NDArray[np.str_], resampling: str, params: SyntheticParams, seed: int
+) -> SyntheticSamples:
     """Balance the embeddings of the training clips.
 
     Args:
@@ -95,7 +95,7 @@ def balance_embeddings(
         wanted = oversampled_counts(counts, params.ratio, params.counts, "balance")
     if resampling in ("oversample", "undersample"):
         rows = np.sort(draw(labels, wanted, np.random.default_rng([seed, 0])))
-        return Blends(_identity(rows, len(labels)), labels[rows])
+        return SyntheticSamples(_identity(rows, len(labels)), labels[rows])
     return _clean(embeddings, _add_synthetic(embeddings, labels, resampling, wanted, params, seed), resampling)
 
 
@@ -118,9 +118,9 @@ def _add_synthetic(
     labels: NDArray[np.str_],
     resampling: str,
     wanted: dict[str, int],
-    params: BlendParams,
+    params: SyntheticParams,
     seed: int,
-) -> Blends:
+) -> SyntheticSamples:
     rows, neighbours = _with_enough_clips(labels, wanted, params, seed)
     base = _Rows(_identity(rows, len(labels)), labels[rows], embeddings)
     parts, names, as_smote = [base.shares], [base.labels], []
@@ -142,11 +142,11 @@ def _add_synthetic(
         names.append(np.full(missing, name, dtype=labels.dtype))
     shares = sparse.vstack(parts, format="csr")
     shares.eliminate_zeros()
-    return Blends(shares, np.concatenate(names), tuple(as_smote))
+    return SyntheticSamples(shares, np.concatenate(names), tuple(as_smote))
 
 
 def _with_enough_clips(
-    labels: NDArray[np.str_], wanted: dict[str, int], params: BlendParams, seed: int
+    labels: NDArray[np.str_], wanted: dict[str, int], params: SyntheticParams, seed: int
 ) -> tuple[NDArray[np.int64], dict[str, int]]:
     """Return the clips, with copies in classes that have too few, and the number of neighbors for each class.
 
@@ -221,7 +221,7 @@ class _NeighboursOfRows(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         return self.search_.kneighbors_graph(self.embeddings[rows.indices])
 
 
-def _clean(embeddings: NDArray[np.float32], blends: Blends, resampling: str) -> Blends:
+def _clean(embeddings: NDArray[np.float32], samples: SyntheticSamples, resampling: str) -> SyntheticSamples:
     """Drop the rows that smote_tomek and smote_enn drop.
 
     Raises:
@@ -231,16 +231,16 @@ def _clean(embeddings: NDArray[np.float32], blends: Blends, resampling: str) -> 
         case "smote_tomek":
             cleaner = TomekLinks(sampling_strategy="all")
         case "smote_enn":
-            nearest = min(_EDITING_NEIGHBOURS, len(blends.labels) - 1)
+            nearest = min(_EDITING_NEIGHBOURS, len(samples.labels) - 1)
             cleaner = EditedNearestNeighbours(sampling_strategy="all", n_neighbors=nearest)
         case _:
-            return blends
-    cleaner.fit_resample(blends.embeddings(embeddings), blends.labels)
+            return samples
+    cleaner.fit_resample(samples.embeddings(embeddings), samples.labels)
     kept = np.sort(cleaner.sample_indices_)
-    gone = sorted(set(blends.labels.tolist()) - set(blends.labels[kept].tolist()))
+    gone = sorted(set(samples.labels.tolist()) - set(samples.labels[kept].tolist()))
     if gone:
         raise BalanceError(
             f"{resampling} leaves no rows of {name_some(map(repr, gone))}, whose clips lie among other classes. "
             "Use smote."
         )
-    return Blends(blends.shares[kept], blends.labels[kept], blends.blended_as_smote)
+    return SyntheticSamples(samples.shares[kept], samples.labels[kept], samples.made_by_smote)

@@ -1,7 +1,7 @@
 """Stored waveforms as batches of model inputs.
 
-`dataset` reads and collates clips, `windows` cuts long ones and averages their scores, `training_batches` shuffles and
-augments those of training.
+`dataset` reads and collates clips, `windows` splits long ones and averages their scores, and `training_batches`
+augments training clips.
 """
 
 import lazy_loader

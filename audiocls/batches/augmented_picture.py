@@ -1,4 +1,4 @@
-"""A look at what the transforms of a run do to its clips."""
+"""Show what the transforms of a run do to its clips."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def draw_augmented(data: PreparedData, target: Path) -> Path:
 
 
 def augmented_panels(data: PreparedData) -> dict[str, list[Panel]]:
-    """Compute log-mel spectrograms of a training clip of each of some classes: as it is, after each transform, and all.
+    """Compute log-mel spectrograms of training clips, one per class: unchanged, after each transform, and after all.
 
-    Each transform is shown as if its probability were 1, and all of them together as training has them.
+    Each transform is shown with probability 1, and all of them together with their probabilities in training.
 
     Returns:
-        A row each, of a panel a clip, by name.
+        The rows by name, each with one panel per clip.
     """
     params = data.params
     table = pd.read_parquet(data.split_clips)
@@ -80,7 +80,7 @@ def _log_mel_db(waveform: NDArray[np.float32], rate_hz: int) -> NDArray[np.float
     """Return decibels relative to full scale, shape (mel_bins, frames)."""
     window = round(_WINDOW_SECONDS * rate_hz)
     fft_size = 2 ** int(np.ceil(np.log2(window)) + 1)
-    # A tone at full scale gives 0 dB: its peak is window / 4, and Hann's window spreads its power over 1.5 bins.
+    # A full-scale tone is 0 dB: its peak is window / 4, and the Hann window spreads its power over 1.5 bins.
     full_scale = window / 4 * np.sqrt(1.5 * fft_size / window)
     frames: NDArray[np.float32] = spectrogram(
         waveform.astype(np.float64),

@@ -1,4 +1,4 @@
-"""Clips as the model sees them: cut or filled to one length, and gathered into batches."""
+"""Clips as model inputs: truncated or padded to one length, and collated into batches."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from audiocls.waveforms import MappedWaveforms
 
 Features = dict[str, NDArray[Any]]
 Example = tuple[NDArray[np.float32] | Features, int]
-"""A waveform, or what the extractor made of it, and the class index."""
+"""A waveform or its features, and the class index."""
 
 WAVEFORMS, LENGTHS, PLACES = "waveforms", "lengths", "places"
-"""The keys of a batch whose inputs `Collator.finish` has still to make; see `WaveformBatch`."""
+"""The keys of a batch whose inputs `Collator.finish` has yet to compute; see `WaveformBatch`."""
 
 _THIRDS: Final = 3
 
@@ -33,20 +33,20 @@ _THIRDS: Final = 3
 class WaveformBatch:
     """Waveforms read into one array."""
 
-    waveforms: NDArray[np.float32]  # (batch, samples of the longest), zeros behind the shorter
+    waveforms: NDArray[np.float32]  # (batch, samples of the longest), padded with zeros
     lengths: NDArray[np.int64]  # (batch,), in samples
     targets: NDArray[np.int64]  # (batch,), class indices
-    places: NDArray[np.float32] | None = None  # (batch, 3), in [0, 1): where long clips are cropped to be fused
+    places: NDArray[np.float32] | None = None  # (batch, 3), in [0, 1): positions of the crops for fusion
 
     def rows(self) -> list[NDArray[np.float32]]:
-        """Return each waveform in its own length."""
+        """Return each waveform without padding."""
         return [row[:length] for row, length in zip(self.waveforms, self.lengths, strict=True)]
 
     def masked(self) -> dict[str, torch.Tensor]:
-        """Return what `WaveformFeatureExtractor` makes of `rows`, without copying them."""
+        """Return the output of `WaveformFeatureExtractor` for `rows`, without copying them."""
         shape = self.waveforms.shape
         if self.lengths.min() == shape[1]:
-            # One element that stands for all: to write a mask of ones takes as long as to read the waveforms.
+            # An expanded single element: writing a mask of ones takes as long as reading the waveforms.
             mask = torch.ones(1, dtype=torch.int32).expand(shape)
         else:
             mask = torch.from_numpy((np.arange(shape[1]) < self.lengths[:, None]).astype(np.int32))
@@ -54,7 +54,7 @@ class WaveformBatch:
 
 
 class ClipDataset(Dataset[Example]):
-    """Waveforms and class indices of some clips, read from the mapped store when asked for."""
+    """Waveforms and class indices of some clips, read from the mapped store on demand."""
 
     def __init__(
         self,
@@ -71,14 +71,14 @@ class ClipDataset(Dataset[Example]):
 
         Args:
             clips: Rows with a `label`; `waveforms` holds the same clips in the same order.
-            waveforms: Where the samples are read from.
+            waveforms: The mapped store of the samples.
             labels: Class names; the position is the class index.
-            audio: How long clips are cut and short ones filled.
-            training: Cut, or crop to be fused, at random places where `audio.truncate` says so; otherwise the places
-                are the same every time.
-            features: Features of the same clips in the same order, where the extractor is slow: those that
-                it has are served in the place of the waveforms.
-            seed: Of the random cuts; those of one epoch depend on nothing else.
+            audio: How long clips are truncated and short ones padded.
+            training: Cut, or crop for fusion, at random positions if `audio.truncate` asks for it; otherwise the
+                positions are always the same.
+            features: Stored features of the same clips in the same order, if the extractor is slow. They replace the
+                waveforms of the clips that have them.
+            seed: Seed of the random cuts; with the epoch, it determines them.
         """
         index = {name: i for i, name in enumerate(labels)}
         self.targets = clips["label"].map(index).to_numpy(np.int64)
@@ -92,10 +92,10 @@ class ClipDataset(Dataset[Example]):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw where the clips are cut in this epoch, each by its row.
+        """Draw the positions at which the clips are cut in this epoch.
 
-        For the whole epoch at once, and from no generator that batches share: a training that goes on in the middle of
-        an epoch, or reads ahead, or in another process, finds the same cuts.
+        They are drawn for the whole epoch at once, so that a training that resumes within an epoch, prefetches, or
+        reads in another process gets the same cuts.
         """
         self._epoch = epoch
         rng = np.random.default_rng([self._seed, epoch])
@@ -109,9 +109,9 @@ class ClipDataset(Dataset[Example]):
         return len(self.targets)
 
     def __getitem__(self, index: int) -> Example:
-        """Return the features of one clip where they are kept, else its waveform, and its class index.
+        """Return the features of one clip if they are stored, else its waveform, and its class index.
 
-        `index + copy * len(self)` is the same clip as `index`, a copy that may be cut at another place.
+        `index + copy * len(self)` is a copy of the clip `index`, which may be cut at another position.
         """
         row = index % len(self)
         if self._features is not None and self._features.has(row):
@@ -119,7 +119,7 @@ class ClipDataset(Dataset[Example]):
         return self.waveform(index), int(self.targets[row])
 
     def __getitems__(self, indices: Sequence[int]) -> list[Example] | WaveformBatch:
-        """Return several clips: the way in which torch's data loader asks for a batch."""
+        """Return several clips; torch's DataLoader calls this for each batch."""
         if self._features is not None:
             return [self[index] for index in indices]
         rows = np.asarray(indices) % len(self)
@@ -134,7 +134,7 @@ class ClipDataset(Dataset[Example]):
         return WaveformBatch(waveforms, lengths, self.targets[rows], places)
 
     def lengths(self) -> list[int]:
-        """Return how long each clip is, cut and filled, in samples."""
+        """Return the length of each clip after truncation and padding, in samples."""
         return [filled_length(int(length), self._samples, self._pad) for length in self._natural_lengths()]
 
     def _natural_lengths(self) -> NDArray[np.int64]:
@@ -142,7 +142,7 @@ class ClipDataset(Dataset[Example]):
         return num_samples if self._truncate == "fusion" else np.minimum(num_samples, self._samples)
 
     def waveform(self, index: int) -> NDArray[np.float32]:
-        """Return one clip as the extractor takes it, at most `input_samples` long unless long ones are fused."""
+        """Return one clip as the extractor's input, at most `input_samples` long unless `truncate` is `fusion`."""
         start = self._start(index)
         stop = None if self._truncate == "fusion" else start + self._samples
         waveform = self._waveforms.read(index % len(self), start, stop)
@@ -157,7 +157,7 @@ class ClipDataset(Dataset[Example]):
         return min(int(float(self._place(index)) * (surplus + 1)), surplus)
 
     def _place(self, index: int) -> NDArray[np.float32]:
-        """Return where a clip is cut, (), or cropped to be fused, (3,), as shares of what there is to choose from."""
+        """Return the position of a cut, (), or of the crops for fusion, (3,), as fractions of the possible range."""
         copy, row = divmod(int(index), len(self))
         places: NDArray[np.float32] = self._places[row]
         if copy:
@@ -166,28 +166,28 @@ class ClipDataset(Dataset[Example]):
 
 
 class Collator:
-    """Gathers examples into the model's inputs with `labels`."""
+    """Collate examples into the model's inputs and `labels`."""
 
     def __init__(
         self, extractor: Any, audio: AudioParams, least_length: int | None = None, *, leave_to_device: bool = False
     ) -> None:
-        """Gather for one model.
+        """Collate for one model.
 
         Args:
-            extractor: Its feature extractor.
-            audio: The length of its inputs.
-            least_length: Make batches as long as their longest clip, and no shorter than this, in steps of the mask:
-                for families that ignore padding. None: all as long as the extractor makes them.
-            leave_to_device: Where spectrograms can be computed in batches, return the waveforms, for `finish` to do it
-                on the model's device.
+            extractor: The model's feature extractor.
+            audio: The length of the model's inputs.
+            least_length: Trim batches to their longest clip, but not below this length, in steps of the mask; for
+                families that ignore padding. None: keep the length that the extractor produces.
+            leave_to_device: If spectrograms can be computed in batches, return waveforms, and let `finish` compute
+                the spectrograms on the model's device.
 
         Raises:
-            ParamsError: The batches are to differ in length, and the extractor makes no masks.
+            ParamsError: Batches are to be trimmed, but the extractor returns no attention masks.
         """
         if least_length is not None and not getattr(extractor, "return_attention_mask", True):
             raise ParamsError(
-                "training.group_by_length: the feature extractor of model.pretrained makes no attention masks "
-                "(return_attention_mask: false), so that all clips are padded to one length; leave it out"
+                "training.group_by_length: the feature extractor of model.pretrained returns no attention masks "
+                "(return_attention_mask: false), so all clips are padded to one length; remove the param"
             )
         self._extractor = extractor
         self._samples = input_samples(audio)
@@ -197,12 +197,12 @@ class Collator:
 
     @property
     def keeps_waveforms(self) -> bool:
-        """Whether batches hold waveforms still, that may be changed on the device."""
+        """Whether batches still hold waveforms, which can be augmented on the device."""
         return self._leaves or isinstance(self._extractor, WaveformFeatureExtractor)
 
     @torch.no_grad()
     def finish(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Make the inputs of the waveforms that were left to the device; another batch is returned as it is."""
+        """Compute the inputs of waveforms that were left to the device; return any other batch unchanged."""
         if WAVEFORMS not in batch or self._front_end is None:
             return batch
         others = {name: value for name, value in batch.items() if name not in (WAVEFORMS, LENGTHS, PLACES)}
@@ -241,10 +241,10 @@ class Collator:
 def _merge(
     clips: Sequence[NDArray[np.float32] | Features], computed: dict[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Stack kept features, and those computed of the waveforms among the clips, in the order of the clips."""
+    """Stack stored features, and those computed from the waveforms, in the order of the clips."""
     batch = {}
     for name in next(clip for clip in clips if isinstance(clip, dict)):
-        anew = iter(computed.get(name, ()))
-        rows = [clip[name] if isinstance(clip, dict) else next(anew).numpy() for clip in clips]
+        fresh = iter(computed.get(name, ()))
+        rows = [clip[name] if isinstance(clip, dict) else next(fresh).numpy() for clip in clips]
         batch[name] = torch.from_numpy(np.stack(rows))
     return batch

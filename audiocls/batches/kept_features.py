@@ -1,4 +1,4 @@
-"""Random access to the feature store: each shard's features, unpacked end to end into files and memory-mapped."""
+"""Random access to the feature store: the features of each shard, unpacked into memory-mapped files."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ CLIP_KEY: Final = ["audio_hash", "scale"]
 
 
 class MappedFeatures:
-    """The features of some clips, by position; pages are read when touched: memory does not grow with them."""
+    """The features of some clips, by position, memory-mapped: memory use does not grow with their number."""
 
     def __init__(self, clips: pd.DataFrame, store: Path, kept: NDArray[np.bool_]) -> None:
         """Map the shards of some clips.
 
         Args:
-            clips: A row a clip; the columns `audio_hash` and `scale` are used.
+            clips: One row per clip; the columns `audio_hash` and `scale` are used.
             store: The feature store.
-            kept: Which of the clips it has to have, shape (num_clips,); the others are not looked for.
+            kept: The clips that the store must have, shape (num_clips,); others are not looked up.
 
         Raises:
             StoreError: The store lacks some of the clips, or a shard is damaged.
@@ -41,7 +41,7 @@ class MappedFeatures:
         if lost.any():
             raise StoreError(
                 f"{store}: lacks the features of {lost.sum()} of {len(found)} clips: "
-                f"{name_some(found.loc[lost, 'audio_hash'])}. Run again, which computes them."
+                f"{name_some(found.loc[lost, 'audio_hash'])}. Run again to compute them."
             )
         self._shard, names = pd.factorize(found["feature_shard"])
         self._inputs = _map_inputs(store, list(names))
@@ -49,23 +49,23 @@ class MappedFeatures:
         self._position = np.where(kept, np.cumsum(kept) - 1, -1)
 
     def has(self, index: int) -> bool:
-        """Say whether the features of a clip are kept."""
+        """Return whether the features of a clip are stored."""
         return bool(self._position[index] >= 0)
 
     def read(self, index: int) -> dict[str, NDArray[Any]]:
-        """Return the model's inputs of one clip by name, each without the batch's axis."""
+        """Return the model's inputs of one clip by name, each without the batch axis."""
         position = self._position[index]
         shard, row = self._shard[position], self._rows[position]
         return {name: features.read(shard, row) for name, features in self._inputs.items()}
 
 
 def features_folder(workspace: Path) -> Path:
-    """Return the folder that holds a feature store for each extractor and its settings."""
+    """Return the folder of the feature stores, one per extractor and settings."""
     return workspace / "features"
 
 
 def stored_features(store: Path) -> pd.DataFrame:
-    """Return a row a clip that the store has: its key, and where its features stand."""
+    """Return one row per stored clip: its key, and the shard and row of its features."""
     parts = [pd.DataFrame({"audio_hash": [], "scale": [], "feature_shard": [], "feature_row": []})]
     for path in sorted((store / "shards").glob("*.parquet")):
         try:
@@ -79,10 +79,10 @@ def stored_features(store: Path) -> pd.DataFrame:
 
 
 class _MappedInput:
-    """One of the model's inputs in several shards."""
+    """One model input in several shards."""
 
     def __init__(self, files: Sequence[Path], shapes: Sequence[tuple[int, ...]], dtype: str) -> None:
-        """Map `files`, each end to end of arrays of one of `shapes`."""
+        """Map `files`, each of which holds consecutive arrays of its shape in `shapes`."""
         self._files = FileMaps(files, dtype)
         self._shapes = shapes
 
@@ -94,7 +94,7 @@ class _MappedInput:
 
 
 def _map_inputs(store: Path, names: list[str]) -> dict[str, _MappedInput]:
-    """Map each of the model's inputs in some shards, by its name."""
+    """Map the model inputs in some shards, by name."""
     schemas = [pq.read_schema(store / "shards" / f"{name}.parquet") for name in names]
     inputs = [] if not schemas else [field.name for field in schemas[0] if field.name not in CLIP_KEY]
     maps = {}

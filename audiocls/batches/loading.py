@@ -1,4 +1,4 @@
-"""How batches come to the model: by which processes, and how early, chosen by its device."""
+"""DataLoader settings, chosen by the model's device."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ MOST_WORKERS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """What a data loader is told."""
+    """Settings of a DataLoader."""
 
-    workers: int  # processes that read beside the training; 0: it reads itself, between two steps
-    prefetch: int | None  # batches that each of them reads ahead
-    pinned: bool  # whether batches lie where a GPU copies them from while it computes
+    workers: int  # reader processes; 0: the training process reads between steps
+    prefetch: int | None  # batches that each worker prefetches
+    pinned: bool  # page-locked memory, which a GPU copies while it computes
 
     def trainer_options(self) -> dict[str, Any]:
-        """Return Trainer's arguments."""
+        """Return the arguments for Trainer."""
         return {
             "dataloader_num_workers": self.workers,
             "dataloader_prefetch_factor": self.prefetch,
             "dataloader_pin_memory": self.pinned,
-            # Workers are begun anew in each pass: those of the last one would go on with its cuts.
+            # Restart workers in each epoch: persistent ones would reuse the cuts of the previous epoch.
             "dataloader_persistent_workers": False,
-            # Without a wait for each copy, which pinned memory alone allows.
+            # Asynchronous copies require pinned memory.
             "accelerator_config": {"non_blocking": self.pinned},
         }
 
     def loader_options(self) -> dict[str, Any]:
-        """Return the arguments of torch's data loader."""
+        """Return the arguments for torch's DataLoader."""
         return {"num_workers": self.workers, "prefetch_factor": self.prefetch, "pin_memory": self.pinned}
 
 
 def choose_loading(device: str, cores: int | None = None) -> Loading:
-    """Choose for a model on "cpu" or "cuda"; `cores` are those of this process, where it is not said."""
+    """Choose the settings for a model on "cpu" or "cuda"; `cores` defaults to those of this process."""
     if device == "cpu":
-        # A batch is read from the mapped store in a hundredth of a step. A worker would take that much and more from
-        # the cores that compute, and hand its batches over through shared memory.
+        # Reading a batch from the mapped store takes a hundredth of a step. A worker would take at least as much from
+        # the cores that compute, and add copies through shared memory.
         return Loading(workers=0, prefetch=None, pinned=False)
-    # A GPU's steps are short and cost the processor little: let others read meanwhile, and keep a core for launching
-    # kernels. Two batches of each worker are enough to bridge a slow one, and bound the memory.
+    # GPU steps are short and use little CPU: workers read meanwhile, and one core is left to launch kernels. Two
+    # batches per worker are enough to bridge a slow one, and bound the memory.
     found = (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) or 1
     workers = min(MOST_WORKERS, (found if cores is None else cores) - 1)
     return Loading(workers=workers, prefetch=2 if workers else None, pinned=True)

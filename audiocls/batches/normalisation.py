@@ -1,8 +1,8 @@
-"""Mean and deviation of the log-mel frames of the training clips, for a spectrogram transformer made from scratch.
+"""Mean and standard deviation of the training clips' log-mel frames, for an AST trained from scratch.
 
-AST's extractor takes one mean and one deviation out of all frames; its own are AudioSet's, which a checkpoint keeps.
-No other family has any: Whisper's and wav2vec2-BERT's extractors normalise each clip by itself, and CLAP's and
-`logmel-resnet`'s first layer is a batch norm, which learns them in training.
+AST's extractor normalizes all frames by one mean and one deviation; the defaults are AudioSet's, which a checkpoint
+keeps. No other family needs them: Whisper and wav2vec2-BERT normalize each clip by itself, and the first layer of CLAP
+and `logmel-resnet` is a batch norm.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from audiocls.waveforms import MappedWaveforms
 logger = logging.getLogger(__name__)
 
 MOST_CLIPS: Final = 2_000
-"""Of more training clips, as many, evenly spread: a million frames say two numbers well enough."""
+"""If there are more training clips, this many are used, evenly spaced; a million frames are enough."""
 
 _BATCH: Final = 32
-# So that sums in another order, as on another number of cores, do not make another extractor.
+# Rounded, so that the order of summation, such as with another number of cores, does not change the extractor.
 _DECIMALS: Final = 4
 
 
 def normalise_by_training(
     extractor: Any, split_clips: pd.DataFrame, waveforms: Path, params: RunParams
 ) -> dict[str, float]:
-    """Write the statistics of the training clips into the extractor, in place, where it has any and nothing to keep.
+    """Set the extractor's mean and deviation from the training clips, in place, for AST without a checkpoint.
 
     Args:
-        extractor: The family's, saved with the model, and part of the feature store's key.
+        extractor: The family's extractor, which is saved with the model and part of the feature store's key.
         split_clips: The clips table with its splits; validation and test are not read.
         waveforms: The waveform store.
         params: The whole run's.
 
     Returns:
-        `train/feature_mean` and `train/feature_std`; empty where the extractor stays as it is.
+        `train/feature_mean` and `train/feature_std`; empty if the extractor is unchanged.
 
     Raises:
         DataError: There are no training clips.
@@ -54,25 +54,27 @@ def normalise_by_training(
         return {}
     clips = split_clips[split_clips["split"] == "train"]
     if clips.empty:
-        raise DataError("there are no training clips to compute the mean and the deviation of the spectrograms from.")
+        raise DataError(
+            "there are no training clips to compute the mean and the deviation of the spectrograms; check the splits."
+        )
     chosen = clips.iloc[np.unique(np.linspace(0, len(clips) - 1, MOST_CLIPS).round().astype(int))]
     extractor.mean, extractor.std = _statistics(extractor, chosen, waveforms, params.audio)
     logger.info(
-        "Log-mel frames of %d training clips have mean %.4f and deviation %.4f; the extractor takes these out.",
-        len(chosen), extractor.mean, extractor.std,
+        "Normalizing log-mel frames with mean %.4f and deviation %.4f of %d training clips.",
+        extractor.mean, extractor.std, len(chosen),
     )  # fmt: skip
     return {"train/feature_mean": extractor.mean, "train/feature_std": extractor.std}
 
 
 def _statistics(extractor: Any, clips: pd.DataFrame, waveforms: Path, audio: AudioParams) -> tuple[float, float]:
-    """Return mean and deviation over all bins of the frames, without those that fill a clip up."""
+    """Return the mean and deviation over all bins of the frames, without padding."""
     plain = copy.copy(extractor)
     plain.do_normalize = False
     dataset = ClipDataset(clips.assign(label=""), MappedWaveforms(clips, waveforms), [""], audio, training=False)
     sums = torch.zeros(3, dtype=torch.float64)
     for batch in DataLoader(dataset, batch_size=_BATCH, collate_fn=Collator(plain, audio)):
         frames = batch["input_values"].double()
-        # Logarithms of real powers are not 0 in every bin; the frames that fill are.
+        # Only padding frames are 0 in every bin.
         values = frames[(frames != 0).any(-1)]
         sums += torch.stack([torch.tensor(values.numel()).double(), values.sum(), values.square().sum()])
     count, total, squares = sums.tolist()

@@ -1,4 +1,4 @@
-"""Batches of training clips: where each is from, augmented, and the same whenever the run's seed and the pass are."""
+"""Batches of training clips: with their origin, augmented, and determined by the run's seed and the epoch."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from audiocls.batches.lengths import longest_samples
 from audiocls.params import RunParams
 
 ORIGIN: Final = "origin"
-"""The key of a batch's `Origin` among its inputs; `ClassifierTrainer` takes it out before the model sees them."""
+"""The key of a batch's `Origin` among its inputs; `BatchTrainer` pops it before the forward pass."""
 
-# One number each, so that no stage draws what another one does.
+# Distinct numbers, so that the stages draw from different streams.
 AUGMENTATION_STREAM, LENGTHS_STREAM = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a batch of training clips is made of."""
+    """The clips and augmentation seeds of a training batch."""
 
     rows: tuple[int, ...]  # positions in the training clips
-    seeds: tuple[int, ...]  # of each one's augmentation
+    seeds: tuple[int, ...]  # augmentation seed of each clip
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatch:
-    """Training clips that were read together."""
+    """Training clips of one batch."""
 
     examples: list[Example] | WaveformBatch
     origin: Origin
 
 
 class TrainingClips(Dataset[Example]):
-    """A `ClipDataset` whose batches know where they are from."""
+    """A `ClipDataset` whose batches carry their origin."""
 
     def __init__(self, clips: ClipDataset, seed: int) -> None:
         """Serve `clips`; `seed` is the run's."""
@@ -51,7 +51,7 @@ class TrainingClips(Dataset[Example]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which pass the next batches belong to, from 0."""
+        """Set the epoch of the next batches, from 0."""
         self.epoch = epoch
         self._clips.set_epoch(epoch)
 
@@ -59,7 +59,7 @@ class TrainingClips(Dataset[Example]):
         return len(self._clips)
 
     def lengths(self) -> list[int]:
-        """Return how long each clip is in its batch, before augmentation, in samples."""
+        """Return the length of each clip before augmentation, in samples."""
         return self._clips.lengths()
 
     def __getitem__(self, index: int) -> Example:
@@ -67,9 +67,9 @@ class TrainingClips(Dataset[Example]):
         return self._clips[index]
 
     def __getitems__(self, indices: Sequence[int]) -> TrainingBatch:
-        """Return several clips: the way in which torch's data loader asks for a batch."""
-        # Of each clip and copy, and of nothing that is counted on the way or else is in the batch: a training that is
-        # resumed, reads ahead, or is shared by processes, comes to the same seeds.
+        """Return several clips; torch's DataLoader calls this for each batch."""
+        # The seeds depend only on the clip, the copy and the epoch, so that they are the same if training is resumed,
+        # prefetches, or runs in several processes.
         seeds = clip_seeds(stream_seed(self._seed, AUGMENTATION_STREAM, self.epoch), indices).tolist()
         rows = tuple(int(index) % len(self) for index in indices)
         return TrainingBatch(self._clips.__getitems__(indices), Origin(rows, tuple(seeds)))
@@ -81,7 +81,7 @@ def stream_seed(*numbers: int) -> int:
 
 
 def build_augmenter(params: RunParams, num_classes: int) -> Augmenter | None:
-    """Build the transforms of training clips; None where there are none."""
+    """Build the transforms of training clips; None if there are none."""
     if not params.augmentation:
         return None
     return Augmenter(
@@ -93,22 +93,22 @@ def build_augmenter(params: RunParams, num_classes: int) -> Augmenter | None:
 
 
 class TrainingCollator:
-    """A `Collator` that augments training clips and says where they are from; others it passes on."""
+    """A `Collator` that augments training clips and adds their origin; other clips are unchanged."""
 
     def __init__(self, collator: Collator, augmenter: Augmenter | None, *, leave_to_device: bool) -> None:
         """Wrap a collator.
 
         Args:
-            collator: Makes the model's inputs of waveforms.
-            augmenter: Changes the waveforms before that.
-            leave_to_device: Leave that to `augment_inputs`, because the batches hold waveforms still, and the model's
-                device is quicker.
+            collator: Computes the model's inputs from waveforms.
+            augmenter: Transforms the waveforms first.
+            leave_to_device: Leave augmentation to `augment_inputs`, on the model's device, which is faster. The
+                batches must hold waveforms.
         """
         self._collator = collator
         self._augmenter = None if leave_to_device else augmenter
 
     def __call__(self, batch: TrainingBatch | list[Example] | WaveformBatch) -> dict[str, Any]:
-        """Return the inputs of the family, each (batch, ...); `labels`; and the origin of training clips."""
+        """Return the inputs of the family, each (batch, ...), with `labels` and the origin of training clips."""
         if not isinstance(batch, TrainingBatch):
             return dict(self._collator(batch))
         if self._augmenter is None or not isinstance(batch.examples, WaveformBatch):
@@ -118,7 +118,7 @@ class TrainingCollator:
 
 
 def augment_batch(augmenter: Augmenter, batch: WaveformBatch, seeds: Sequence[int]) -> tuple[WaveformBatch, Tensor]:
-    """Augment on the CPU; return the clips, and their targets as `augment_inputs` does."""
+    """Augment on the CPU; return the clips and their targets, as in `augment_inputs`."""
     targets = torch.from_numpy(batch.targets)
     sounds = augmenter(torch.from_numpy(batch.waveforms), torch.from_numpy(batch.lengths), targets, torch.tensor(seeds))
     longest = int(sounds.lengths.max())
@@ -127,16 +127,16 @@ def augment_batch(augmenter: Augmenter, batch: WaveformBatch, seeds: Sequence[in
 
 
 def augment_inputs(augmenter: Augmenter, inputs: dict[str, Tensor], seeds: Sequence[int]) -> dict[str, Tensor]:
-    """Augment waveforms on the device that they are on.
+    """Augment waveforms on their device.
 
     Args:
         augmenter: The transforms.
-        inputs: `waveforms` (batch, samples) and their `lengths`, of which the inputs are still to be made; or
+        inputs: `waveforms` (batch, samples) and their `lengths`, from which the inputs are computed later; or
             `input_values` and `attention_mask`, both (batch, samples); and `labels`, class indices (batch,).
-        seeds: Of the clips.
+        seeds: Seeds of the clips.
 
     Returns:
-        The same; with a transform that mixes clips, `labels` are probabilities, (batch, classes).
+        The same keys; with a transform that mixes clips, `labels` are probabilities, (batch, classes).
     """
     if WAVEFORMS in inputs:
         sounds = augmenter(inputs[WAVEFORMS], inputs[LENGTHS], inputs["labels"], torch.tensor(seeds))
@@ -150,11 +150,11 @@ def augment_inputs(augmenter: Augmenter, inputs: dict[str, Tensor], seeds: Seque
 
 
 class PassCounter(TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Tells the training clips which pass begins: accelerate does so with one process alone."""
+    """Set the epoch of the training clips; accelerate does this only with a single process."""
 
     def __init__(self, clips: TrainingClips) -> None:
         self._clips = clips
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Count passes that are over; one that is resumed in its middle is not."""
+        """Count completed epochs; a resumed epoch is not complete."""
         self._clips.set_epoch(math.floor((state.epoch or 0.0) + 1e-6))

@@ -1,4 +1,4 @@
-"""The clips table with a row a window, as validation and test read it."""
+"""The clips table with one row per window, as validation and test read it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from audiocls.batches.windows import place_windows, windows_per_clip
 from audiocls.params import AudioParams
 
 CLIP: Final = "clip"
-"""The column of a window's clip: its position in the table that was cut."""
+"""The column with the position of a window's clip in the original table."""
 
 
 def cut_into_windows(clips: pd.DataFrame, audio: AudioParams) -> pd.DataFrame:
@@ -23,7 +23,7 @@ def cut_into_windows(clips: pd.DataFrame, audio: AudioParams) -> pd.DataFrame:
         audio: Length of the input, and the overlap.
 
     Returns:
-        The rows of the clips with samples and `audio_hash` of the windows, and the column `clip`.
+        The rows of the clips with the samples and `audio_hash` of the windows, and the column `clip`.
     """
     num_samples = clips["num_samples"].to_numpy(np.int64)
     clip, start, length = place_windows(num_samples, audio)
@@ -31,7 +31,7 @@ def cut_into_windows(clips: pd.DataFrame, audio: AudioParams) -> pd.DataFrame:
     windows["first_sample"] = windows["first_sample"].to_numpy(np.int64) + start
     windows["num_samples"] = length
     if "audio_hash" in windows:
-        # Of the clip's samples, so that with the window's start it stands for the window's.
+        # The hash of the clip and the start identify the window's samples.
         is_cut = length < num_samples[clip]
         cut = windows.loc[is_cut, "audio_hash"] + ":" + pd.Series(start, dtype="str")[is_cut]
         windows.loc[is_cut, "audio_hash"] = cut
@@ -39,5 +39,5 @@ def cut_into_windows(clips: pd.DataFrame, audio: AudioParams) -> pd.DataFrame:
 
 
 def count_windows(clips: pd.DataFrame, audio: AudioParams) -> NDArray[np.int64]:
-    """Return into how many windows each clip of a table is cut, shape (num_clips,)."""
+    """Return the number of windows of each clip, shape (num_clips,)."""
     return windows_per_clip(clips["num_samples"].to_numpy(np.int64), audio)

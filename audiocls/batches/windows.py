@@ -1,7 +1,7 @@
-"""Long clips in overlapping windows: what validation and test score, so that nothing of a clip goes unheard.
+"""Overlapping windows of long clips, which validation and test score, so that all of a clip is used.
 
-A clip's probabilities are the mean of its windows'. Probabilities and not logits, because each window then has one
-vote: in a mean of logits one window that is sure of itself, on a click or on silence, outweighs all the others.
+A clip's probabilities are the mean over its windows. Probabilities are averaged and not logits, because a single
+confident window, such as one of a click or of silence, would outweigh all others in a mean of logits.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from audiocls.params import AudioParams
 class Windows(NamedTuple):
     """The windows of some clips, in the order of the clips; each array has the shape (num_windows,)."""
 
-    clip: NDArray[np.int64]  # of which clip each window is, ascending from 0 without gaps
-    start: NDArray[np.int64]  # in samples from the clip's first
+    clip: NDArray[np.int64]  # clip of each window, ascending from 0 without gaps
+    start: NDArray[np.int64]  # in samples from the clip's start
     length: NDArray[np.int64]  # in samples
 
 
 def place_windows(num_samples: NDArray[np.int64], audio: AudioParams) -> Windows:
-    """Return where the windows of each clip lie; a clip no longer than the model's input is its one window.
+    """Return the windows of each clip; a clip that is not longer than the model's input is a single window.
 
-    The windows of a longer clip are each as long as the input and overlap by `audio.window_overlap`; the last one ends
-    where the clip does. A stream whose end is not known yet is cut in the same way.
+    The windows of a longer clip are as long as the input and overlap by `audio.window_overlap`; the last one ends at
+    the end of the clip. A stream of unknown length is split in the same way.
 
     Args:
         num_samples: Lengths of the clips, shape (num_clips,).
@@ -43,7 +43,7 @@ def place_windows(num_samples: NDArray[np.int64], audio: AudioParams) -> Windows
 
 
 def windows_per_clip(num_samples: NDArray[np.int64], audio: AudioParams) -> NDArray[np.int64]:
-    """Return into how many windows each clip is cut, shape (num_clips,); one where the model fuses all of a clip."""
+    """Return the number of windows of each clip, shape (num_clips,); 1 if the model fuses the whole clip."""
     if audio.truncate == "fusion":
         return np.ones(len(num_samples), np.int64)
     samples = input_samples(audio)
@@ -60,29 +60,29 @@ def average_windows(logits: NDArray[Any], clip: NDArray[np.int64]) -> NDArray[np
     """Average the probabilities of each clip's windows.
 
     Args:
-        logits: Of the windows, shape (num_windows, num_classes).
-        clip: Of which clip each is, ascending from 0 without gaps, shape (num_windows,).
+        logits: Logits of the windows, shape (num_windows, num_classes).
+        clip: Clip of each window, ascending from 0 without gaps, shape (num_windows,).
 
     Returns:
-        Shape (num_clips, num_classes): the logits of clips with one window, as they are; the logarithms of the mean
-        probabilities of the others, which are logits too.
+        Shape (num_clips, num_classes): the unchanged logits of clips with one window, and the log of the mean
+        probabilities of other clips, which are logits too.
     """
     return WindowAverager(clip).add(logits)
 
 
 class WindowAverager:
-    """Does what `average_windows` does with a batch of windows at a time, and keeps no more than one clip's sum."""
+    """Average as `average_windows` does, batch by batch, and keep only the sum of one clip."""
 
     def __init__(self, clip: NDArray[np.int64]) -> None:
         """Expect windows in the order of `clip`, which is as for `average_windows`."""
         self._clip = clip
         self._counts = np.bincount(clip)
         self._next = 0
-        # Of the clip whose windows are not all there: the sum of their probabilities, as logarithms, (0 or 1, classes).
+        # Log of the summed probabilities of the incomplete clip, (0 or 1, classes).
         self._open: NDArray[np.float64] | None = None
 
     def add(self, logits: NDArray[Any]) -> NDArray[np.float32]:
-        """Take the next windows; return the clips that are complete with them, shape (clips, classes), in order."""
+        """Add the next windows; return the clips that they complete, shape (clips, classes), in order."""
         if not len(self._clip) or len(self._counts) == len(self._clip):
             return np.asarray(logits, np.float32)
         clip = self._clip[self._next : self._next + len(logits)]
@@ -90,7 +90,7 @@ class WindowAverager:
         log_probabilities = torch.log_softmax(torch.as_tensor(logits, dtype=torch.float64), dim=1).numpy()
         held = 0 if self._open is None else 1
         if self._open is not None:
-            # As one window more, so that the sum is the same to the bit wherever batches end.
+            # As an extra window, so that the sum is bit-identical for any batch boundaries.
             log_probabilities, clip = np.vstack([self._open, log_probabilities]), np.append(clip[0], clip)
         first = np.flatnonzero(np.diff(clip, prepend=-1))
         sums = np.logaddexp.reduceat(log_probabilities, first, axis=0)

@@ -1,6 +1,6 @@
-"""Balance methods compared on the same clips, splits and seeds.
+"""Compare balance methods on the same clips, splits and seeds.
 
-`methods` plans and trains them, `heads` compares linear heads, `report` writes the result.
+`methods` plans and trains them, `heads` compares linear heads, and `report` writes the result.
 """
 
 import lazy_loader

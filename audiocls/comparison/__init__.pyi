@@ -3,6 +3,6 @@ from .methods import (
     compare as compare,
     nested_runs as nested_runs,
     plan_trainings as plan_trainings,
-    train_contender as train_contender,
+    train_candidate as train_candidate,
 )
 from .report import Comparison as Comparison

@@ -1,8 +1,8 @@
-"""Balance methods side by side: heads on the same embeddings, as a run by each method would make them.
+"""Compare balance methods by heads on the same embeddings, as a run with each method would train them.
 
-What chooses a method is validation, what is reported of it is test. What is fitted on validation (`tau`, thresholds) is
-for the choice scored on folds of its groups that it was not fitted on, and for the report fitted on all of validation;
-where it gains nothing on those folds, it is the plain head, as in a run.
+Validation chooses a method, and test is reported. Params that are fitted on validation (`tau`, thresholds) are scored
+on held-out folds of its groups for the choice, and fitted on all of validation for the report. If they do not help on
+those folds, the plain head is kept, as in a run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.balance import Blends, class_weights
+from audiocls.balance import SyntheticSamples, class_weights
 from audiocls.errors import BalanceError
 from audiocls.heads import ChangedHead, Clips, LinearHead, Logits, Scaling, changed_head, head_on_embeddings, train_head
 from audiocls.params import (
@@ -34,16 +34,16 @@ from audiocls.params import (
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What one method and seed says of the clips that are scored, each (num_clips, num_classes)."""
+    """The logits of one method and seed, each (num_clips, num_classes)."""
 
     validation: Logits
     test: Logits
-    blends: Blends | None = None  # the rows that the head was trained on, where they are not the training clips
+    synthetic: SyntheticSamples | None = None  # what the head was trained on, if not the training clips
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """The clips of a corpus as one encoder hears them."""
+    """The clips of a corpus, embedded by one encoder."""
 
     training: Clips
     validation: Clips
@@ -63,14 +63,14 @@ def compare_methods(
     """Score heads by each method and seed.
 
     Args:
-        clips: The split; every class has training clips.
-        methods: By name; such as change the head alone, or weigh its loss.
-        seeds: Draw copies, blends, and the folds of validation.
-        plain: The head that was trained with the encoder. None: the encoder was there before, and `none` is a head
-            trained on the embeddings as they are.
+        clips: The embedded splits; every class has training clips.
+        methods: Methods by name, which change only the head or weight its loss.
+        seeds: Seeds of copies, synthetic samples, and the folds of validation.
+        plain: The head that was trained with the encoder. None: the encoder is pretrained, and `none` is a head
+            trained on the unchanged embeddings.
 
     Returns:
-        By name what each seed gave; and by name of those that the class counts do not allow, why not.
+        By name, the scores of each seed; and by name, why the class counts do not allow a method.
     """
     if plain is None:
         plain = _plain_head(clips)
@@ -88,7 +88,7 @@ def _scored(clips: Embedded, method: BalanceParams, plain: LinearHead, seeds: Se
     match method:
         case EmbeddingBalance() | Decoupled() | Oversample() | Undersample():
             changed = [_head_of_balanced(clips, method, seed) for seed in seeds]
-            return [_score(clips, each.head, each.blends) for each in changed]
+            return [_score(clips, each.head, each.synthetic) for each in changed]
         case NoBalance():
             heads = [plain] * len(seeds)
         case WeightedLoss():
@@ -96,12 +96,12 @@ def _scored(clips: Embedded, method: BalanceParams, plain: LinearHead, seeds: Se
         case TauNorm() | PostHocLogitAdjustment() | ClassThresholds():
             return _fitted(clips, method, plain, seeds)
         case _:
-            raise ValueError(f"{method.method} trains a whole model, and no head")
+            raise ValueError(f"{method.method} trains a whole model, not a head")
     return [_score(clips, head) for head in heads]
 
 
-def _score(clips: Embedded, head: LinearHead, blends: Blends | None = None) -> Scored:
-    return Scored(clips.validation.logits(head), clips.test.logits(head), blends)
+def _score(clips: Embedded, head: LinearHead, synthetic: SyntheticSamples | None = None) -> Scored:
+    return Scored(clips.validation.logits(head), clips.test.logits(head), synthetic)
 
 
 def _plain_head(clips: Embedded, weighting: WeightedLoss | None = None) -> LinearHead:

@@ -22,7 +22,7 @@ from audiocls.files import write_table
 from audiocls.heads import Clips, LinearHead, head_of, report_rows
 from audiocls.models import load_model
 from audiocls.params import EmbeddingBalance, NoBalance, RunParams
-from audiocls.params_file import NONE, Contender, list_contenders, trains_encoder
+from audiocls.params_file import NONE, Candidate, list_candidates, trains_encoder
 from audiocls.splits import PreparedData
 from audiocls.tracking import NestedRun
 from audiocls.training import choose_device, class_names, fit
@@ -32,81 +32,81 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A model that a comparison needs: what it is trained by, and with which seed."""
+    """A model that a comparison needs: its balance method and its seed."""
 
-    contender: Contender
+    candidate: Candidate
     seed: int
-    folder: Path  # of the model
+    folder: Path  # the model's folder
 
     @property
     def name(self) -> str:
-        """Tell it from the others of the comparison."""
+        """The unique name of the training within the comparison."""
         return self.folder.parent.name
 
 
 def plan_trainings(params: RunParams, folder: Path) -> list[Training]:
-    """List the models that are needed: one encoder for all heads, or with methods trained end to end one a seed each.
+    """List the models to train: one encoder for all heads, or with end-to-end methods, one per method and seed.
 
     Args:
-        params: The whole run's.
-        folder: Of the run; each model gets a folder below it.
+        params: The run's params.
+        folder: The run's folder; each model gets a folder below it.
     """
-    contenders = [contender for contender in list_contenders(params) if contender.end_to_end]
+    candidates = [candidate for candidate in list_candidates(params) if candidate.end_to_end]
     if not trains_encoder(params):
-        contenders = [Contender("encoder", EmbeddingBalance(method="smote"))]  # which leaves the encoder as it is
+        candidates = [Candidate("encoder", EmbeddingBalance(method="smote"))]  # keeps the encoder unchanged
     seeds = _seeds(params) if params.comparison.end_to_end else [params.seed]
     return [
         Training(each, seed, folder / "contenders" / f"{_as_file_name(each.name)}-seed-{seed}" / "model")
         for seed in seeds
-        for each in contenders
+        for each in candidates
     ]
 
 
-def train_contender(training: Training, data: PreparedData) -> Training:
-    """Train one model as a run by its method would.
+def train_candidate(training: Training, data: PreparedData) -> Training:
+    """Train one model as a run with its method would.
 
     Raises:
         BalanceError: The class counts do not allow the method.
     """
-    own = _data_of(data, training.contender, training.seed)
+    own = _data_of(data, training.candidate, training.seed)
     balanced = balance(own.split_clips, own.params.balance, own.params.seed, own.params.workspace)
     fit(own, balanced, training.folder.parent, lambda metrics, step: None)
     return training
 
 
-def _data_of(data: PreparedData, contender: Contender, seed: int) -> PreparedData:
-    """Return the data of a run by a method and a seed."""
-    return replace(data, params=data.params.model_copy(update={"balance": contender.balance, "seed": seed}))
+def _data_of(data: PreparedData, candidate: Candidate, seed: int) -> PreparedData:
+    """Return the data of a run with a candidate and a seed."""
+    return replace(data, params=data.params.model_copy(update={"balance": candidate.balance, "seed": seed}))
 
 
 def compare(
     trained: Sequence[Training], data: PreparedData, folder: Path, refused: Mapping[str, str] | None = None
 ) -> Comparison:
-    """Score every method and seed on validation, which chooses, and on test, which is reported; write the report.
+    """Score every method and seed, choose a method on validation, report on test, and write the report.
 
     Args:
-        trained: What `plan_trainings` lists, trained; without those of methods that are refused.
-        data: The run's.
-        folder: Of the run; gets `comparison/`, and `contenders/` what each head was trained on.
-        refused: By name the methods that the class counts did not allow to train by, and why not.
+        trained: The trainings of `plan_trainings`, without those of refused methods.
+        data: The run's data.
+        folder: The run's folder; gets `comparison/`, and in `contenders/` the training rows of each head.
+        refused: By name, why the class counts do not allow a method.
 
     Raises:
-        LeakageError: A head was trained on a clip that is not of the training split.
+        LeakageError: A head was trained on a clip that is not in the training split.
     """
     table, params = pd.read_parquet(data.split_clips), data.params
-    contenders = {each.name: each for each in list_contenders(params)}
-    scored: dict[str, list[Scored]] = {name: [] for name in contenders}
+    candidates = {each.name: each for each in list_candidates(params)}
+    scored: dict[str, list[Scored]] = {name: [] for name in candidates}
     trained_on: dict[tuple[str, int], Balanced] = {}
     refused = dict(refused or {})
     for each in trained:
         logger.info("Scoring %s.", each.name)
         embedded, own_head = _embed(each.folder, table, data)
-        found, why_not = _score(each, embedded, own_head, params, contenders)
+        found, why_not = _score(each, embedded, own_head, params, candidates)
         seeds = [each.seed] if params.comparison.end_to_end else _seeds(params)
         for name, by_seed in found.items():
             scored[name] += by_seed
             for seed, of_seed in zip(seeds, by_seed, strict=True):
-                own = _data_of(data, contenders[name], seed)
+                own = _data_of(data, candidates[name], seed)
                 trained_on[name, seed] = _trained_on(of_seed, embedded, table, own, _rows_folder(folder, name, seed))
         refused |= why_not
     scored = {name: by_seed for name, by_seed in scored.items() if name not in refused}
@@ -115,16 +115,16 @@ def compare(
     write_table(scores, folder / "comparison" / "scores.parquet")
     scores.to_csv(folder / "comparison" / "scores.csv", index=False)
     write_table(runs, folder / "comparison" / "runs.parquet")
-    return write_report(scores, table, contenders, refused, params, folder)
+    return write_report(scores, table, candidates, refused, params, folder)
 
 
 def nested_runs(comparison: Comparison, params: RunParams) -> list[NestedRun]:
-    """Return what MLflow is told of each method and seed."""
-    contenders = {each.name: each for each in list_contenders(params)}
+    """Return the nested MLflow run of each method and seed."""
+    candidates = {each.name: each for each in list_candidates(params)}
     nested = []
     for row in pd.read_parquet(comparison.folder / "runs.parquet").to_dict(orient="records"):
         method, seed = row.pop("method"), row.pop("seed")
-        settings = {"balance": contenders[method].balance.model_dump(mode="json"), "seed": seed, "contender": method}
+        settings = {"balance": candidates[method].balance.model_dump(mode="json"), "seed": seed, "contender": method}
         metrics = {str(name): value for name, value in row.items() if not np.isnan(value)}
         files = _rows_folder(comparison.folder.parent, method, seed)
         nested.append(NestedRun(f"{method}, seed {seed}", settings, metrics, files))
@@ -136,19 +136,19 @@ def _rows_folder(folder: Path, method: str, seed: int) -> Path:
 
 
 def _trained_on(scored: Scored, embedded: Embedded, table: pd.DataFrame, own: PreparedData, folder: Path) -> Balanced:
-    """Write which clips a model or a head was trained on by its own params; return the counts."""
-    # A head's copies are among its blends.
-    method = own.params.balance if scored.blends is None else NoBalance()
+    """Write the clips that a model or a head was trained on; return the counts."""
+    # A head's copies are already among its `synthetic` rows.
+    method = own.params.balance if scored.synthetic is None else NoBalance()
     balanced = balance(own.split_clips, method, own.params.seed, own.params.workspace)
-    if scored.blends is not None:
+    if scored.synthetic is not None:
         training = table[table["split"] == "train"]
-        return report_rows(scored.blends, embedded.training.embeddings, training, table, balanced, folder)
+        return report_rows(scored.synthetic, embedded.training.embeddings, training, table, balanced, folder)
     write_table(pd.read_parquet(balanced.rows), folder / "rows.parquet")
     return balanced
 
 
 def _counts(trained_on: Mapping[tuple[str, int], Balanced]) -> pd.DataFrame:
-    """Return by method and seed the clips of each class before and after, and the rows of each kind."""
+    """Return by method and seed the clips per class before and after, and the rows of each kind."""
     return pd.DataFrame.from_dict(
         {
             key: {f"clips_before/{name}": count for name, count in made.counts_before.items()}
@@ -173,19 +173,19 @@ def _score(
     embedded: Embedded,
     own_head: LinearHead,
     params: RunParams,
-    contenders: Mapping[str, Contender],
+    candidates: Mapping[str, Candidate],
 ) -> tuple[dict[str, list[Scored]], dict[str, str]]:
-    """Score a model, and if it is the one that heads are compared on, all of these."""
-    name = training.contender.name
-    if name in contenders and name != NONE:
+    """Score a model, or all heads if it is the one that they are compared on."""
+    name = training.candidate.name
+    if name in candidates and name != NONE:
         return {name: [Scored(embedded.validation.logits(own_head), embedded.test.logits(own_head))]}, {}
-    heads = {name: each.balance for name, each in contenders.items() if name == NONE or not each.end_to_end}
+    heads = {name: each.balance for name, each in candidates.items() if name == NONE or not each.end_to_end}
     seeds = [training.seed] if params.comparison.end_to_end else _seeds(params)
     return compare_methods(embedded, heads, seeds, own_head if trains_encoder(params) else None)
 
 
 def _embed(model_folder: Path, table: pd.DataFrame, data: PreparedData) -> tuple[Embedded, LinearHead]:
-    """Return the clips as a model hears them, cut as `balance_head` cuts them, and the model's own head."""
+    """Return the clips embedded by a model, cut as in `balance_head`, and the model's own head."""
     model, extractor = load_model(model_folder)
     device = choose_device(data.params.training)
     model.to(device)

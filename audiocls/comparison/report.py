@@ -1,4 +1,4 @@
-"""A comparison of balance methods in words, as a table, as a picture, and as a params file that trains by the best."""
+"""Report a comparison of balance methods: a verdict, tables, a plot, and a params file for the best method."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from audiocls.files import masked, replacing
 from audiocls.markdown import escaped
 from audiocls.metrics import FEWEST_GROUPS
 from audiocls.params import RunParams
-from audiocls.params_file import NONE, Contender, dump_params, params_to_train, trains_encoder
+from audiocls.params_file import NONE, Candidate, dump_params, params_to_train, trains_encoder
 from audiocls.plots import draw_gains
 
 _SHOWN_CLASSES = 10
@@ -25,58 +25,58 @@ _FEW_GROUPS = 3  # of a class
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What came of a comparison."""
+    """The result of a comparison."""
 
-    method: str  # the one to take
+    method: str  # the recommended one
     verdict: str
     summary: str  # Markdown
-    metrics: dict[str, float]  # of the method to take, and what it gains over `none`
-    params_file: Path  # trains by it
+    metrics: dict[str, float]  # of the recommended method, and its gain over `none`
+    params_file: Path  # trains with it
     folder: Path  # scores.parquet and .csv, runs.parquet, gains.png, comparison.md, train.yaml without passwords
 
 
 def choose(validation: pd.DataFrame) -> str:
-    """Return the method that is best in macro-F1 on validation; `none` where no other is better."""
+    """Return the method with the best macro-F1 on validation; `none` if no other is better."""
     best = validation["f1_macro"].max()
     names: list[str] = validation.loc[validation["f1_macro"] >= best - 1e-12, "method"].tolist()
     return NONE if NONE in names else names[0]
 
 
 def judge(scores: pd.DataFrame, num_groups: int, num_trainings: int | None) -> tuple[str, str]:
-    """Return the method to take, and why, in one sentence.
+    """Return the recommended method, and the reason in one sentence.
 
-    Validation chooses one method, and test says of it alone whether it helps: the best of many on test would look
-    better than it is.
+    Validation chooses one method, and test decides only whether this one helps: the best of many methods on test would
+    look better than it is.
 
     Args:
-        scores: Of `compare_scores`, of validation and test, told apart by `split`.
-        num_groups: Of test.
-        num_trainings: Of the encoder by each method; None where it was there before.
+        scores: Scores from `compare_scores` of validation and test, with a column `split`.
+        num_groups: Number of groups in test.
+        num_trainings: Trainings of the encoder per method; None if it is pretrained and frozen.
     """
     if num_groups < FEWEST_GROUPS:
         return NONE, (
-            f"Whether balancing helps cannot be told here: test has {num_groups} groups, and intervals take at least "
+            f"Whether balancing helps is unknown here: test has {num_groups} groups, and intervals need at least "
             f"{FEWEST_GROUPS}, so take none."
         )
     validation, test = (scores[scores["split"] == split] for split in ("validation", "test"))
     chosen, others = choose(validation), len(test) - 1
     if chosen == NONE:
-        return NONE, f"Balancing did not help here: on validation none of {others} methods beats none, so take none."
+        return NONE, f"Balancing did not help here: no method of {others} beats none on validation, so take none."
     row = test[test["method"] == chosen].iloc[0]
     if np.isnan(row["f1_macro_gain_low"]):
         return NONE, (
-            "Whether balancing helps cannot be told here: nearly all clips of test are of one group, and intervals "
-            f"take at least {FEWEST_GROUPS} groups of similar size, so take none."
+            "Whether balancing helps is unknown here: nearly all test clips are of one group, and intervals "
+            f"need at least {FEWEST_GROUPS} groups of similar size, so take none."
         )
     if not row["f1_macro_gain_low"] > 0:
         return NONE, (
-            f"Balancing did not help here: {chosen}, on validation the best of {others} methods, changes macro-F1 on "
+            f"Balancing did not help here: {chosen}, the best of {others} methods on validation, changes macro-F1 on "
             f"test by {_gain(row, 'f1_macro')}{_doubt(row)}, so take none{_in_hindsight(test)}."
         )
     return chosen, (
         f"Take {chosen}: macro-F1 on test {_gain(row, 'f1_macro')} over none; the rarest third of the classes "
         f"{_gain(row, 'f1_rarest_third')}, and the most frequent third {_gain(row, 'f1_most_frequent_third')}"
-        f"{'; all on one training of the encoder, and another may differ' if num_trainings == 1 else ''}."
+        f"{'; all on one training of the encoder, another may differ' if num_trainings == 1 else ''}."
     )
 
 
@@ -87,18 +87,18 @@ def _doubt(row: Any) -> str:
 
 
 def _in_hindsight(test: pd.DataFrame) -> str:
-    """Name what test alone would have chosen, which is no reason to take it, but one to compare on more clips."""
+    """Name the methods that beat `none` on test: a reason to compare on more clips, not to take one."""
     better = test.loc[test["f1_macro_gain_low"] > 0, "method"].tolist()
     if not better:
         return ""
-    named = f"{better[0]} beats" if len(better) == 1 else f"{len(better)} others, {better[0]} most of all, beat"
+    named = f"{better[0]} beats" if len(better) == 1 else f"{len(better)} others, {better[0]} the most, beat"
     return f"; in hindsight {named} none on test, so compare again with more validation clips"
 
 
 def write_report(
     scores: pd.DataFrame,
     clips: pd.DataFrame,
-    contenders: Mapping[str, Contender],
+    candidates: Mapping[str, Candidate],
     refused: Mapping[str, str],
     params: RunParams,
     folder: Path,
@@ -106,17 +106,17 @@ def write_report(
     """Write the report.
 
     Args:
-        scores: Of `compare_scores`, of validation and test, told apart by `split`.
+        scores: Scores from `compare_scores` of validation and test, with a column `split`.
         clips: The clips table with its splits.
-        contenders: By name.
-        refused: Those that the class counts do not allow, and why not.
-        params: The whole run's.
-        folder: Of the run; gets `train.yaml` and `comparison/`.
+        candidates: Candidates by name.
+        refused: By name, why the class counts do not allow a method.
+        params: The run's params.
+        folder: The run's folder; gets `train.yaml` and `comparison/`.
     """
     test_groups = clips.loc[clips["split"] == "test", "group"].nunique()
     trainings = (params.comparison.seeds if params.comparison.end_to_end else 1) if trains_encoder(params) else None
     method, verdict = judge(scores, test_groups, trainings)
-    to_train = params_to_train(params, contenders[method])
+    to_train = params_to_train(params, candidates[method])
     file = folder / "train.yaml"
     _write(file, _train_file(to_train, verdict, file))
     _write(folder / "comparison" / "train.yaml", masked(_train_file(to_train, verdict, file)))
@@ -132,7 +132,7 @@ def write_report(
             "",
             *(f"Not compared: {escaped(name)}. {escaped(why)}" for name, why in refused.items()),
             "",
-            f"`python -m flows.train {file}` trains by {method}.",
+            f"Train with {method}: `python -m flows.train {file}`",
         ]
     )
     _write(folder / "comparison" / "comparison.md", summary + "\n")
@@ -145,32 +145,32 @@ def _metrics(scores: pd.DataFrame, method: str) -> dict[str, float]:
         row = table.set_index("method").loc[method]
         metrics |= {f"{split}/{metric}": float(row[metric]) for metric in METRICS}
         metrics |= {f"{split}/f1_macro_{part}": float(row[f"f1_macro_{part}"]) for part in _PARTS}
-    # A split of too few groups has no intervals.
+    # A split with too few groups has no intervals.
     return {name: value for name, value in metrics.items() if not np.isnan(value)}
 
 
 def _how(clips: pd.DataFrame, params: RunParams) -> list[str]:
-    """Say what was compared on what, and what chose and what reports."""
+    """Describe the compared models, the splits and the intervals."""
     sizes = {split: (len(rows), rows["group"].nunique()) for split, rows in clips.groupby("split")}
     if not trains_encoder(params):
-        encoder = f"Heads on the embeddings of `{escaped(str(params.model.pretrained))}`, whose encoder stays as it is."
+        encoder = f"Heads on the embeddings of `{escaped(str(params.model.pretrained))}`, with a frozen encoder."
     elif params.comparison.end_to_end:
-        encoder = "Each seed trains a model plainly, which is `none`, and one by each method `end to end`; all others "
-        encoder += "change the head of the plain one."
+        encoder = "Each seed trains a model without balancing, `none`, and one with each method `end to end`; all "
+        encoder += "other methods change the head of `none`."
     else:
-        encoder = "One model was trained plainly: that is `none`. All others change its head; how much another "
-        encoder += "training of the encoder would change is not in the intervals."
+        encoder = "One model was trained without balancing, `none`; all other methods change its head. The "
+        encoder += "intervals do not include the variation between trainings of the encoder."
     counts = clips.loc[clips["split"] == "train", "label"].value_counts().sort_index()
     rarest = counts.index[thirds_of(counts.to_numpy(np.int64))[0]].tolist()
     groups = clips[clips["split"] == "test"].groupby("label")["group"].nunique()
     in_few = groups.index[groups < _FEW_GROUPS].tolist()
     return [
-        f"{encoder} {params.comparison.seeds} seeds. Validation ({_size(sizes['validation'])}) chose the method; this "
-        f"is test ({_size(sizes['test'])}). In brackets 95 % intervals over groups and seeds; gains are over `none`, "
-        f"on the same groups and seeds. The rarest third: {_listed(rarest)}, of {counts.min()} training "
-        f"clips and more; the most frequent class has {counts.max()}.",
+        f"{encoder} {params.comparison.seeds} seeds. Validation ({_size(sizes['validation'])}) chose the method; the "
+        f"scores are of test ({_size(sizes['test'])}). 95 % intervals over groups and seeds are in brackets; gains are "
+        f"over `none`, on the same groups and seeds. The rarest third: {_listed(rarest)}, of {counts.min()} training "
+        f"clips or more; the most frequent class has {counts.max()}.",
         *(
-            ["", f"In one or two groups of test alone, so that its interval says little: {_listed(in_few)}."]
+            ["", f"In only one or two groups of test, so the intervals are unreliable: {_listed(in_few)}."]
             if in_few
             else []
         ),
@@ -186,7 +186,7 @@ def _size(counts: tuple[int, int]) -> str:
 
 
 def _tables(scores: pd.DataFrame, method: str) -> list[str]:
-    """Return two tables, so that a terminal of 80 columns shows them whole."""
+    """Return two tables, each of which fits into 80 columns."""
     validation = scores[scores["split"] == "validation"].set_index("method")["f1_macro"]
     all_classes = [
         "| method | macro-F1 | over none | on validation | balanced accuracy |",

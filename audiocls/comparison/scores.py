@@ -1,7 +1,7 @@
-"""Scores of several methods on the same clips, with intervals, and each against `none`, pair by pair.
+"""Scores of several methods on the same clips, with intervals, and their paired differences from `none`.
 
-The intervals are those of `metrics/intervals.py`. Of a difference, what the methods share, such as a speaker whom none
-of them understands, does not widen the interval: it is taken on the same groups and seeds.
+The intervals are those of `metrics/intervals.py`. Differences are computed on the same groups and seeds, so that common
+errors, such as on a speaker that all methods fail on, do not widen their intervals.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ def compare_scores(
     """Score methods on clips.
 
     Args:
-        logits: By method, `none` among them, and by seed, each of shape (num_clips, num_classes).
+        logits: Logits by method, including `none`, and by seed, each of shape (num_clips, num_classes).
         targets: Class indices, shape (num_clips,).
-        groups: Shape (num_clips,).
-        counts: Training clips per class, which say what the rarest and the most frequent third of the classes are.
+        groups: Groups, shape (num_clips,).
+        counts: Training clips per class, which define the rarest and the most frequent third of the classes.
 
     Returns:
-        A row a method, the best macro-F1 first: `method`, and for each of METRICS, such as f1_macro, its mean over the
-        seeds, `f1_macro_low` and `f1_macro_high` (95 %), and `f1_macro_gain` over `none` with `_gain_low` and
-        `_gain_high`. A score is NaN where none of its classes has clips, and so are the ends of an interval where there
-        are too few groups.
+        One row per method, the best macro-F1 first: `method`, and for each of METRICS, such as f1_macro, its mean over
+        the seeds, `f1_macro_low` and `f1_macro_high` (95 %), and `f1_macro_gain` over `none` with `_gain_low` and
+        `_gain_high`. A score is NaN if none of its classes has clips; the ends of an interval are NaN if there are too
+        few groups.
     """
     thirds = thirds_of(counts)
     scored = {name: _left_out(seeds, targets, groups, thirds) for name, seeds in logits.items()}
@@ -66,7 +66,7 @@ def score_seed(
 
 
 def thirds_of(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rarest and the most frequent third of the classes, rarer ones first, one each at least."""
+    """Return the rarest and the most frequent third of the classes, rarer ones first, at least one class each."""
     by_count = np.argsort(counts, kind="stable")
     third = max(1, len(counts) // 3)
     return by_count[:third], by_count[-third:]
@@ -78,8 +78,8 @@ def _left_out(
     groups: NDArray[np.object_],
     thirds: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> dict[str, Jackknife]:
-    """Return METRICS of each seed, whole and without each group."""
-    # The same array for all seeds is one that no seed changes.
+    """Return METRICS of each seed, on all clips and without each group."""
+    # Methods without randomness have the same array for all seeds.
     of_seed = {id(each): _left_out_of_seed(each, targets, groups.astype(str), thirds) for each in seeds}
     found = [of_seed[id(each)] for each in seeds]
     return {
@@ -121,6 +121,6 @@ def _calibration_error(
     gaps = np.bincount(cells, correct - confidence, minlength=len(names) * _BINS).reshape(-1, _BINS)
     clips, total = np.bincount(group), gaps.sum(axis=0)
     whole = np.abs(total).sum(keepdims=True) / clips.sum()
-    left = np.maximum(clips.sum() - clips, 1)  # of one group alone nothing is left, and there is no interval
+    left = np.maximum(clips.sum() - clips, 1)  # a single group leaves no clips, and has no interval
     without = np.abs(total - gaps).sum(axis=1) / left
     return whole, without[None]

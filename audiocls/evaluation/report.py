@@ -1,4 +1,4 @@
-"""A run's result in words, as Markdown."""
+"""The summary of a run, in Markdown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SHOWN_CLASSES = 30
 def summarise(
     run: TrackedRun, corpus: Corpus, splits: Path, balanced: Balanced, model: TrainedModel, evaluation: Evaluation
 ) -> str:
-    """Say in Markdown what was trained on what, how good it is, and where everything is."""
+    """Return the data, the model, the metrics and the locations of the results, in Markdown."""
     rows = [
         f"| {name} | {evaluation.metrics['validation/' + key]:.4f} | {evaluation.metrics['test/' + key]:.4f} |"
         for key, name in _SHOWN_METRICS.items()
@@ -41,7 +41,7 @@ def summarise(
         "",
         *_lost_lines(corpus),
         f"**{model.num_parameters:,} parameters**, {model.num_trainable:,} of them trained for {model.steps} steps "
-        f"({model.epochs:.4g} epochs) on {model.device} in {model.precision}; kept: step {model.best_step}.",
+        f"({model.epochs:.4g} epochs) on {model.device} in {model.precision}; best: step {model.best_step}.",
         "",
         "| | validation | test |",
         "|---|---|---|",
@@ -68,27 +68,27 @@ def _windows_line(evaluation: Evaluation) -> list[str]:
     if not validation + test:
         return []
     return [
-        f"{validation} clips of validation and {test} of test are longer than the model's input: each was scored by "
+        f"{validation} clips of validation and {test} of test are longer than the model's input. Each was scored in "
         "overlapping windows, whose probabilities were averaged.",
         "",
     ]
 
 
 def _held_out_line(head: Path) -> list[str]:
-    """Say what a fitted head scores on folds of validation that it was not fitted on: the table shows the others."""
+    """Return a fitted head's scores on held-out folds of validation; the table shows the fitted clips."""
     said = json.loads(head.read_text(encoding="utf-8")) if head.exists() else {}
     if not said.get("applied"):
         return []
     return [
-        "The decision was fitted on the validation clips, whose scores above are therefore too good. On held-out "
-        f"folds of them, macro-F1 is {said['held_out_f1_macro_changed']:.4f}; without it, "
+        "The head was fitted on the validation clips, so their scores above are too optimistic. On held-out "
+        f"folds, macro-F1 is {said['held_out_f1_macro_changed']:.4f}; without this change, "
         f"{said['held_out_f1_macro_plain']:.4f}.",
         "",
     ]
 
 
 def _class_table(report: Path, balanced: Balanced) -> list[str]:
-    """List the classes with the lowest F1 first, and say how many are left out."""
+    """List the classes, lowest F1 first, and the number of omitted ones."""
     table = pd.read_csv(report, dtype={"label": str}, keep_default_na=False, na_values={"f1": [""]})
     left_out = len(table) - _SHOWN_CLASSES
     table = table.sort_values("f1", kind="stable").head(_SHOWN_CLASSES)
@@ -98,7 +98,7 @@ def _class_table(report: Path, balanced: Balanced) -> list[str]:
         f1 = "" if pd.isna(row.f1) else f"{row.f1:.4f}"
         lines.append(f"| {escaped(row.label)} | {before} | {after} | {row.clips} | {f1} |")
     if left_out > 0:
-        lines += ["", f"and {left_out} classes more in `{report}`"]
+        lines += ["", f"{left_out} more classes are in `{report}`"]
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The saved model on clips it was not trained on: probabilities, metrics, and the tables and pictures of a report."""
+"""Score the saved model on held-out clips: probabilities, metrics, and the tables and plots of a report."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _IDENTITY: Final = ("clip_id", "source", "path", "group", "split", "label")
 _ROW_GROUP_CLIPS: Final = 8_192
 
 WritePredictions = Callable[[pd.DataFrame], None]
-"""Takes the rows of some clips."""
+"""Receives the rows of some clips."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Metrics named `test/...` and `validation/...`, and the folder with their tables and pictures."""
+    """Metrics named `test/...` and `validation/...`, and the folder of their tables and plots."""
 
     metrics: dict[str, float]
     folder: Path
@@ -47,7 +47,7 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
     """Score the saved model on validation and, once, on test.
 
     Args:
-        model_folder: What training saved; it is loaded anew, so that what is scored is what is kept.
+        model_folder: The saved model; it is reloaded, so that exactly the saved model is scored.
         data: The run's.
         folder: Gets `predictions.parquet`, `classification_report.json` and `.csv`, `confusion_matrix.csv` and `.png`.
     """
@@ -69,7 +69,7 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
 
 
 def predict(model: PreTrainedModel, extractor: Any, clips: pd.DataFrame, data: PreparedData) -> NDArray[np.float32]:
-    """Return the logits of each clip, shape (num_clips, num_classes), averaged over the windows of long ones."""
+    """Return the logits of each clip, shape (num_clips, num_classes), averaged over the windows of long clips."""
     averager = WindowAverager(np.repeat(np.arange(len(clips)), count_windows(clips, data.params.audio)))
     return np.concatenate([averager.add(batch) for batch in window_logits(model, extractor, clips, data)])
 
@@ -77,7 +77,7 @@ def predict(model: PreTrainedModel, extractor: Any, clips: pd.DataFrame, data: P
 def window_logits(
     model: PreTrainedModel, extractor: Any, clips: pd.DataFrame, data: PreparedData
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the logits of the clips' windows, a batch at a time, each (windows, num_classes)."""
+    """Yield the logits of the clips' windows in batches, each (windows, num_classes)."""
     audio, batch_size = data.params.audio, data.params.training.eval_batch_size
     dataset = open_clips(cut_into_windows(clips, audio), labels_of(model), extractor, data)
     options = choose_loading(model.device.type).loader_options()
@@ -85,7 +85,7 @@ def window_logits(
     for batch in DataLoader(dataset, batch_size=batch_size, collate_fn=collator, **options):
         batch.pop("labels")
         inputs = collator.finish({name: tensor.to(model.device, non_blocking=True) for name, tensor in batch.items()})
-        # Not around the loop: what is done with a batch between two of them is no part of this.
+        # Not around the loop: the caller's code between batches must not run in inference mode.
         with torch.inference_mode():
             logits = model(**inputs).logits
         yield logits.float().cpu().numpy()
@@ -98,7 +98,7 @@ def _score(
     windows: NDArray[np.int64],
     write: WritePredictions,
 ) -> ClipScores:
-    """Score clips as the logits of their windows come, and write a row a clip."""
+    """Score clips from the logits of their windows, and write one row per clip."""
     index = {label: i for i, label in enumerate(labels)}
     clip = np.repeat(np.arange(len(clips)), windows)
     scores = ClipScores(clip, clips["label"].map(index).to_numpy(np.int64))
@@ -113,8 +113,8 @@ def _score(
 
 @contextmanager
 def _predictions_file(clips: pd.DataFrame, labels: list[str], target: Path) -> Iterator[WritePredictions]:
-    """Give a function that adds rows to a table, which is there when all is written, and of which few are kept."""
-    # Of all clips, because a part of them may have no value in a column, which tells no type.
+    """Yield a function that appends rows to a Parquet file, which appears once it is complete."""
+    # Types from all clips, because a column may be empty in some of them.
     fields = [pa.Schema.from_pandas(clips[[*_IDENTITY]], preserve_index=False).field(name) for name in _IDENTITY]
     text = fields[0].type
     fields += [("predicted", text), ("correct", pa.bool_()), ("windows", pa.int64()), ("probability", pa.float32())]
@@ -150,7 +150,7 @@ def _predictions(
 def _write_test_report(
     targets: NDArray[np.int64], predicted: NDArray[np.int64], labels: list[str], metrics: dict[str, float], folder: Path
 ) -> dict[str, float]:
-    """Write tables and pictures of the test split; return precision, recall and F1 of each class."""
+    """Write tables and plots of the test split; return precision, recall and F1 of each class."""
     folder.mkdir(parents=True, exist_ok=True)
     per_class = per_class_metrics(targets, predicted, labels)
     per_class.to_csv(folder / "classification_report.csv", index=False)

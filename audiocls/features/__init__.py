@@ -1,6 +1,6 @@
-"""What a front end or an encoder computes of each clip, kept on disk.
+"""Features and embeddings of clips, stored on disk.
 
-`store` keeps features, `embeddings` pooled outputs of an encoder; `clips` serves what a run has of its clips.
+`store` holds features, `embeddings` the pooled outputs of an encoder, and `clips` serves the clips of a run.
 """
 
 import lazy_loader

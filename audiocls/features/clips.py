@@ -1,4 +1,4 @@
-"""Clips of a run from its stores, for a data loader."""
+"""Clips of a run, read from its stores by a DataLoader."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from audiocls.waveforms import MappedWaveforms
 def open_clips(
     clips: pd.DataFrame, labels: Sequence[str], extractor: Any, data: PreparedData, *, training: bool = False
 ) -> ClipDataset:
-    """Serve the features of clips where they are kept, else their waveforms.
+    """Serve the features of clips if they are stored, else their waveforms.
 
     Args:
         clips: Rows of the clips table, or windows of them.
         labels: Class names; the position is the class index.
         extractor: The model's feature extractor.
         data: The run's.
-        training: Cut long clips at random places, and read no features of clips that are augmented.
+        training: Cut long clips at random positions, and ignore stored features if clips are augmented.
     """
     params = data.params
     store = None if training and params.augmentation else data.features

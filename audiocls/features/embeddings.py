@@ -1,10 +1,10 @@
 """The embedding store: the pooled input of the head, computed once for each clip and each set of weights.
 
-    <workspace>/embeddings/<key>/      key: the weights before the head, the extractor, how clips are cut and filled
-        settings.json                  what the key stands for
-        shards/<digest>.parquet        a row a clip: its audio, and the embedding as float32, little-endian
+    <workspace>/embeddings/<key>/      key: weights before the head, extractor, truncation, padding
+        settings.json                  what the key hashes
+        shards/<digest>.parquet        one row per clip: its key, and the embedding as little-endian float32
 
-A clip is known by the hash of its samples and their scale, as in the feature store. Shards appear whole or not at all.
+A clip is identified by the hash of its samples and their scale, as in the feature store. Shards are written atomically.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from audiocls.params import AudioParams, RunParams
 from audiocls.splits import PreparedData
 
 ALGORITHM: Final = 2
-"""Part of every store's key. Raise it when the same weights and samples would become other embeddings."""
+"""Part of every store's key. Increase it when the embeddings of the same weights and samples change."""
 
 SHARD_CLIPS: Final = 4_096
 
@@ -40,22 +40,22 @@ SHARD_CLIPS: Final = 4_096
 def embed_clips(
     model: PreTrainedModel, extractor: Any, clips: pd.DataFrame, data: PreparedData, *, all_layers: bool = False
 ) -> NDArray[np.float32]:
-    """Return the pooled embeddings of clips, shape (num_clips, dim), and keep those that are new.
+    """Return the pooled embeddings of clips, shape (num_clips, dim), and store new ones.
 
     Args:
-        model: On the device that computes them.
+        model: The model, on the device to compute on.
         extractor: Its feature extractor.
-        clips: Rows of the clips table; of one longer than the model's input, the middle is what is embedded; all of
-            it where long clips are fused.
+        clips: Rows of the clips table. Of a clip longer than the model's input, only the middle is embedded, unless
+            long clips are fused.
         data: The run's.
-        all_layers: Return those of each layer, end to end, shape (num_clips, (layers + 1) * dim), by `pooled_layers`.
+        all_layers: Return the concatenated embeddings of all layers, shape (num_clips, (layers + 1) * dim).
     """
     store = _open_store(model, extractor, data.params, all_layers)
     pool = _all_layers if all_layers else pooled_embeddings
     have = _stored(store)
     keys = list(clips[CLIP_KEY].itertuples(index=False, name=None))
     missing = clips[[key not in have for key in keys]].drop_duplicates(CLIP_KEY)
-    # The longest first: what is too large for the memory fails at once, and batches hold clips of like lengths.
+    # Longest first: running out of memory shows at once, and batches hold clips of similar length.
     missing = missing.sort_values(["num_samples", *CLIP_KEY], ascending=False)
     for start in range(0, len(missing), SHARD_CLIPS):
         rows = missing.iloc[start : start + SHARD_CLIPS]
@@ -92,7 +92,7 @@ def _open_store(model: PreTrainedModel, extractor: Any, params: RunParams, all_l
 
 
 def _describe(model: PreTrainedModel, extractor: Any, audio: AudioParams, all_layers: bool) -> str:
-    """Return, as JSON, everything besides the samples that embeddings depend on."""
+    """Return as JSON everything that embeddings depend on, except the samples."""
     settings = {
         "algorithm": ALGORITHM,
         "family": model.config.model_type,
@@ -102,14 +102,14 @@ def _describe(model: PreTrainedModel, extractor: Any, audio: AudioParams, all_la
         "input_samples": input_samples(audio),
         "cut": cut_of(audio, training=False),
         "pad": audio.pad,
-        # Weights of layers are among the weights.
+        # The weights of layers are part of `weights`.
         "layers": "all" if all_layers else "the head's",
     }
     return json.dumps(settings, indent=2, sort_keys=True)
 
 
 def weights_digest(model: PreTrainedModel) -> str:
-    """Return a hash of all weights before the linear layers of the head, which embeddings do not depend on."""
+    """Return a hash of all weights except the linear layers of the head."""
     head = {id(tensor) for layer in head_layers(model) for tensor in layer.state_dict(keep_vars=True).values()}
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict(keep_vars=True).items()):

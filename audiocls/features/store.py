@@ -1,22 +1,21 @@
-"""The feature store: what an extractor makes of a clip, computed once and not anew in every epoch.
+"""The feature store: the extractor's output for each clip, computed once instead of in every epoch.
 
-    <workspace>/features/<key>/           key: the extractor's settings, how clips are cut and filled, ALGORITHM
-        settings.json                     what the key stands for
-        extractor/                        the extractor itself, as `from_pretrained` reads it
-        plans/<digest>.parquet            the clips that one run found to be missing
-        shards/<digest>.parquet           a row a clip: its audio, and the bytes of each of the model's inputs
-        unpacked/<digest>.<input>.bin     one input of one shard end to end, to be mapped in training
+    <workspace>/features/<key>/           key: extractor settings, truncation, padding, ALGORITHM
+        settings.json                     what the key hashes
+        extractor/                        the extractor, for `from_pretrained`
+        plans/<digest>.parquet            the clips that were missing in one run
+        shards/<digest>.parquet           one row per clip: its key, and the bytes of each model input
+        unpacked/<digest>.<input>.bin     one input of one shard, memory-mapped in training
 
-A clip is known by the hash of its samples and their scale, and a window of a long clip, as validation and test score
-it, by its start too. Shards appear whole or not at all and are named by what they hold, so a killed run loses the
-shards in flight, and the next one finishes to the same bytes. Features are kept where they are the same every time;
-clips that training cuts at random places have other ones in every epoch, and are computed when they are read, as
-without a store.
+A clip is identified by the hash of its samples and their scale; a window of a long clip in validation or test also by
+its start. Shards are written atomically and named by their content. So a killed run loses only unfinished shards, and
+the next one produces the same bytes. Only features that are always the same are stored. Clips that training cuts at
+random positions have different features in every epoch, and are computed when they are read.
 
-Worth its disk where the extractor itself has to compute them, a clip at a time; the spectrograms that a batched front
-end computes, on the model's device if it has one, take a hundredth of the time of the training step that they are for.
+The store pays off if the extractor computes clip by clip. A batched front end computes spectrograms on the model's
+device in a hundredth of the time of a training step.
 
-float32 as they are computed, so that a model gets the same inputs; zstd halves them on the disk.
+Features are stored in float32, as computed, so that model inputs are identical; zstd halves their size.
 """
 
 from __future__ import annotations
@@ -62,17 +61,17 @@ from audiocls.waveforms import MappedWaveforms
 logger = logging.getLogger(__name__)
 
 ALGORITHM: Final = 2
-"""Part of every store's key. Raise it when the same samples and extractor would become other features."""
+"""Part of every store's key. Increase it when the features of the same samples and extractor change."""
 
 SHARD_CLIPS: Final = 128
 ROW_GROUP_CLIPS: Final = 32
 SPECTROGRAMS: Final = (ASTFeatureExtractor, SeamlessM4TFeatureExtractor, WhisperFeatureExtractor, ClapFeatureExtractor)
-"""What there may be a store of; of raw waveforms, 12,000 in a second, there is none."""
+"""The extractors that can have a store; 12,000 raw waveforms per second need none."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureShard:
-    """Rows `start` to `stop` of the clips that a plan found to be missing: the work of one shard."""
+    """The work of one shard: rows `start` to `stop` of the missing clips of a plan."""
 
     store: Path
     plan: Path
@@ -83,16 +82,16 @@ class FeatureShard:
 
 @dataclass(frozen=True, slots=True)
 class FeaturePlan:
-    """What filling the feature store for one run takes."""
+    """The shards to compute for one run."""
 
     store: Path
     shards: tuple[FeatureShard, ...]
 
 
 def plan_features(data: PreparedData) -> FeaturePlan | None:
-    """Find the clips whose features are missing; None where `audio.cache_features` has none kept."""
+    """Find the clips whose features are missing; None if `audio.cache_features` stores none."""
     params = data.params
-    # Fused clips are cropped at other places in every epoch, and need to be known whole.
+    # Fused clips are cropped at new positions in every epoch, from the whole clip.
     if params.audio.cache_features == "never" or params.audio.truncate == "fusion":
         return None
     extractor = build_extractor(params.model, params.audio)
@@ -106,27 +105,27 @@ def plan_features(data: PreparedData) -> FeaturePlan | None:
     mark_used(store / "settings.json")
     held_out = cut_into_windows(clips[clips["split"] != "train"], params.audio)
     table = pd.concat([clips[clips["split"] == "train"], held_out], ignore_index=True)
-    # Augmented clips differ in every epoch: of those, no features are kept.
+    # Augmented clips differ in every epoch, so their features are not stored.
     lasting = table[~varies(table, params.audio) & ((table["split"] != "train") | (not params.augmentation))]
     wanted = lasting.drop_duplicates(CLIP_KEY).sort_values(CLIP_KEY, ignore_index=True)
     have = stored_features(store)[CLIP_KEY].assign(have=True)
     missing = wanted[wanted.merge(have, on=CLIP_KEY, how="left")["have"].isna()]
     logger.info(
-        "%d clips, or windows of long ones, have their features kept in %s, %d of them new; %d training clips are "
-        "longer than audio.max_seconds and cut at random, or augmented, so that theirs are computed in every epoch.",
+        "Features of %d clips or windows are stored in %s, %d of them new. Features of %d training clips are computed "
+        "in every epoch, because the clips are augmented, or longer than audio.max_seconds and cut at random.",
         len(wanted), store, len(missing), len(table) - len(lasting),
     )  # fmt: skip
     return FeaturePlan(store, _cut_into_shards(missing, store, data.waveforms))
 
 
 def varies(clips: pd.DataFrame, audio: AudioParams) -> pd.Series:
-    """Say of each clip whether training cuts it at a random place, so that its features differ by epoch."""
+    """Return for each clip whether training cuts it at a random position, so that its features vary by epoch."""
     longer = clips["num_samples"] > input_samples(audio)
     return longer & (clips["split"] == "train") & (audio.truncate == "random")
 
 
 def _open_store(extractor: Any, audio: AudioParams, workspace: Path) -> Path:
-    """Return the folder of the store for an extractor and these clips, made if need be."""
+    """Return the folder of the store for an extractor and audio params; create it if needed."""
     text = _describe(extractor, audio)
     store = features_folder(workspace) / _key(text)
     if not (store / "settings.json").exists():
@@ -138,14 +137,14 @@ def _open_store(extractor: Any, audio: AudioParams, workspace: Path) -> Path:
 
 
 def _describe(extractor: Any, audio: AudioParams) -> str:
-    """Return, as JSON, everything besides the samples that features depend on."""
-    # What the extractor has been loaded from, or belongs to, changes no feature.
+    """Return as JSON everything that features depend on, except the samples."""
+    # The origin of the extractor and its processor do not change the features.
     made_of = {k: v for k, v in extractor.to_dict().items() if not k.startswith("_") and k != "processor_class"}
     settings = {
         "algorithm": ALGORITHM,
         "extractor": {"class": type(extractor).__name__, **made_of},
         "transformers": transformers.__version__,
-        # With torchaudio installed, transformers computes some features by it, and not quite the same.
+        # With torchaudio installed, transformers computes some features with it, with slightly different results.
         "torchaudio": is_speech_available(),
         "input_samples": input_samples(audio),
         "cut": cut_of(audio, training=False),
@@ -159,15 +158,15 @@ def _key(settings: str) -> str:
 
 
 def map_features(store: Path, clips: pd.DataFrame, extractor: Any, audio: AudioParams) -> MappedFeatures:
-    """Map what the store has of some clips, for batches of a model with this extractor.
+    """Map the stored features of some clips, for a model with this extractor.
 
     Raises:
-        StoreError: The store is of another extractor or of other settings, or lacks clips.
+        StoreError: The store has another extractor or other settings, or lacks clips.
     """
     if store.name != _key(_describe(extractor, audio)):
         raise StoreError(
-            f"{store}: holds what another extractor, or the same with other settings, made of the clips; its "
-            "settings.json says which. Set audio.cache_features=never, or have the store filled by this extractor."
+            f"{store}: holds features of another extractor or of other settings; see its settings.json. "
+            "Set audio.cache_features=never, or fill the store with this extractor."
         )
     return MappedFeatures(clips, store, ~varies(clips, audio).to_numpy(bool))
 
@@ -187,7 +186,7 @@ def _name(rows: pd.DataFrame) -> str:
 
 
 def write_features(shard: FeatureShard, audio: AudioParams) -> int:
-    """Compute and write the features of one shard; return how many clips they are of."""
+    """Compute and write the features of one shard; return the number of clips."""
     extractor = AutoFeatureExtractor.from_pretrained(
         shard.store / "extractor", local_files_only=True, trust_remote_code=False
     )
@@ -208,7 +207,7 @@ def write_features(shard: FeatureShard, audio: AudioParams) -> int:
 
 
 def _table(rows: pd.DataFrame, inputs: dict[str, Any]) -> pa.Table:
-    """Put the model's inputs, each (clips, ...), into a binary column each, which says their shape."""
+    """Store each model input, (clips, ...), in a binary column, with its shape in the metadata."""
     fields = [pa.field("audio_hash", pa.string()), pa.field("scale", pa.float32())]
     columns = [pa.array(rows[name], field.type) for name, field in zip(CLIP_KEY, fields, strict=True)]
     for name, tensor in inputs.items():

@@ -1,7 +1,7 @@
 """Linear heads on frozen embeddings.
 
-`linear` fits them, `after_training` corrects the head of a trained model, `held_out` measures what that gains on
-clips it was not fitted on.
+`linear` fits them, `after_training` corrects the head of a trained model, and `held_out` measures the gain on held-out
+clips.
 """
 
 import lazy_loader

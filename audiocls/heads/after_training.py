@@ -1,7 +1,7 @@
-"""What a balance method does to the head once the encoder is trained. The model stays one of its kind.
+"""Change the head after training, as the balance method says. The model's architecture stays the same.
 
-Training clips alone are read, copied and blended; validation chooses a number (`tau`) or offsets, which are taken only
-where they help on folds of it that they were not fitted on; the test split is not looked at.
+Only training clips are read, copied and interpolated. Validation chooses `tau` or the offsets, which are used only if
+they help on held-out folds of validation. The test split is not used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from transformers import PreTrainedModel
 
-from audiocls.balance import Balanced, Blends, balance_embeddings, check_training_only, class_counts
+from audiocls.balance import Balanced, SyntheticSamples, balance_embeddings, check_training_only, class_counts
 from audiocls.batches import CLIP, cut_into_windows
 from audiocls.errors import BalanceError, name_some
 from audiocls.features import embed_clips
@@ -41,42 +41,42 @@ from audiocls.plots import draw_embeddings
 from audiocls.splits import PreparedData
 from audiocls.training import choose_device
 
-# More points hide each other.
+# More points would overlap.
 _DRAWN_ROWS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
 class HeadBalance:
-    """What became of the head."""
+    """The result of `balance_head`."""
 
     balanced: Balanced  # with the counts that the head was trained on
-    files: Path | None = None  # a folder: head.json, and of head-only methods rows.parquet and embeddings.png
+    files: Path | None = None  # folder of head.json, and for head-only methods rows.parquet, embeddings.png
     metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedHead:
-    """A head, and what it was made of."""
+    """A head, and how it was made."""
 
     head: LinearHead
-    said: dict[str, Any]  # what is written into head.json
-    blends: Blends | None = None
+    said: dict[str, Any]  # the content of head.json
+    synthetic: SyntheticSamples | None = None
     held_out: Logits | None = None
-    """Of the clips that it was fitted on, by heads fitted without them; None where nothing is fitted."""
+    """Logits of the clips that the head was fitted on, from heads fitted without them; None if nothing is fitted."""
 
 
 def balance_head(model_folder: Path, balanced: Balanced, data: PreparedData, folder: Path) -> HeadBalance:
-    """Change the saved model's head as the method says, in its place; most methods leave it alone.
+    """Change the saved model's head in place as the method says; most methods do not change it.
 
     Args:
-        model_folder: What `fit` saved.
-        balanced: What training saw.
+        model_folder: The model that `fit` saved.
+        balanced: The clips that training used.
         data: The run's.
-        folder: Gets `balance/`, with what was done.
+        folder: Gets `balance/`, with the results.
 
     Raises:
         BalanceError: The class counts do not allow the method.
-        LeakageError: A clip to train the head on is not of the training split.
+        LeakageError: A clip to train the head on is not in the training split.
     """
     method = data.params.balance
     if not isinstance(method, HeadOnly | AfterTraining):
@@ -91,9 +91,9 @@ def balance_head(model_folder: Path, balanced: Balanced, data: PreparedData, fol
     changed = balanced
     if isinstance(method, HeadOnly):
         training = clips.iloc[rows]
-        made, standing = _head_of_training(model, extractor, training, data, method)
-        if made.blends is not None:
-            changed = report_rows(made.blends, standing, training, clips, balanced, folder / "balance")
+        made, originals = _head_of_training(model, extractor, training, data, method)
+        if made.synthetic is not None:
+            changed = report_rows(made.synthetic, originals, training, clips, balanced, folder / "balance")
     else:
         validation = _embed_validation(model, extractor, clips[clips["split"] == "validation"], data)
         made = changed_head(method, head_of(model), counts, validation, labels_of(model), data.params.seed)
@@ -107,12 +107,12 @@ def balance_head(model_folder: Path, balanced: Balanced, data: PreparedData, fol
 def _head_of_training(
     model: PreTrainedModel, extractor: Any, training: pd.DataFrame, data: PreparedData, method: HeadOnly
 ) -> tuple[ChangedHead, NDArray[np.float32]]:
-    """Train a head on the balanced embeddings of the training clips; return it and their embeddings, as they are."""
+    """Train a head on the balanced embeddings of the training clips; return it and the original embeddings."""
     device = choose_device(data.params.training)
     _take_layer(model, extractor, training, data, method)
-    standing = embed_clips(model, extractor, training, data)
+    originals = embed_clips(model, extractor, training, data)
     names = training["label"].to_numpy(str)
-    return head_on_embeddings(standing, names, labels_of(model), method, data.params.seed, device), standing
+    return head_on_embeddings(originals, names, labels_of(model), method, data.params.seed, device), originals
 
 
 def _embed_validation(model: PreTrainedModel, extractor: Any, validation: pd.DataFrame, data: PreparedData) -> Clips:
@@ -125,7 +125,7 @@ def _embed_validation(model: PreTrainedModel, extractor: Any, validation: pd.Dat
 def _take_layer(
     model: PreTrainedModel, extractor: Any, training: pd.DataFrame, data: PreparedData, method: HeadOnly
 ) -> None:
-    """Put the head on the layer that is asked for, in place; weights of layers are learnt of the training clips."""
+    """Attach the head to the requested layer, in place; layer weights are learned from the training clips."""
     if method.layer == "weighted":
         every = embed_clips(model, extractor, training, data, all_layers=True)
         every = every.reshape(len(training), num_layers(model) + 1, -1)
@@ -140,8 +140,8 @@ def _counts(balanced: Balanced, labels: Sequence[str]) -> NDArray[np.int64]:
     missing = [name for name in labels if name not in balanced.counts_before]
     if missing:
         raise BalanceError(
-            f"{name_some(map(repr, missing))} have no training clips, so that no head can be balanced for them. Leave "
-            "these classes out of the data, or give them clips to train on."
+            f"{name_some(map(repr, missing))} have no training clips, so their head cannot be balanced. Drop these "
+            "classes from the data, or add training clips."
         )
     return np.array([balanced.counts_before[name] for name in labels])
 
@@ -154,15 +154,15 @@ def changed_head(
     labels: Sequence[str],
     seed: int,
 ) -> ChangedHead:
-    """Change a head as the params say, or by what does best on validation, if it helps on held-out folds of it.
+    """Change a head by the given params, or by the best ones on validation if they help on held-out folds.
 
     Args:
         params: The method.
-        head: As it was trained.
+        head: The trained head.
         counts: Training clips per class, shape (num_classes,).
-        validation: What is fitted on.
+        validation: The clips to fit on.
         labels: Class names.
-        seed: Draws the folds.
+        seed: Seed of the folds.
     """
     if not isinstance(params, ClassThresholds) and params.tau is not None:
         return ChangedHead(_by_tau(params, head, counts, params.tau), {"tau": params.tau, "chosen_on": "params"})
@@ -177,7 +177,7 @@ def changed_head(
 def _fitted(
     params: AfterTraining, head: LinearHead, counts: NDArray[np.int64], on: Clips, labels: Sequence[str]
 ) -> ChangedHead:
-    """Change a head by what does best in macro-F1 on some clips."""
+    """Change a head by the params with the best macro-F1 on some clips."""
     if isinstance(params, ClassThresholds):
         offsets = fit_offsets(head.logits(on.embeddings), on.targets, on.of_clip)
         return ChangedHead(LinearHead(head.weight, head.bias + offsets), _said(params, offsets, None, labels))
@@ -213,51 +213,51 @@ def head_on_embeddings(
     resampling = balance.resampling if isinstance(balance, Decoupled) else balance.method
     scaling = Scaling.of(embeddings)
     standard = scaling.apply(embeddings)
-    blends = balance_embeddings(standard, names, resampling, balance, seed)
+    samples = balance_embeddings(standard, names, resampling, balance, seed)
     index = {name: i for i, name in enumerate(labels)}
-    targets = np.array([index[name] for name in blends.labels.tolist()])
-    head = train_head(blends.embeddings(standard), targets, len(labels), balance.penalty, device).unscaled(scaling)
-    said = {"layer": balance.layer, "resampling": resampling, "blended_as_smote": list(blends.blended_as_smote)}
-    return ChangedHead(head, said, blends)
+    targets = np.array([index[name] for name in samples.labels.tolist()])
+    head = train_head(samples.embeddings(standard), targets, len(labels), balance.penalty, device).unscaled(scaling)
+    said = {"layer": balance.layer, "resampling": resampling, "blended_as_smote": list(samples.made_by_smote)}
+    return ChangedHead(head, said, samples)
 
 
 def report_rows(
-    blends: Blends,
+    samples: SyntheticSamples,
     embeddings: NDArray[np.float32],
     training: pd.DataFrame,
     clips: pd.DataFrame,
     balanced: Balanced,
     folder: Path,
 ) -> Balanced:
-    """Write which clips each row that a head is trained on is made of, and a picture.
+    """Write the clips that each training row of a head is derived from, and a plot.
 
     Args:
-        blends: The rows.
-        embeddings: Of the training clips, shape (num_clips, dim).
-        training: The clips that the embeddings are of, in their order.
+        samples: The rows.
+        embeddings: Embeddings of the training clips, shape (num_clips, dim).
+        training: The training clips, in the same order.
         clips: The clips table with its splits.
-        balanced: What the encoder was trained on.
+        balanced: The clips that the encoder was trained on.
         folder: Gets rows.parquet and embeddings.png.
 
     Returns:
         `balanced` with the counts that the head was trained on.
 
     Raises:
-        LeakageError: A row is made of a clip that is not of the training split.
+        LeakageError: A row is derived from a clip that is not in the training split.
     """
-    table = blends.table(training["clip_id"].to_numpy(object))
+    table = samples.table(training["clip_id"].to_numpy(object))
     used = pd.concat([table["clip_id"], table["other_clip_id"].dropna()]).unique()
     positions = pd.Index(clips["clip_id"]).get_indexer(used)
     check_training_only(clips, positions, used)
     write_table(table, folder / "rows.parquet")
     rng = np.random.default_rng(0)
     drawn = np.sort(rng.permutation(len(table))[:_DRAWN_ROWS])
-    points = PCA(2, random_state=0).fit(embeddings).transform(blends.embeddings(embeddings)[drawn])
+    points = PCA(2, random_state=0).fit(embeddings).transform(samples.embeddings(embeddings)[drawn])
     synthetic = (table["kind"] == "synthetic").to_numpy()
-    draw_embeddings(points, blends.labels[drawn], synthetic[drawn], folder / "embeddings.png")
+    draw_embeddings(points, samples.labels[drawn], synthetic[drawn], folder / "embeddings.png")
     kinds = {kind: int((table["kind"] == kind).sum()) for kind in ("original", "copy", "synthetic")}
     kinds["left_out"] = len(training) - kinds["original"]
-    return replace(balanced, counts_after=class_counts(blends.labels), rows_of_kind=kinds)
+    return replace(balanced, counts_after=class_counts(samples.labels), rows_of_kind=kinds)
 
 
 def _write(model: PreTrainedModel, extractor: Any, head: LinearHead, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Embedded clips of one split, which a head gives logits of."""
+"""Embedded clips of one split, and their logits from a head."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Clips:
-    """Embedded clips; those of validation and test may be embedded by several windows."""
+    """Embedded clips; those of validation and test may have several windows."""
 
     embeddings: NDArray[np.float32]  # (num_windows, dim)
     targets: NDArray[np.int64]  # (num_clips,), class indices
     groups: NDArray[np.object_]  # (num_clips,)
-    clip: NDArray[np.int64] | None = None  # (num_windows,), the clip of each, ascending; None: one window a clip
+    clip: NDArray[np.int64] | None = None  # (num_windows,), clip of each window, ascending; None: one per clip
 
     def logits(self, head: LinearHead) -> Logits:
-        """Return the logits of the clips, (num_clips, num_classes), by a head."""
+        """Return a head's logits of the clips, (num_clips, num_classes)."""
         return average_windows(head.logits(self.embeddings), self.of_clip)
 
     @property
     def of_clip(self) -> NDArray[np.int64]:
-        """Of which clip each window is, (num_windows,)."""
+        """The clip of each window, (num_windows,)."""
         return np.arange(len(self.targets)) if self.clip is None else self.clip
 
     def some(self, chosen: NDArray[np.bool_]) -> Clips:
-        """Return those of the clips, (num_clips,), that are chosen."""
+        """Return the clips that the mask `chosen`, (num_clips,), selects."""
         if self.clip is None:
             return Clips(self.embeddings[chosen], self.targets[chosen], self.groups[chosen])
         windows = chosen[self.clip]

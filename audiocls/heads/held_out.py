@@ -1,7 +1,7 @@
-"""What is fitted on validation, such as a shift of the logits, tried on folds of validation that it was not fitted on.
+"""Cross-validate changes that are fitted on validation, such as a shift of the logits.
 
-A shift always helps on the clips that it was fitted on. Here it is fitted on all folds but one of the groups, and
-scored on that one; it is taken only where the gain over the plain head has an interval above zero.
+A shift always helps on the clips that it was fitted on. So it is fitted on all folds of the groups except one, and
+scored on that one. It is used only if the interval of the gain over the plain head is above zero.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _FOLDS = 5
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """What changed heads say of the folds that they were not fitted on."""
+    """The scores of changed heads on held-out folds."""
 
-    logits: Logits  # (num_clips, num_classes); the plain head's where it is kept
+    logits: Logits  # (num_clips, num_classes); of the plain head if it is kept
     plain: float  # macro-F1 of the plain head
-    changed: float  # of the changed ones
+    changed: float  # macro-F1 of the changed heads
     gain: Interval
     applied: bool
 
     def described(self) -> dict[str, Any]:
-        """Return what head.json says of it; an end of an interval that there is not is null."""
+        """Return the entries for head.json; missing ends of an interval are null."""
         low, high = (None if np.isnan(end) else float(end) for end in (self.gain.low, self.gain.high))
         return {
             "applied": self.applied,
@@ -46,18 +46,18 @@ class HeldOut:
 
 
 def try_held_out(name: str, fit: Callable[[Clips], LinearHead], plain: LinearHead, clips: Clips, seed: int) -> HeldOut:
-    """Fit on all folds but one of the groups, and score on that one, for each fold.
+    """Fit on all folds of the groups except one, and score on that one, for each fold.
 
     Args:
-        name: Of the method, for the log.
-        fit: Changes the plain head by what does best on some clips.
-        plain: The head as it was trained.
-        clips: Of validation.
-        seed: Draws the folds.
+        name: Name of the method, for the log.
+        fit: Returns the plain head with the change that is best on some clips.
+        plain: The trained head.
+        clips: The validation clips.
+        seed: Seed of the folds.
 
     Returns:
-        Whether to take what is fitted: the gain in macro-F1 has a 95 % interval above zero. Where there are too few
-        groups for an interval, the plain head is kept.
+        The scores, and whether to apply the change: if the 95 % interval of the gain in macro-F1 is above zero. With
+        too few groups for an interval, the plain head is kept.
     """
     groups = clips.groups.astype(str)
     folds = np.array_split(np.random.default_rng(seed).permutation(np.unique(groups)), _FOLDS)
@@ -75,14 +75,14 @@ def try_held_out(name: str, fit: Callable[[Clips], LinearHead], plain: LinearHea
     gain = interval(found.minus(was))
     applied = bool(gain.low > 0)
     held_out = HeldOut(after if applied else before, float(was.whole[0]), float(found.whole[0]), gain, applied)
-    _tell(name, held_out)
+    _log_gain(name, held_out)
     return held_out
 
 
-def _tell(name: str, held_out: HeldOut) -> None:
+def _log_gain(name: str, held_out: HeldOut) -> None:
     gain = held_out.gain
     bracket = "too few groups for an interval" if np.isnan(gain.low) else f"95 % [{gain.low:+.3f}, {gain.high:+.3f}]"
-    decision = "it is applied" if held_out.applied else "the plain decision is kept"
+    decision = "the change is applied" if held_out.applied else "the plain head is kept"
     logger.info(
         "%s: macro-F1 on held-out folds of validation changes by %+.3f (%s), so %s.",
         name, gain.value, bracket, decision,

@@ -1,4 +1,4 @@
-"""A linear head: trained on embeddings, and written back into the model that they are of."""
+"""A linear head: trained on embeddings, and written back into the model."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from audiocls.errors import BalanceError
 from audiocls.models import head_layers
 
 _MOST_ITERATIONS = 200
-# The gradient at which the fit ends: at 1e-5 one prediction in 70 is still another than at the optimum.
+# Gradient at which the fit stops: at 1e-5, one prediction in 70 still differs from the optimum.
 _FLAT = 1e-6
-# Below this share of the largest, a singular value of weights that were float32 is nothing but rounding.
+# Singular values of float32 weights below this fraction of the largest are rounding errors.
 _NO_RANK = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """What makes embeddings of mean 0 and deviation 1 in every dimension."""
+    """Standardization of embeddings to mean 0 and deviation 1 in every dimension."""
 
     mean: NDArray[np.float32]  # (dim,)
     deviation: NDArray[np.float32]  # (dim,), 1 where a dimension never varies
 
     @classmethod
     def of(cls, embeddings: NDArray[np.float32]) -> Scaling:
-        """Measure the embeddings of the clips, (num_clips, dim): copies and blends would count some of them more."""
+        """Measure the embeddings of the clips, (num_clips, dim), without copies and synthetic samples."""
         deviation = embeddings.std(axis=0)
         return cls(embeddings.mean(axis=0), np.where(deviation > 1e-6, deviation, 1).astype(np.float32))
 
     def apply(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Standardise embeddings, (num_clips, dim)."""
+        """Standardize embeddings, (num_clips, dim)."""
         scaled: NDArray[np.float32] = (embeddings - self.mean) / self.deviation
         return scaled
 
@@ -47,11 +47,11 @@ class LinearHead:
     bias: NDArray[np.float64]  # (num_classes,)
 
     def logits(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return (num_clips, num_classes) of (num_clips, dim)."""
+        """Return the logits, (num_clips, num_classes), of embeddings, (num_clips, dim)."""
         return embeddings @ self.weight.T + self.bias
 
     def unscaled(self, scaling: Scaling) -> LinearHead:
-        """Return the head that gives embeddings, as they are, the logits that this one gives standardised ones."""
+        """Return the head for original embeddings that is equivalent to this one for standardized embeddings."""
         weight = self.weight / scaling.deviation
         return LinearHead(weight, self.bias - weight @ scaling.mean)
 
@@ -64,15 +64,15 @@ def train_head(
     device: str,
     weights: NDArray[np.float32] | None = None,
 ) -> LinearHead:
-    """Fit multinomial logistic regression by L-BFGS: convex, so that there is one answer, whatever it begins with.
+    """Fit multinomial logistic regression by L-BFGS. The problem is convex, so the result is unique.
 
     Args:
-        embeddings: Standardised, shape (num_rows, dim).
+        embeddings: Standardized, shape (num_rows, dim).
         targets: Class indices, shape (num_rows,).
-        num_classes: Classes in all.
-        penalty: Half the squared weights, times this, are added to the summed loss; the bias is free.
+        num_classes: Number of classes.
+        penalty: `penalty / 2 * squared weights` is added to the summed loss; the bias is not penalized.
         device: "cuda" or "cpu".
-        weights: Of the classes in the loss, shape (num_classes,); None: all 1.
+        weights: Class weights of the loss, shape (num_classes,); None: all 1.
     """
     x = torch.tensor(embeddings, dtype=torch.float32, device=device)
     y = torch.tensor(targets, device=device)
@@ -96,7 +96,7 @@ def train_head(
 
 @torch.no_grad()
 def head_of(model: PreTrainedModel) -> LinearHead:
-    """Return the head of a model: one linear layer, or two that are as one."""
+    """Return the head of a model as one linear layer; two consecutive ones are multiplied."""
     *before, classifier = head_layers(model)
     weight, bias = _numbers(classifier)
     for layer in before:
@@ -111,10 +111,10 @@ def _numbers(layer: torch.nn.Linear) -> tuple[NDArray[np.float64], NDArray[np.fl
 
 @torch.no_grad()
 def write_head(model: PreTrainedModel, head: LinearHead) -> None:
-    """Give the model a head on its pooled embeddings.
+    """Replace the model's head on its pooled embeddings.
 
-    Behind a projector, which is linear too, the head is parted in two by its singular values: exactly, as long as the
-    projector is as wide as there are classes.
+    If the model has a linear projector, the head is factored into two layers by its singular values. This is exact if
+    the projector is at least as wide as the number of classes.
 
     Raises:
         BalanceError: The projector is narrower than the head's rank.
@@ -136,7 +136,7 @@ def _factors(weight: NDArray[np.float64], width: int) -> list[NDArray[np.float64
     if rank > width:
         raise BalanceError(
             f"model.config.classifier_proj_size = {width}: a head of {weight.shape[0]} classes on {weight.shape[1]} "
-            f"dimensions does not fit through it. Set it to {rank} or more."
+            f"dimensions needs more. Set it to {rank} or more."
         )
     root, rest = np.sqrt(sizes[:rank]), width - rank
     before, after = root[:, None] * right[:rank], left[:, :rank] * root

@@ -1,4 +1,4 @@
-"""What is done to a trained head: shifts of its bias, and other lengths of its weights. All fold into the model."""
+"""Changes of a trained head: shifts of its bias, and rescaled weights. All fold into the linear layer."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from audiocls.batches import average_windows
 from audiocls.errors import BalanceError
 from audiocls.heads.linear import LinearHead
 
-# Menon et al. search 0 to 2 or more, Kang et al. 0 to 1.
+# Menon et al. search 0 to 2 or more; Kang et al. search 0 to 1.
 ADJUSTMENT_TAUS = np.linspace(0, 2, 21)
 NORM_TAUS = np.linspace(0, 1, 11)
 _MOST_ROUNDS = 20
-# Of clips with windows, where each offset that is tried takes all windows' probabilities anew.
+# For clips with windows: each offset recomputes the probabilities of all windows.
 _MOST_WINDOWED_ROUNDS = 5
 _MOST_TRIED = 64
 _WIDEST, _CLOSE = 60.0, 1e-5  # in logits
@@ -24,12 +24,12 @@ Logits = NDArray[np.float64] | NDArray[np.float32]
 
 
 def adjusted(head: LinearHead, counts: NDArray[np.int64], tau: float) -> LinearHead:
-    """Take `tau * log(share)` off the logits.
+    """Subtract `tau * log(class frequency)` from the logits.
 
     Args:
-        head: As it was trained.
+        head: The trained head.
         counts: Training clips per class, shape (num_classes,), each >= 1.
-        tau: 0 changes nothing; 1 makes of the posterior that of classes equally frequent.
+        tau: 0 has no effect; 1 gives the posterior for equally frequent classes.
 
     Raises:
         BalanceError: A class has no training clips.
@@ -39,8 +39,8 @@ def adjusted(head: LinearHead, counts: NDArray[np.int64], tau: float) -> LinearH
     """
     if counts.min() < 1:
         raise BalanceError(
-            f"post_hoc_logit_adjustment: {(counts < 1).sum()} classes have no training clips, so that their shares "
-            "say nothing of their logits. Leave these classes out, or give them clips to train on."
+            f"post_hoc_logit_adjustment: {(counts < 1).sum()} classes have no training clips, so their frequency "
+            "is 0. Drop these classes from the data, or add training clips."
         )
     return LinearHead(head.weight, head.bias - tau * np.log(counts / counts.sum()))
 
@@ -48,7 +48,7 @@ def adjusted(head: LinearHead, counts: NDArray[np.int64], tau: float) -> LinearH
 def tau_normalised(head: LinearHead, tau: float) -> LinearHead:
     """Divide each class's weights by their norm to the power `tau`, and drop the bias.
 
-    All are then multiplied by one number, so that the mean norm, and with it the scale of the logits, stays.
+    All weights are then rescaled by one factor, which keeps the mean norm, and thus the scale of the logits.
 
     Source:
         Kang et al. 2020, "Decoupling Representation and Classifier for Long-Tailed Recognition", arXiv:1910.09217,
@@ -60,7 +60,7 @@ def tau_normalised(head: LinearHead, tau: float) -> LinearHead:
 
 
 def best_by_macro_f1(logits: Mapping[float, Logits], targets: NDArray[np.int64]) -> float:
-    """Return the key of the logits, (num_clips, num_classes), with the best macro-F1; among equals the smallest."""
+    """Return the key of the logits, (num_clips, num_classes), with the best macro-F1; the smallest if tied."""
     scores = {key: _macro_f1(targets, found.argmax(axis=1), found.shape[1]) for key, found in logits.items()}
     return min(key for key, score in scores.items() if score >= max(scores.values()) - 1e-12)
 
@@ -68,19 +68,19 @@ def best_by_macro_f1(logits: Mapping[float, Logits], targets: NDArray[np.int64])
 def fit_offsets(
     logits: Logits, targets: NDArray[np.int64], clip: NDArray[np.int64] | None = None
 ) -> NDArray[np.float64]:
-    """Find what to add to each class's logit for the best macro-F1, a class at a time until none gains any more.
+    """Find the offset of each class's logit for the best macro-F1, by coordinate ascent over the classes.
 
-    It equals thresholds of the classes' probabilities relative to each other, and the prediction stays one class.
-    Classes without clips among `targets` are left as they are.
+    The offsets are equivalent to relative thresholds of the class probabilities; the prediction is still one class.
+    The offsets of classes without clips in `targets` stay 0.
 
     Args:
-        logits: Of validation clips, shape (num_clips, num_classes); with `clip` of their windows.
+        logits: Logits of validation clips, shape (num_clips, num_classes), or with `clip`, of their windows.
         targets: The clips' class indices, shape (num_clips,).
-        clip: Of which clip each window is, ascending from 0, shape (num_windows,): the offsets are then added to the
-            windows' logits, and their probabilities averaged, as in evaluation. None: each clip is one window.
+        clip: The clip of each window, ascending from 0, shape (num_windows,). The offsets are then added to the
+            windows' logits, and the probabilities averaged, as in evaluation. None: each clip is one window.
 
     Returns:
-        Shape (num_classes,). The macro-F1 with them is never below that without.
+        Shape (num_classes,). The macro-F1 is never lower than without offsets.
     """
     offsets = np.zeros(logits.shape[1])
     windowed = clip is not None and len(clip) > len(targets)
@@ -101,18 +101,18 @@ def fit_offsets(
 
 
 def _best_offset(logits: Logits, targets: NDArray[np.int64], index: int) -> tuple[float, float]:
-    """Return what to add to one class's logit, halfway between clips, and the macro-F1 that it makes."""
+    """Return the best offset of one class's logit, midway between clips, and its macro-F1."""
     others = np.delete(logits, index, axis=1)
     rivals = others.argmax(axis=1)
     rivals += rivals >= index
-    # A clip is taken for the class once the offset exceeds its gap.
+    # A clip is predicted as the class once the offset exceeds its gap.
     gaps = others.max(axis=1) - logits[:, index]
     order = np.argsort(gaps, kind="stable")
     gaps = gaps[order]
     classes = np.arange(logits.shape[1])
     true = targets[order, None] == classes
     lost = rivals[order, None] == classes
-    # After the first k clips are taken, k = 0 ... num_clips: what each class is predicted, and rightly.
+    # Predictions and correct predictions of each class after the first k clips flip, k = 0 ... num_clips.
     predicted = lost.sum(axis=0) - _running(lost)
     right = (lost & true).sum(axis=0) - _running(lost & true)
     predicted[:, index] = np.arange(len(gaps) + 1)
@@ -121,7 +121,7 @@ def _best_offset(logits: Logits, targets: NDArray[np.int64], index: int) -> tupl
     f1 = np.where(present > 0, 2 * right / np.maximum(predicted + present, 1), np.nan)
     scores = np.nanmean(f1, axis=1)
     edges = np.concatenate([[gaps[0] - 1], (gaps[1:] + gaps[:-1]) / 2, [gaps[-1] + 1]])
-    scores[1:-1][gaps[1:] - gaps[:-1] < 1e-9] = -1  # nothing fits between equal gaps
+    scores[1:-1][gaps[1:] - gaps[:-1] < 1e-9] = -1  # no offset lies between equal gaps
     candidates = np.flatnonzero(scores >= scores.max() - 1e-12)
     chosen = candidates[np.abs(edges[candidates]).argmin()]
     return float(edges[chosen]), float(scores[chosen])
@@ -130,10 +130,10 @@ def _best_offset(logits: Logits, targets: NDArray[np.int64], index: int) -> tupl
 def _best_windowed_offset(
     logits: Logits, clip: NDArray[np.int64], targets: NDArray[np.int64], index: int
 ) -> tuple[float, float]:
-    """Return what to add to one class's logit in all windows, and the macro-F1 of the clips that it makes.
+    """Return the best offset of one class's logit in all windows, and the macro-F1 of the clips.
 
-    Which other class a clip is taken for may change with the offset too, so that each is scored in full; of more
-    clips than `_MOST_TRIED`, not every place between two is tried.
+    An offset can also change which other class is predicted, so each one is scored in full. With more than
+    `_MOST_TRIED` clips, only some of the offsets between clips are tried.
     """
     flips = np.unique(_flips(logits, clip, index))
     between = np.concatenate([[flips[0] - 1], (flips[1:] + flips[:-1]) / 2, [flips[-1] + 1]])
@@ -145,7 +145,7 @@ def _best_windowed_offset(
 
 
 def _flips(logits: Logits, clip: NDArray[np.int64], index: int) -> NDArray[np.float64]:
-    """Return the offset from which each clip is taken for a class, shape (num_clips,): by halving, as each has one."""
+    """Return the offset at which each clip is first predicted as a class, shape (num_clips,), by bisection."""
     below = np.full(clip[-1] + 1, -_WIDEST)
     above = -below
     while (above - below).max() > _CLOSE:
@@ -175,7 +175,7 @@ def _running(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _macro_f1(targets: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int) -> float:
-    """Return what `summary_metrics` calls f1_macro, a hundred times faster."""
+    """Compute the f1_macro of `summary_metrics`, a hundred times faster."""
     right = np.bincount(targets[targets == predicted], minlength=num_classes)
     present = np.bincount(targets, minlength=num_classes)
     found = np.bincount(predicted, minlength=num_classes)

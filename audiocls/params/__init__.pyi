@@ -20,8 +20,6 @@ from .augmentation import (
 from .balance import (
     AfterTraining as AfterTraining,
     BalanceParams as BalanceParams,
-    Blending as Blending,
-    BlendParams as BlendParams,
     ClassThresholds as ClassThresholds,
     Decoupled as Decoupled,
     EmbeddingBalance as EmbeddingBalance,
@@ -36,6 +34,8 @@ from .balance import (
     Progressive as Progressive,
     Resampled as Resampled,
     SquareRoot as SquareRoot,
+    SyntheticMethod as SyntheticMethod,
+    SyntheticParams as SyntheticParams,
     TauNorm as TauNorm,
     Undersample as Undersample,
     WeightedLoss as WeightedLoss,

@@ -13,7 +13,7 @@ from audiocls.files import composed
 from audiocls.params.strict import Params
 
 Weighting = Literal["inverse_frequency", "effective_number"]
-Blending = Literal["smote", "borderline_smote", "adasyn", "smote_tomek", "smote_enn"]
+SyntheticMethod = Literal["smote", "borderline_smote", "adasyn", "smote_tomek", "smote_enn"]
 
 _RATIO = "Oversample each class to at least this fraction of the most frequent one. null: 1, all classes are equal."
 _COUNTS = "Number of clips for each named class, instead of `ratio`; other classes are unchanged. null: use `ratio`."
@@ -126,7 +126,7 @@ class Ldam(Params):
     beta: float = Field(0.9999, ge=0, lt=1, description="Beta of the effective number for these weights.")
 
 
-class BlendParams(Params):
+class SyntheticParams(Params):
     """How imbalanced-learn makes synthetic samples of the rarer classes."""
 
     ratio: float | None = Field(None, gt=0, le=1, description=_RATIO)
@@ -159,10 +159,10 @@ class HeadParams(Params):
     )
 
 
-class EmbeddingBalance(BlendParams, HeadParams):
+class EmbeddingBalance(SyntheticParams, HeadParams):
     """Train the head on real and synthetic embeddings of a pretrained encoder, which stays frozen."""
 
-    method: Blending = Field(
+    method: SyntheticMethod = Field(
         description="smote: interpolate between clips of a class (Chawla et al. 2002). borderline_smote: only clips "
         "near other classes (Han et al. 2005). adasyn: more samples near other classes (He et al. 2008). smote_tomek, "
         "smote_enn: smote, then drop pairs of neighbors of different classes, or clips whose neighbors are of other "
@@ -170,11 +170,11 @@ class EmbeddingBalance(BlendParams, HeadParams):
     )
 
 
-class Decoupled(BlendParams, HeadParams):
+class Decoupled(SyntheticParams, HeadParams):
     """Train without balancing, then retrain the head on balanced embeddings (Kang et al. 2020, cRT)."""
 
     method: Literal["decoupled"]
-    resampling: Literal["oversample", "undersample"] | Blending = Field(
+    resampling: Literal["oversample", "undersample"] | SyntheticMethod = Field(
         "oversample", description="How the embeddings are balanced. smote and its variants add synthetic ones."
     )
 

@@ -6,11 +6,17 @@ from typing import Final, Literal, get_args
 
 from pydantic import Field
 
-from audiocls.params.balance import Blending
+from audiocls.params.balance import SyntheticMethod
 from audiocls.params.strict import Params
 
 HeadMethod = Literal[
-    "oversample", "undersample", "weighted_loss", Blending, "tau_norm", "post_hoc_logit_adjustment", "class_thresholds"
+    "oversample",
+    "undersample",
+    "weighted_loss",
+    SyntheticMethod,
+    "tau_norm",
+    "post_hoc_logit_adjustment",
+    "class_thresholds",
 ]
 EndToEndMethod = Literal[
     "oversample", "undersample", "square_root", "progressive", "weighted_loss", "focal", "logit_adjusted", "ldam"

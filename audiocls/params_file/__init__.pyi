@@ -1,7 +1,7 @@
 from .candidates import (
     NONE as NONE,
-    Contender as Contender,
-    list_contenders as list_contenders,
+    Candidate as Candidate,
+    list_candidates as list_candidates,
     params_to_train as params_to_train,
     trains_encoder as trains_encoder,
 )

@@ -20,7 +20,6 @@ from audiocls.params import (
     SLOW,
     WITHOUT_TRAINING,
     BalanceParams,
-    Blending,
     ComparisonParams,
     Decoupled,
     EmbeddingBalance,
@@ -28,6 +27,7 @@ from audiocls.params import (
     HeadOnly,
     NoBalance,
     RunParams,
+    SyntheticMethod,
     TrainingParams,
 )
 
@@ -37,7 +37,7 @@ _BALANCE: Final[TypeAdapter[BalanceParams]] = TypeAdapter(BalanceParams)
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class Candidate:
     """One compared method, with the section `balance` of a run that uses it."""
 
     name: str
@@ -50,7 +50,7 @@ def trains_encoder(params: RunParams) -> bool:
     return params.model.pretrained is None or bool(params.comparison.end_to_end)
 
 
-def list_contenders(params: RunParams) -> list[Contender]:
+def list_candidates(params: RunParams) -> list[Candidate]:
     """List the candidates, `none` first.
 
     If the section `balance` names a method, its settings are used for that method. If it trains a head on embeddings,
@@ -64,10 +64,10 @@ def list_contenders(params: RunParams) -> list[Contender]:
     trained = trains_encoder(params)
     heads = [_head(method, params, trained) for method in _methods(params.comparison, trained)]
     whole = [
-        Contender(f"{method}, end to end", _section({"method": method}, params), end_to_end=True)
+        Candidate(f"{method}, end to end", _section({"method": method}, params), end_to_end=True)
         for method in params.comparison.end_to_end
     ]
-    return [Contender(NONE, NoBalance(), end_to_end=trained), *heads, *whole]
+    return [Candidate(NONE, NoBalance(), end_to_end=trained), *heads, *whole]
 
 
 def _methods(comparison: ComparisonParams, trained: bool) -> list[HeadMethod]:
@@ -78,14 +78,14 @@ def _methods(comparison: ComparisonParams, trained: bool) -> list[HeadMethod]:
     return [method for method in asked if not (trained and method == "weighted_loss")]
 
 
-def _head(method: HeadMethod, params: RunParams, trained: bool) -> Contender:
+def _head(method: HeadMethod, params: RunParams, trained: bool) -> Candidate:
     if method in _FITTED:
-        return Contender(method, _section({"method": method} | _FITTED[method], params))
+        return Candidate(method, _section({"method": method} | _FITTED[method], params))
     if trained:
         section = {"method": "decoupled", "resampling": method, "no_border": "smote"}
-        return Contender(f"decoupled, {method}", _section(section | _shared(method, params), params))
-    extra = {"no_border": "smote"} | _shared(method, params) if method in get_args(Blending) else {}
-    return Contender(method, _section({"method": method} | extra, params))
+        return Candidate(f"decoupled, {method}", _section(section | _shared(method, params), params))
+    extra = {"no_border": "smote"} | _shared(method, params) if method in get_args(SyntheticMethod) else {}
+    return Candidate(method, _section({"method": method} | extra, params))
 
 
 def _shared(method: HeadMethod, params: RunParams) -> dict[str, Any]:
@@ -108,15 +108,15 @@ def _section(section: Mapping[str, Any], params: RunParams) -> BalanceParams:
     return _BALANCE.validate_python(dict(section))
 
 
-def params_to_train(params: RunParams, contender: Contender) -> RunParams:
+def params_to_train(params: RunParams, candidate: Candidate) -> RunParams:
     """Return the params to train a candidate as it was compared, without those that have no effect."""
-    changed: dict[str, Any] = {"balance": contender.balance, "comparison": ComparisonParams()}
+    changed: dict[str, Any] = {"balance": candidate.balance, "comparison": ComparisonParams()}
     if not trains_encoder(params):
         # The comparison used a frozen encoder and clips without augmentation.
         frozen = {"freeze": "encoder", "freeze_layers": None, "lora": None}
         changed |= {"model": params.model.model_copy(update=frozen), "augmentation": []}
         idle = set(FOR_THE_ENCODER)
-        if isinstance(contender.balance, EmbeddingBalance):
+        if isinstance(candidate.balance, EmbeddingBalance):
             idle = set(TrainingParams.model_fields) - set(WITHOUT_TRAINING)
         changed["training"] = TrainingParams(**params.training.model_dump(exclude=idle))
     return params.model_copy(update=changed)

@@ -1,6 +1,6 @@
-"""One training, in this process or in several.
+"""Train a model, in this process or in several.
 
-`run` chooses which, `fitting` trains, `trainer` is transformers' Trainer with our losses and sampling.
+`run` chooses which, `fitting` trains, and `trainer` extends transformers' Trainer with our losses and sampling.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""What transformers' Trainer is told of the params: device, precision, schedule and where checkpoints go."""
+"""Arguments of transformers' Trainer: device, precision, schedule and the folder of the checkpoints."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SCHEDULES: Final = {
 
 
 def training_arguments(params: TrainingParams, seed: int, folder: Path) -> TrainingArguments:
-    """Translate our params into Trainer's."""
+    """Translate our params into Trainer's arguments."""
     precision = choose_precision(params)
     return TrainingArguments(
         output_dir=str(folder),
@@ -39,10 +39,10 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         per_device_eval_batch_size=params.eval_batch_size,
         gradient_accumulation_steps=params.gradient_accumulation_steps,
         activation_checkpointing=params.gradient_checkpointing,
-        # The reentrant kind gives no gradients where what comes into a layer needs none, as behind a frozen front end.
+        # Reentrant checkpointing gives no gradients if a layer's input needs none, such as after a frozen front end.
         activation_checkpointing_kwargs={"use_reentrant": False},
-        # Under checkpointing Trainer looks for none, as the reentrant kind bears it not; where a layer is then left out
-        # at random, several processes end with "Expected to have finished reduction".
+        # With checkpointing, Trainer sets this to False, because reentrant checkpointing does not support it. With
+        # several processes, layer drop would then fail with "Expected to have finished reduction".
         ddp_find_unused_parameters=True,
         max_grad_norm=params.max_grad_norm,
         weight_decay=params.weight_decay,
@@ -50,7 +50,7 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         save_strategy="epoch",
         save_total_limit=1,
         load_best_model_at_end=True,
-        # The count of epochs without a better score is one of them.
+        # Includes the number of epochs without a better score.
         restore_callback_states_from_checkpoint=True,
         metric_for_best_model=f"eval_{params.best_metric}",
         greater_is_better=params.best_metric != "loss",
@@ -62,14 +62,14 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         use_cpu=choose_device(params) == "cpu",
         ddp_backend="gloo" if num_processes() > 1 and choose_device(params) == "cpu" else None,
         **choose_loading(choose_device(params)).trainer_options(),
-        # Batches hold what the family's forward takes and nothing else; pruning would drop waveforms by their names.
+        # Batches hold only what the family's forward takes; pruning would drop the waveforms by their names.
         remove_unused_columns=False,
         label_names=["labels"],
-        # Else the logits of all windows are kept, on the device, until the last one is there.
+        # Otherwise the logits of all windows are kept on the device until evaluation ends.
         batch_eval_metrics=True,
         logging_steps=LOG_EVERY_STEPS,
         logging_first_step=True,
-        # With the filter a NaN loss is logged as the last good one.
+        # With the filter, a NaN loss is logged as the last finite one.
         logging_nan_inf_filter=False,
         report_to="none",
         disable_tqdm=True,
@@ -82,8 +82,8 @@ def _schedule_options(params: TrainingParams) -> dict[str, Any]:
 
 
 def prepare_model(model: PreTrainedModel, params: TrainingParams) -> None:
-    """Compute the model in the form that is quickest on its device; the weights stay what they are."""
-    if choose_device(params) == "cpu" and not params.compile:  # which makes its own kernels, and cannot look into ours
+    """Switch the model to the fastest implementation for its device, in place; the weights are unchanged."""
+    if choose_device(params) == "cpu" and not params.compile:  # torch.compile generates its own kernels
         use_matrix_products(model)
         use_quick_dropout(model)
     if choose_device(params) == "cpu" and choose_precision(params) == "bf16" and has_faulty_bfloat16():
@@ -98,7 +98,7 @@ def choose_device(params: TrainingParams) -> str:
 
 
 def choose_precision(params: TrainingParams) -> str:
-    """Return "bf16" or "fp32"; `auto` takes bf16 where the GPU has it in hardware."""
+    """Return "bf16" or "fp32"; `auto` is bf16 if the GPU supports it in hardware."""
     if params.precision != "auto":
         return params.precision
     return (

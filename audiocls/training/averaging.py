@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights, evaluated and kept in place of the weights themselves."""
+"""An exponential moving average of the weights, which is evaluated and saved instead of the weights."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ FILE: Final = "averaged_weights.safetensors"
 
 
 class WeightAverage(TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Keeps the average beside the model: updated after every step, saved and restored with every checkpoint.
+    """Keep the average: updated after every step, saved and restored with every checkpoint.
 
-    `average = decay * average + (1 - decay) * weights`, batch norm's running statistics included; the first step's
-    weights are its beginning (Polyak and Juditsky 1992; as in https://arxiv.org/abs/1703.01780). Of what a saved model
-    holds, that is; buffers that are computed anew, as a table of positions for the longest clip so far, are the
-    model's own.
+    `average = decay * average + (1 - decay) * weights`, including the running statistics of batch norm. It starts from
+    the weights after the first step (Polyak and Juditsky 1992; as in https://arxiv.org/abs/1703.01780). It covers what
+    a saved model holds; buffers that are recomputed, such as a table of positions, are the model's own.
 
-    The decay rises to its value by `(1 + n) / (10 + n)`, after n updates of that beginning, which a short training
-    would else mostly consist of: of 500 steps with 0.999, by 61 % (as TensorFlow's `num_updates`,
+    After n updates the decay is at most `(1 + n) / (10 + n)`. Otherwise the first weights would dominate a short
+    training: 61 % after 500 steps with 0.999 (as TensorFlow's `num_updates`,
     https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage).
     """
 
@@ -37,13 +36,13 @@ class WeightAverage(TrainerCallback):  # type: ignore[misc]  # transformers has 
         }
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Take up the average of the checkpoint from which training goes on."""
+        """Restore the average if training resumes from a checkpoint."""
         self._average = {name: tensor.to(args.device) for name, tensor in self._average.items()}
         if state.global_step:
             self.restore(Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Move the average towards the weights; all the way in the first step."""
+        """Update the average; the first step copies the weights."""
         decay = min(self._decay, (state.global_step - 1) / (state.global_step + 8))
         weights = self._model.state_dict()
         moving = [name for name, tensor in weights.items() if tensor.is_floating_point()]
@@ -53,7 +52,7 @@ class WeightAverage(TrainerCallback):  # type: ignore[misc]  # transformers has 
             self._average[name].copy_(weights[name])
 
     def save(self, checkpoint: Path) -> None:
-        """Write the average into a checkpoint, which holds the weights themselves for training to go on from."""
+        """Write the average into a checkpoint, next to the weights that training resumes from."""
         save_file(self._average, checkpoint / FILE)
 
     def restore(self, checkpoint: Path) -> None:
@@ -62,12 +61,12 @@ class WeightAverage(TrainerCallback):  # type: ignore[misc]  # transformers has 
             self._average[name].copy_(tensor)
 
     def into_model(self) -> None:
-        """Give the model the average for good."""
+        """Load the average into the model."""
         self._model.load_state_dict(self._average)
 
     @contextmanager
     def in_model(self) -> Iterator[None]:
-        """Lend the model the average."""
+        """Load the average into the model while the block runs."""
         own = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}
         self.into_model()
         try:

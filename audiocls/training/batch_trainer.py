@@ -1,4 +1,4 @@
-"""Trainer on batches that know which clips they are of."""
+"""Trainer for batches that carry the origin of their clips."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from audiocls.training.loss_watch import LossWatch
 
 
 class BatchTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
-    """Trainer that takes the origin out of a batch of training clips, augments it, and watches its loss."""
+    """Trainer that pops the origin of a training batch, augments the batch, and checks its loss."""
 
     def __init__(
         self,
@@ -28,13 +28,13 @@ class BatchTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
         group_by_length: bool = False,
         **kwargs: Any,
     ) -> None:
-        """Take Trainer's arguments and ours.
+        """Initialize Trainer, with these additional arguments.
 
         Args:
-            watch: Looks at the loss of every training batch.
-            augmenter: Changes training clips on the model's device, where the collator has not done it.
-            finish: Makes the model's inputs of a batch on its device, where the collator has not done it.
-            group_by_length: Gather clips of like length in a batch.
+            watch: Checks the loss of every training batch.
+            augmenter: Augments training clips on the model's device, if the collator does not.
+            finish: Computes the model's inputs on its device, if the collator does not.
+            group_by_length: Batch clips of similar length together.
             **kwargs: Trainer's.
         """
         super().__init__(**kwargs)
@@ -47,7 +47,7 @@ class BatchTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
             self.add_callback(watch)
 
     def training_step(self, model: PreTrainedModel, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """Compute the loss and its gradients; the watch sees both before the weights change."""
+        """Compute the loss and its gradients; both are checked before the weights change."""
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         if self._watch and self._origin:
             self._watch.note(loss, self.state.global_step + 1, self._origin.rows)
@@ -76,9 +76,9 @@ class BatchTrainer(Trainer):  # type: ignore[misc]  # transformers has no types
 
 
 class LengthGroups(Sampler[int]):
-    """Positions of clips, once each in a pass, such that those of a batch are of like length.
+    """Positions of clips, each once per epoch, with clips of similar length in a batch.
 
-    Drawn from the run's seed and the pass, so that a training that is resumed sees the same batches.
+    Drawn from the run's seed and the epoch, so that a resumed training sees the same batches.
     """
 
     def __init__(self, lengths: Sequence[int], clips: TrainingClips, batch_size: int, seed: int) -> None:

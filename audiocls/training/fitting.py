@@ -1,4 +1,4 @@
-"""Fitting: transformers' Trainer around any audio classification model."""
+"""Fit any audio classification model with transformers' Trainer."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def fit_here(
     callbacks: Sequence[TrainerCallback] = (),
     interrupt: SaveOnInterrupt | None = None,
 ) -> TrainedModel:
-    """Do what `fit` says in this process, from a checkpoint if there is one; one of several where torchrun began it."""
+    """Train as `fit` does in this process, which may be one of several; resume from the checkpoint if given."""
     data, params = job.data, job.data.params
-    # Before the model is built: its first weights are drawn from the run's seed.
+    # Before the model is built: its initial weights are drawn from the run's seed.
     torch.manual_seed(params.seed)
     table = pd.read_parquet(data.split_clips)
     model, extractor = build_model(params.model, params.audio, class_names(table))
@@ -97,13 +97,13 @@ def _build_trainer(
     extractor: Any,
     callbacks: Sequence[TrainerCallback],
 ) -> ClassifierTrainer:
-    """Put together what trains on the chosen clips of training and is evaluated on validation."""
+    """Build the Trainer with the balanced training clips and the windows of validation."""
     data, params, balanced = job.data, job.data.params, job.balanced
     listed = pd.read_parquet(balanced.rows)
     rows = listed["row"].to_numpy()
     check_training_only(table, rows, listed["clip_id"].to_numpy(object))
     labels = class_names(table)
-    # By windows, as the final evaluation: the checkpoint is chosen by what is reported of it.
+    # In windows, as in the final evaluation: the checkpoint is chosen by the metric that is reported.
     windows = cut_into_windows(table[table["split"] == "validation"], params.audio)
     clip = windows[CLIP].to_numpy(np.int64)
     validation = open_clips(windows, labels, extractor, data)
@@ -145,11 +145,11 @@ def _collator(model: PreTrainedModel, extractor: Any, params: RunParams, argumen
 
 
 def _train(trainer: ClassifierTrainer, checkpoint: Path | None, interrupt: SaveOnInterrupt) -> None:
-    """Train from the beginning, or on from a checkpoint."""
+    """Train from the beginning, or resume from a checkpoint."""
     trainer.remove_callback(PrinterCallback)
     writing = told_when_full(Path(trainer.args.output_dir), "a checkpoint was written")
     with no_progress_bars(), interrupt.listening(), writing, step_progress(trainer.args) as steps:
-        # `interrupt` last, so that what other callbacks add to a checkpoint is in it before training ends.
+        # `interrupt` is last: the other callbacks add to the checkpoint before training ends.
         for callback in (*steps, interrupt):
             trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -162,9 +162,9 @@ def _save(model: PreTrainedModel, extractor: Any, params: RunParams, folder: Pat
 
 
 def _keep_encoder(model: PreTrainedModel, extractor: Any, params: RunParams, folder: Path) -> TrainedModel:
-    """Save the model as it is: its encoder stays, and `balance_head` gives it a head trained on embeddings."""
+    """Save the model without training: `balance_head` later trains its head on embeddings."""
     if params.model.lora is not None:
-        merge_lora(model)  # it has learnt nothing, and adds nothing
+        merge_lora(model)  # untrained, so it adds nothing
     _save(model, extractor, params, folder)
     return TrainedModel(
         folder=folder,
@@ -190,7 +190,7 @@ def _callbacks(params: TrainingParams, log: MetricLog) -> list[TrainerCallback]:
 
 
 def _sampler(labels: NDArray[np.object_], params: RunParams) -> EpochSampler | None:
-    """Return what draws the clips of each epoch, or None where each is seen once."""
+    """Return the sampler of the clips of each epoch, or None if each clip is used once."""
     if not isinstance(params.balance, Resampled):
         return None
     training = params.training

@@ -1,4 +1,4 @@
-"""The job of a training, which the processes of torchrun read from JSON."""
+"""The training job, which the processes of torchrun read from JSON."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from audiocls.splits import PreparedData
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """What is trained on what, and where the model goes.
+    """The data to train on, and the folder of the model.
 
     Attributes:
         data: The run's.
-        balanced: Which of its clips to train on, and the weights of the classes in the loss.
+        balanced: The clips to train on, and the class weights of the loss.
         folder: Gets `model/`, with the model and its feature extractor, and `checkpoints/`.
-        checkpoint: Where to go on from; None starts from the beginning.
+        checkpoint: The checkpoint to resume from; None starts from the beginning.
     """
 
     data: PreparedData
@@ -29,10 +29,10 @@ class TrainingJob:
     checkpoint: Path | None = None
 
     def to_json(self) -> str:
-        """Return the job as JSON, for `from_json` of another process."""
+        """Return the job as JSON, for `from_json` in another process."""
         return json.dumps(TypeAdapter(TrainingJob).dump_python(self, mode="json"))
 
     @staticmethod
     def from_json(text: str) -> TrainingJob:
-        """Read what `to_json` returned."""
+        """Read a job from the output of `to_json`."""
         return TypeAdapter(TrainingJob).validate_json(text)

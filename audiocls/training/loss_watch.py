@@ -1,4 +1,4 @@
-"""Stops a training on a non-finite loss or gradient, and says where that began."""
+"""Stop training on a non-finite loss or gradient, and report the first step and clips affected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_PARAMETERS = 4
 
 @dataclass(frozen=True)
 class _Measured:
-    """A loss or a norm that is looked at later."""
+    """A loss or a norm that is checked later."""
 
     name: str
     value: Tensor
@@ -27,25 +27,24 @@ class _Measured:
 
 
 class LossWatch(TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Looks at the loss and the gradient of every batch: at once on the CPU, on a GPU when Trainer waits anyway.
+    """Check the loss and the gradient of every batch: immediately on the CPU, later on a GPU.
 
-    A look at one number makes the CPU wait for all that the GPU still has to do. Until the next line of the log, the
-    next evaluation or the next checkpoint, a GPU's losses and norms and their clips are therefore kept. The gradient
-    matters by itself: clipping to a norm turns one NaN of it into NaN weights everywhere, and the loss that says so is
-    that of the next step, with other clips.
+    Reading a number from a GPU synchronizes the CPU with it. So a GPU's losses, norms and clips are kept until Trainer
+    next logs, evaluates or saves, and synchronizes anyway. The gradient is checked as well, because norm clipping turns
+    a single NaN into NaN weights everywhere, and only the loss of the next step, with other clips, would show it.
     """
 
     def __init__(self, clip_ids: Sequence[str], arguments: TrainingArguments, *, at_once: bool | None = None) -> None:
         """Watch a training.
 
         Args:
-            clip_ids: Of the training clips, by position.
-            arguments: Of the training.
-            at_once: Look at each loss when it comes. None: where training is on the CPU.
+            clip_ids: IDs of the training clips, by position.
+            arguments: Trainer's arguments.
+            at_once: Check each loss immediately. None: if training is on the CPU.
         """
         self._clip_ids = clip_ids
         self._at_once = arguments.device.type == "cpu" if at_once is None else at_once
-        # In float16 a loss that was scaled too high gives such gradients; the scaler leaves the step out and goes down.
+        # In float16, too high a loss scale gives non-finite gradients; the scaler skips the step and lowers the scale.
         self._sees_gradients = not arguments.fp16
         self._is_alone = arguments.world_size == 1
         self._hint = _what_to_try(arguments)
@@ -53,7 +52,7 @@ class LossWatch(TrainerCallback):  # type: ignore[misc]  # transformers has no t
         self._rows: tuple[int, ...] = ()
 
     def note(self, loss: Tensor, step: int, rows: tuple[int, ...]) -> None:
-        """Take the loss of a batch.
+        """Record the loss of a batch.
 
         Args:
             loss: A scalar on any device.
@@ -61,7 +60,7 @@ class LossWatch(TrainerCallback):  # type: ignore[misc]  # transformers has no t
             rows: Positions of the batch's clips.
 
         Raises:
-            TrainingError: The loss is looked at at once, and is non-finite.
+            TrainingError: The loss is checked immediately, and is non-finite.
         """
         self._rows = rows
         self._kept.append(_Measured("loss", loss.detach(), step, rows))
@@ -69,10 +68,10 @@ class LossWatch(TrainerCallback):  # type: ignore[misc]  # transformers has no t
             self.check()
 
     def note_gradients(self, model: nn.Module, step: int) -> None:
-        """Look at the gradients of the batch whose loss came last, where that is done at once.
+        """Check the gradients of the last recorded batch, if checks are immediate.
 
         Raises:
-            TrainingError: One is non-finite.
+            TrainingError: A gradient is non-finite.
         """
         if not (self._at_once and self._sees_gradients):
             return
@@ -85,14 +84,14 @@ class LossWatch(TrainerCallback):  # type: ignore[misc]  # transformers has no t
             if not gradient.isfinite().all()
         ]
         if not bad:
-            return  # the sum of the squares alone is too large
+            return  # only the sum of the squares overflows
         raise TrainingError(
-            f"the loss is finite, and the gradient is not, at step {step}, in {name_some(bad, _MOST_PARAMETERS)}"
+            f"the loss is finite but the gradient is not, at step {step}, in {name_some(bad, _MOST_PARAMETERS)}"
             f"{self._name_clips(self._rows)}. {self._hint}"
         )
 
     def note_norm(self, norm: Tensor, step: int) -> None:
-        """Take the norm of a step's gradients, where they are looked at later.
+        """Record the norm of a step's gradients, if they are checked later.
 
         Args:
             norm: A scalar on any device.
@@ -103,10 +102,10 @@ class LossWatch(TrainerCallback):  # type: ignore[misc]  # transformers has no t
             self._kept.append(_Measured("gradient's norm", norm.detach(), step, tuple(rows)))
 
     def check(self) -> None:
-        """Look at what was kept.
+        """Check the recorded losses and norms.
 
         Raises:
-            TrainingError: A loss or a norm was non-finite; the first such is named.
+            TrainingError: A loss or a norm is non-finite; the message names the first.
         """
         kept, self._kept = self._kept, []
         if not kept:
@@ -120,23 +119,23 @@ class LossWatch(TrainerCallback):  # type: ignore[misc]  # transformers has no t
                 )
 
     def _name_clips(self, rows: Iterable[int]) -> str:
-        """Name the clips behind a gradient, unless it is the sum of several processes' and theirs are not known."""
+        """Name the clips of a gradient, unless it includes the unknown clips of other processes."""
         return self._list_clips(rows) if self._is_alone else ""
 
     def _list_clips(self, rows: Iterable[int]) -> str:
         return f", in a batch of the clips {name_some((self._clip_ids[row] for row in rows), _MOST_CLIPS)}"
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Look before anything is logged, evaluated or saved."""
+        """Check before logging, evaluation and saving."""
         if control.should_log or control.should_evaluate or control.should_save:
             self.check()
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Look before the pass is evaluated and saved."""
+        """Check before the epoch is evaluated and saved."""
         self.check()
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Look at the last ones."""
+        """Check the remaining values."""
         self.check()
 
 

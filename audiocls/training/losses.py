@@ -1,7 +1,7 @@
-"""The losses of training.
+"""Training losses.
 
-Each is a plain mean over the batch. Where `ClassifierTrainer` accumulates the gradients of several batches, it weighs
-them by their clips, so that the gradients are those of one batch with all of them.
+Each is a plain mean over the batch. When `ClassifierTrainer` accumulates gradients, it weights the batches by their
+number of clips, so that the gradients equal those of one large batch.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ class TrainingLoss(nn.Module, ABC):
     weights: Tensor | None
 
     def __init__(self, weights: Tensor | None = None, label_smoothing: float = 0.0) -> None:
-        """Take class weights of shape (num_classes,), whose mean over the clips is one, and the smoothing."""
+        """Set the class weights, shape (num_classes,), mean 1 over the clips, and the label smoothing."""
         super().__init__()
         self.register_buffer("weights", weights)
         self.label_smoothing = label_smoothing
 
     @abstractmethod
     def forward(self, logits: Tensor, targets: Tensor, progress: float) -> Tensor:
-        """Return the mean over the batch; `progress` is the share of the training's steps that are done."""
+        """Return the mean over the batch; `progress` is the fraction of the training steps done."""
 
     def _cross_entropies(
         self, logits: Tensor, targets: Tensor, *, weighted: bool = True, spread: Tensor | None = None
     ) -> Tensor:
-        """Return each clip's, (batch,): the weight of its class times its smoothed cross entropy.
+        """Return the loss of each clip, (batch,): its smoothed cross entropy, weighted by its class.
 
-        torch's own `weight` would also weight the smoothed part by each class's weight, so that the best answer for a
-        certain clip of a frequent class is a rare one; and its mean would divide by the weights that a batch happens to
-        have. Of a mixed clip, whose target is (num_classes,), each class's part has that class's weight.
+        torch's `weight` would also weight the smoothed part by each class's weight, which makes a rare class the best
+        prediction for a clear clip of a frequent class, and its mean divides by the weights in the batch. In a mixed
+        clip, with a target of shape (num_classes,), each class's part has that class's weight.
 
         Args:
             logits: Shape (batch, num_classes).
-            targets: Shape (batch,), or of mixed clips (batch, num_classes).
-            weighted: Whether the class weights count.
-            spread: How the smoothed part is spread over the classes, (num_classes,), sum 1. None: evenly.
+            targets: Shape (batch,), or (batch, num_classes) for mixed clips.
+            weighted: Whether to use the class weights.
+            spread: Distribution of the smoothed part over the classes, (num_classes,), sum 1. None: uniform.
         """
         if spread is None and (self.weights is None or not weighted):
             return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="none")
@@ -58,7 +58,7 @@ class TrainingLoss(nn.Module, ABC):
 
 
 class CrossEntropy(TrainingLoss):
-    """The cross entropy, weighted by class where there are weights."""
+    """Cross entropy, weighted by class if there are class weights."""
 
     def forward(self, logits: Tensor, targets: Tensor, progress: float) -> Tensor:
         """Return the mean over the batch."""
@@ -66,7 +66,7 @@ class CrossEntropy(TrainingLoss):
 
 
 class FocalLoss(TrainingLoss):
-    """`-weight * (1 - p)^gamma * log p`, p being the probability of the true class.
+    """`-weight * (1 - p)^gamma * log p`, where p is the probability of the true class.
 
     Source:
         Lin et al. 2017, "Focal Loss for Dense Object Detection", arXiv:1708.02002.
@@ -85,10 +85,10 @@ class FocalLoss(TrainingLoss):
 
 
 class LogitAdjustedLoss(TrainingLoss):
-    """The cross entropy of `logits + tau * log(share of the class)`.
+    """Cross entropy of `logits + tau * log(class frequency)`.
 
-    Label smoothing is spread by `share^tau` instead of evenly, so that it is even in the logits that the model keeps:
-    an even one would be divided by the shares there, and the best answer for a certain clip would be the rarest class.
+    Label smoothing is distributed by `frequency^tau`, so that it is uniform for the unshifted logits of the model. A
+    uniform distribution here would make the rarest class the best prediction for a clear clip.
 
     Source:
         Menon et al. 2021, "Long-Tail Learning via Logit Adjustment", arXiv:2007.07314, equation 10.
@@ -107,11 +107,11 @@ class LogitAdjustedLoss(TrainingLoss):
 
 
 class LdamLoss(TrainingLoss):
-    """The cross entropy after the true class's logit is lowered by its margin, `max_margin * (rarest / count)^(1/4)`.
+    """Cross entropy with the true class's logit lowered by its margin, `max_margin * (rarest / count)^(1/4)`.
 
-    The paper has the head's inputs and weights normalised and scales their cosines by 30; an ordinary head, which is
-    what is saved, has no such layer. Here the margin is in units of plain logits instead. The weights come in once
-    `progress` has reached `defer_fraction` (deferred re-weighting).
+    The paper normalizes the inputs and the weights of the head, and scales their cosines by 30. The saved head is an
+    ordinary linear layer, so here the margin is in units of the logits. The weights apply once `progress` reaches
+    `defer_fraction` (deferred re-weighting).
 
     Source:
         Cao et al. 2019, "Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss", arXiv:1906.07413.
@@ -138,25 +138,25 @@ def build_loss(
     labels: Sequence[str],
     label_smoothing: float,
 ) -> TrainingLoss:
-    """Build the loss of a balance method; where it changes none, the plain cross entropy.
+    """Build the loss of a balance method; plain cross entropy if the method does not change it.
 
     Args:
         params: The method.
-        counts: Training clips per class, before anything is drawn.
-        weights: Of the classes, from `class_weights`.
+        counts: Training clips per class, before resampling.
+        weights: Class weights, from `class_weights`.
         labels: Class names; the position is the class index.
-        label_smoothing: Share of the target that is spread over all classes.
+        label_smoothing: Fraction of the target that is distributed over all classes.
 
     Raises:
-        BalanceError: The method needs the share of a class that has no training clips.
+        BalanceError: The method needs the frequency of a class without training clips.
     """
     by_class = None if weights is None else torch.tensor([weights.get(name, 0.0) for name in labels])
     clips = torch.tensor([float(counts.get(name, 0)) for name in labels])
     missing = [name for name in labels if name not in counts]
     if missing and not isinstance(params, NoBalance | Resampled):
         raise BalanceError(
-            f"balance.method = {params.method}: {name_some(map(repr, missing))} have no training clips, so that their "
-            "share is 0. Leave these classes out of the data, or give them clips to train on."
+            f"balance.method = {params.method}: {name_some(map(repr, missing))} have no training clips, so their "
+            "frequency is 0. Drop these classes from the data, or add training clips."
         )
     match params:
         case Focal():

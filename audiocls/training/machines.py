@@ -1,9 +1,9 @@
-"""The machines that train together, as torchrun's own variables name them: the same on all, but for the number.
+"""The machines that train together, read from torchrun's variables: the same on all, except for the rank.
 
     PET_NNODES=2  PET_NODE_RANK=0 or 1  PET_MASTER_ADDR=first-machine  PET_MASTER_PORT=29500
 
-Machine 0 runs the whole flow; the others join its training. Training there is one job of one kind, so that ranks must
-be fixed: rank 0, which logs and writes, has to be where the flow is.
+Machine 0 runs the whole flow; the others join its training. Ranks must be fixed, because rank 0 logs and writes, and
+so must run where the flow runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DEFAULT_PORT: Final = "29500"  # torchrun's
 
 @dataclass(frozen=True, slots=True)
 class Machines:
-    """How many there are, which one this is, and where they meet."""
+    """The number of machines, the rank of this one, and the address of machine 0."""
 
     count: int
     rank: int
@@ -27,23 +27,23 @@ class Machines:
 
 
 def machines() -> Machines:
-    """Read torchrun's variables; without them this machine is alone.
+    """Read torchrun's variables; without them, this machine trains alone.
 
     Raises:
-        ParamsError: They name no fixed number of machines, or not which one this is, or where machine 0 is.
+        ParamsError: They lack a fixed number of machines, the rank of this one, or the address of machine 0.
     """
     count, rank = os.environ.get("PET_NNODES", "1"), os.environ.get("PET_NODE_RANK", "0")
     if count == "1":
         return Machines(1, 0, "")
     if not count.isdecimal() or not rank.isdecimal() or int(rank) >= int(count):
         raise ParamsError(
-            f"PET_NNODES = {count} and PET_NODE_RANK = {rank}: give the number of machines, and this one's, from 0"
+            f"PET_NNODES = {count} and PET_NODE_RANK = {rank}: set the number of machines, and this one's rank, from 0"
         )
     backend = os.environ.get("PET_RDZV_BACKEND", "static")
     if backend != "static":
         raise ParamsError(
-            f"PET_RDZV_BACKEND = {backend}: numbers the machines as they come, and the one that runs the flow must be "
-            "0; leave it out, and set PET_NODE_RANK, PET_MASTER_ADDR and PET_MASTER_PORT"
+            f"PET_RDZV_BACKEND = {backend}: assigns ranks as machines join, but the one that runs the flow must be "
+            "0; unset it, and set PET_NODE_RANK, PET_MASTER_ADDR and PET_MASTER_PORT"
         )
     if "PET_MASTER_ADDR" not in os.environ:
         raise ParamsError(f"PET_NNODES = {count}: set PET_MASTER_ADDR too, to the address of machine 0")
@@ -52,5 +52,5 @@ def machines() -> Machines:
 
 
 def num_processes() -> int:
-    """Return how many processes train together, of which this is one."""
+    """Return how many processes train together, including this one."""
     return int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,4 +1,4 @@
-"""Optimizers, and the groups of parameters that share a learning rate and a weight decay."""
+"""Optimizers, and parameter groups with a common learning rate and weight decay."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from audiocls.models import parameter_depths
 from audiocls.params import TrainingParams
 
-# By Trainer's names; its own sgd has no momentum, so that one is set up here.
+# Trainer's names. Its sgd has no momentum, so `choose_optimizer` sets that one up.
 TRAINER_NAMES: Final = {
     "adamw": "adamw_torch_fused",
     "adafactor": "adafactor",
@@ -24,18 +24,18 @@ SGD_MOMENTUM: Final = 0.9
 
 
 def choose_optimizer(params: TrainingParams) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
-    """Name the optimizers that Trainer cannot set up as we want them."""
+    """Return the class and the options of an optimizer that Trainer does not configure as needed, else None."""
     if params.optimizer != "sgd":
         return None
     return torch.optim.SGD, {"lr": params.learning_rate, "momentum": SGD_MOMENTUM}
 
 
 def parameter_groups(model: PreTrainedModel, params: TrainingParams) -> list[dict[str, Any]]:
-    """Gather the trainable parameters by learning rate and weight decay, the deepest first.
+    """Group the trainable parameters by learning rate and weight decay, the deepest first.
 
-    With `layer_decay` d, the layer k steps below the head learns at d ** k of `learning_rate` (Howard and Ruder 2018,
-    https://arxiv.org/abs/1801.06146; as Clark et al. 2020 have it, https://arxiv.org/abs/2003.10555). Matrices and
-    kernels decay; biases and norms do not.
+    With `layer_decay` d, the layer k steps below the head has the learning rate `learning_rate * d ** k` (Howard and
+    Ruder 2018, https://arxiv.org/abs/1801.06146; in the form of Clark et al. 2020, https://arxiv.org/abs/2003.10555).
+    Weight decay applies to matrices and kernels, not to biases and norms.
     """
     depths = parameter_depths(model)
     head = max(depths.values())
@@ -45,7 +45,7 @@ def parameter_groups(model: PreTrainedModel, params: TrainingParams) -> list[dic
         if parameter.requires_grad
     }
     parameters = dict(model.named_parameters())
-    # Trainer logs the rate of the first group: let it be the head's, which no decay has made smaller.
+    # Trainer logs the learning rate of the first group: the head's, which layer decay does not lower.
     names = sorted(settings, key=lambda name: (-depths[name], -settings[name][1]))
     return [
         _group([parameters[name] for name in members], *key) for key, members in groupby(names, settings.__getitem__)

@@ -1,4 +1,4 @@
-"""What can be told of a run before a recording is decoded: everything that its params name is there and fits."""
+"""Check before any decoding that everything the params name exists and fits together."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def check_run(params: RunParams) -> None:
-    """Look at the model, the folders of the augmentation and what training needs of this machine.
+    """Check the model, the folders of the augmentation and the requirements of training on this machine.
 
-    Of a checkpoint, the config and the feature extractor are read, and of local weights the headers. The network is
-    built without memory, so that a config, frozen layers or LoRA that cannot be are found here.
+    Reads the config and the feature extractor of a checkpoint, and the headers of local weights. Builds the network on
+    the meta device, which finds an invalid config, invalid frozen layers or an invalid LoRA.
 
     Raises:
         ParamsError: Something is wrong; the message lists every mistake.
@@ -44,7 +44,7 @@ def _model_mistakes(params: RunParams) -> Iterator[UserMistake]:
 
 
 def _augmentation_mistakes(params: RunParams) -> Iterator[UserMistake]:
-    """Decode what is mixed into clips, as training will: it is bounded, and may be what is wrong."""
+    """Decode the recordings that are mixed into clips, as training does; their number is bounded."""
     for number, section in enumerate(params.augmentation):
         if isinstance(section, Background | ImpulseResponse):
             try:
@@ -54,16 +54,16 @@ def _augmentation_mistakes(params: RunParams) -> Iterator[UserMistake]:
 
 
 def _compiler_mistakes(params: RunParams) -> Iterator[UserMistake]:
-    """Compile something small: without a compiler, torch would say so at the first training step."""
+    """Compile a small function: otherwise torch reports a missing compiler only at the first training step."""
     if not params.training.compile:
         return
     try:
         torch.compile(lambda values: (values * 2).sin())(torch.ones(8, device=choose_device(params.training)))
-    except Exception as error:  # whatever a compiler's absence ends in
+    except Exception as error:  # a missing compiler raises various types
         why = next((line for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()), type(error).__name__)
         yield ParamsError(
             f"training.compile = True: torch cannot compile on this machine: {why}; install a C++ compiler, and for a "
-            "GPU Triton, or leave it out"
+            "GPU Triton, or remove the param"
         )
 
 

@@ -1,4 +1,4 @@
-"""Going on with a training that was killed or interrupted, from its last whole checkpoint."""
+"""Resume a killed or interrupted training from its last complete checkpoint."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from audiocls.files import replacing
 logger = logging.getLogger(__name__)
 
 _IDENTITY: Final = "identity.json"
-INTERRUPTED: Final = "Interrupted: this step is finished and a checkpoint written; press Ctrl-C again to end at once."
+INTERRUPTED: Final = "Interrupted: finishing this step and writing a checkpoint; press Ctrl-C again to stop at once."
 
 
 def last_checkpoint(folder: Path, inputs: dict[str, Path | str]) -> Path | None:
-    """Return the newest whole checkpoint of the same training, and clear the folder of all others.
+    """Return the newest complete checkpoint of the same training, and remove incomplete and outdated ones.
 
     Args:
-        folder: Of the checkpoints.
-        inputs: What the training is made of: files by their bytes, texts by themselves. Where any of it is not what
-            the checkpoints were written with, they are removed, and training begins anew.
+        folder: The folder of the checkpoints.
+        inputs: Inputs of the training: files, of which the bytes count, or texts. If any differs from when the
+            checkpoints were written, they are removed, and training starts from the beginning.
     """
     identity = {name: _digest(value) for name, value in inputs.items()}
     found = sorted(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
     if found and _read(folder / _IDENTITY) != identity:
-        logger.warning("The data are not those of the checkpoints in %s: training begins anew.", folder)
+        logger.warning("The data or params are not those of the checkpoints in %s: training restarts.", folder)
         shutil.rmtree(folder)
         found = []
-    # Trainer writes its state last: a folder without it is half a checkpoint.
+    # Trainer writes its state last: a checkpoint without it is incomplete.
     whole = [path for path in found if (path / TRAINER_STATE_NAME).exists()]
     for path in set(found) - set(whole):
         shutil.rmtree(path)
@@ -65,17 +65,17 @@ def _read(path: Path) -> Any:
 
 
 class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """On Ctrl-C, ends the step that is being made, writes a checkpoint, and then ends as Ctrl-C does.
+    """On Ctrl-C, finish the current step, write a checkpoint, and raise KeyboardInterrupt.
 
-    A second Ctrl-C ends at once. Away from the main thread, where Python takes no signals, nothing is caught. Where
-    several processes train together, one that was asked is enough: they agree after each step, and end together.
+    A second Ctrl-C stops immediately. Signals are only caught in the main thread. With several processes, one request
+    is enough: they synchronize after each step, and stop together.
     """
 
     def __init__(self) -> None:
         self._asked = False
 
     def ask(self) -> None:
-        """Do as on Ctrl-C: for processes that no terminal reaches."""
+        """Act as on Ctrl-C, in processes without a terminal."""
         self._asked = True
 
     @contextmanager
@@ -83,7 +83,7 @@ class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers ha
         """Catch Ctrl-C while the block runs.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C was pressed, and no checkpoint came after it, as behind the last one.
+            KeyboardInterrupt: Ctrl-C was pressed after the last checkpoint.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -103,56 +103,56 @@ class SaveOnInterrupt(TrainerCallback):  # type: ignore[misc]  # transformers ha
         logger.warning(INTERRUPTED)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Connect the processes: one that ends in its first step would have the others wait for it, and not fail."""
+        """Connect the processes: if one ended in its first step, the others would wait for it instead of failing."""
         any_process(False, args)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Ask for a checkpoint where Ctrl-C was pressed."""
+        """Request a checkpoint if Ctrl-C was pressed."""
         control.should_save = control.should_save or any_process(self._asked, args)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """End once the checkpoint is written.
+        """Stop once the checkpoint is written.
 
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
-        if any_process(self._asked, args):  # which no process comes to before the checkpoint is written
+        if any_process(self._asked, args):  # also waits until all processes have written it
             if state.is_world_process_zero:
-                logger.warning("Step %d is saved; the same command goes on from there.", state.global_step)
+                logger.warning("Step %d is saved; run the same command to resume from it.", state.global_step)
             raise KeyboardInterrupt
 
 
 class SaveByTheClock(TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Writes a checkpoint where the last one is long ago, so that a long pass that is killed loses minutes."""
+    """Write a checkpoint every few minutes, so that killing a long epoch loses only minutes of work."""
 
     def __init__(self, minutes: float) -> None:
         self._seconds = minutes * 60
         self._saved_at = time.monotonic()
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Begin to count."""
+        """Start the timer."""
         self._saved_at = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Ask for a checkpoint when it is time, in all processes at the same step."""
+        """Request a checkpoint when it is due, in all processes at the same step."""
         is_due = time.monotonic() - self._saved_at >= self._seconds
         control.should_save = any_process(is_due, args) or control.should_save
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Count anew."""
+        """Restart the timer."""
         self._saved_at = time.monotonic()
 
 
 def any_process(flag: bool, args: TrainingArguments) -> bool:
-    """Tell whether the flag is set in any of the processes that train together; all of them have to come here."""
+    """Return whether the flag is set in any process; all processes must call this."""
     if args.world_size == 1:
         return flag
     found = torch.tensor(int(flag))
-    distributed.all_reduce(found, distributed.ReduceOp.MAX, group=_talk())
+    distributed.all_reduce(found, distributed.ReduceOp.MAX, group=_gloo_group())
     return bool(found)
 
 
 @functools.cache
-def _talk() -> ProcessGroup:
-    """Return a group that talks by gloo: a GPU would have to come to the end of what it was given before it can say."""
+def _gloo_group() -> ProcessGroup:
+    """Return a gloo group: a reduction on the GPU would wait for its queued work."""
     return distributed.new_group(backend="gloo")

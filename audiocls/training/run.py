@@ -1,4 +1,4 @@
-"""One training: in this process, or in several where the params or torchrun's variables ask for them."""
+"""Train in this process, or in several if the params or torchrun's variables request it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 
 
 def fit(data: PreparedData, balanced: Balanced, folder: Path, log: MetricLog) -> TrainedModel:
-    """Train on the training split, keep the weights that did best on validation, and save them.
+    """Train on the training split, and save the weights that are best on validation.
 
-    Where `folder` holds checkpoints of the same training, cut short, it goes on from the last one.
+    Resumes from the last checkpoint if `folder` has checkpoints of the same training.
 
     Args:
         data: The run's.
-        balanced: Which of its clips to train on, and the weights of the classes in the loss.
+        balanced: The clips to train on, and the class weights of the loss.
         folder: Gets `model/`, with the model and its feature extractor, and `checkpoints/`.
         log: Receives `train/...` and `validation/...` metrics.
     """
@@ -36,7 +36,7 @@ def fit(data: PreparedData, balanced: Balanced, folder: Path, log: MetricLog) ->
     }  # fmt: skip
     checkpoint = last_checkpoint(folder / "checkpoints", inputs)
     if checkpoint:
-        logger.info("Going on from %s.", checkpoint.name)
+        logger.info("Resuming from %s.", checkpoint.name)
     job = TrainingJob(data, balanced, folder, checkpoint)
     alone = params.training.processes == 1 and machines().count == 1
     if alone or isinstance(params.balance, EmbeddingBalance):

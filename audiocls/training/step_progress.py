@@ -1,4 +1,4 @@
-"""The bar of a training: its steps, its loss, clips per second and the time that is left."""
+"""The progress bar of training: steps, loss, clips per second and remaining time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from audiocls.progress import Bar, progress_bar
 
 @contextmanager
 def step_progress(args: TrainingArguments) -> Iterator[list[TrainerCallback]]:
-    """Show a bar while the block runs; yield what moves it on.
+    """Show a bar while the block runs; yield the callbacks that advance it.
 
-    Where several processes train together there is none, as they would write over each other's.
+    With several processes there is no bar, because they would overwrite each other's.
     """
     if args.world_size > 1:
         yield []
@@ -26,7 +26,7 @@ def step_progress(args: TrainingArguments) -> Iterator[list[TrainerCallback]]:
 
 
 class StepReporter(TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Moves a bar on with every optimizer step."""
+    """Advance a bar with every optimizer step."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
@@ -35,13 +35,13 @@ class StepReporter(TrainerCallback):  # type: ignore[misc]  # transformers has n
         self._start = 0.0
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Say how many steps there are, and how many a checkpoint has."""
+        """Set the total, and the steps done before resuming."""
         self._bar.expect(state.max_steps)
         self._bar.advance(state.global_step)
         self._first, self._start = state.global_step, time.perf_counter()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Move on by a step."""
+        """Advance by a step."""
         clips = (state.global_step - self._first) * args.train_batch_size * args.gradient_accumulation_steps
         speed = clips / max(time.perf_counter() - self._start, 1e-9)
         self._bar.advance(1)

@@ -1,4 +1,4 @@
-"""torchrun as a child: it, and the processes that it starts, end when the one that began it is gone."""
+"""torchrun as a child process: it ends with its parent, and so do the processes that it starts."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from torch.distributed import run
 
 
 def end_with_the_parent(asked: Callable[[], None] | None = None) -> None:
-    """End at once where the parent was killed: left alone, this process would write over a run that is gone on with.
+    """End this process if the parent is killed. Otherwise it would overwrite the files of a resumed run.
 
-    The parent holds the other end of stdin, which is closed when it is gone, however it went. A byte that it writes
-    asks for a checkpoint, and one of the processes reads it.
+    The parent holds the other end of stdin, which is closed when the parent ends in any way. A byte from the parent
+    requests a checkpoint; one of the processes reads it.
 
     Args:
-        asked: What to do on that byte; None leaves it to the processes that share this stdin.
+        asked: Called on that byte; None leaves it to the processes that share this stdin.
     """
     threading.Thread(target=_wait_and_end, args=(asked,), daemon=True).start()
 
 
 def _wait_and_end(asked: Callable[[], None] | None) -> None:
-    # Not by sys.stdin: Python cannot shut down while a thread waits in it.
+    # Not sys.stdin: Python cannot shut down while a thread waits in it.
     if asked is None:
         gone = select.poll()
-        gone.register(0, 0)  # no bytes, only that the other end is closed
+        gone.register(0, 0)  # only the closing of the other end, no bytes
         gone.poll()
     else:
         while os.read(0, 1):

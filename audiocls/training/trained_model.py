@@ -1,4 +1,4 @@
-"""What a training leaves behind."""
+"""The result of a training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A folder that `from_pretrained` loads, and how it came about."""
+    """A folder that `from_pretrained` loads, and facts about its training."""
 
     folder: Path
     num_parameters: int

@@ -1,4 +1,4 @@
-"""Trainer with our losses, draws, groups of parameters and averages, and what it says of them."""
+"""Trainer with our losses, samplers, parameter groups and weight average, and the reporter of its metrics."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ from audiocls.training.optimizers import choose_optimizer, parameter_groups
 logger = logging.getLogger(__name__)
 
 MetricLog = Callable[[dict[str, float], int], None]
-"""Takes metrics by name, and the optimizer step at which they were measured."""
+"""Receives metrics by name, and the optimizer step at which they were measured."""
 
 
 class ClassifierTrainer(BatchTrainer):
-    """Trainer with losses and draws of our own, right under gradient accumulation."""
+    """Trainer with our losses and samplers, correct under gradient accumulation."""
 
-    # Heads that take **kwargs make transformers 5.23 believe that the loss is divided by the number of accumulated
-    # batches already, so that gradients come out that many times too large (eleven of twelve audio families). Our
-    # loss is a mean over the batch, and this says so. Goes when Trainer asks the loss and not the signature.
+    # If a model's forward takes **kwargs, transformers 5.23 assumes that the loss is already divided by the number of
+    # accumulated batches, and gradients are that many times too large (eleven of twelve audio families). Our loss is
+    # a mean over the batch. Remove once Trainer no longer decides by the signature.
     loss_is_scaled_for_ga = False
 
     def __init__(
         self, *, params: TrainingParams, loss: TrainingLoss, sampler: EpochSampler | None = None, **kwargs: Any
     ) -> None:
-        """Take what `BatchTrainer` does, the loss of training, and what draws the clips; None: each once an epoch."""
+        """Initialize with the training loss and the sampler of the clips; None: each clip once per epoch."""
         super().__init__(**kwargs)
         self._params = params
         self._loss = loss.to(self.args.device)
@@ -68,8 +68,8 @@ class ClassifierTrainer(BatchTrainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return super()._get_train_sampler(train_dataset) if self._sampler is None else self._sampler
 
-    # transformers 5.23 looks whether training is over once a step is made, and so makes one more after a checkpoint of
-    # the last step in the middle of a pass, or a pass more after one at which patience had ended.
+    # transformers 5.23 checks only after a step whether training is over. So it would do one more step when resuming
+    # from a checkpoint of the last step within an epoch, or one more epoch after early stopping.
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         patience = [call for call in self.callback_handler.callbacks if isinstance(call, EarlyStoppingCallback)]
         if self.state.global_step >= self.state.max_steps or any(
@@ -80,14 +80,14 @@ class ClassifierTrainer(BatchTrainer):
         super()._run_epoch(*args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Evaluate the weights that will be kept: their average, where there is one."""
+        """Evaluate the weights that will be saved: their average, if there is one."""
         with self._average.in_model() if self._average else nullcontext():
             scores: dict[str, float] = super().evaluate(*args, **kwargs)
         return scores
 
-    # transformers 5.23 writes some families' weights by other names than the model's, and Trainer looks for the
-    # model's: it passes over all layers of an audio spectrogram transformer without an error. These three go when
-    # Trainer reads a checkpoint as `from_pretrained` does.
+    # transformers 5.23 saves the weights of some families under other names than the model's, but Trainer loads by the
+    # model's: it skips all layers of an audio spectrogram transformer without an error. Remove `_save`,
+    # `_load_from_checkpoint` and `_load_best_model` once Trainer loads a checkpoint as `from_pretrained` does.
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,13 +98,13 @@ class ClassifierTrainer(BatchTrainer):
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
         if self.args.world_size > 1:
-            torch.distributed.barrier()  # the trainer's state, written next, says that all of the checkpoint is there
+            torch.distributed.barrier()  # Trainer's state, written next, marks the checkpoint as complete
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: PreTrainedModel | None = None) -> None:
         load_weights(self.model, Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Take the loss of whole clips for the mean over their windows, which Trainer computes."""
+        """Replace Trainer's loss, a mean over windows, by the loss of whole clips."""
         output = super().evaluation_loop(*args, **kwargs)
         if f"eval_{CLIP_LOSS}" in output.metrics:
             output.metrics["eval_loss"] = output.metrics.pop(f"eval_{CLIP_LOSS}")
@@ -118,7 +118,7 @@ class ClassifierTrainer(BatchTrainer):
             self._average.into_model()
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[dict[str, Any]], Any]:
-        """Take the batches of one optimizer step, and count their clips."""
+        """Return the batches of one optimizer step, and count their clips."""
         batches, num_items = super().get_batch_samples(*args, **kwargs)
         self._clips_in_step = sum(len(batch["labels"]) for batch in batches)
         return batches, num_items
@@ -139,14 +139,14 @@ class ClassifierTrainer(BatchTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def _weight_in_step(self, clips: int) -> float:
-        """Weigh a batch, so that all clips of a step count alike: the last batch of a pass may have fewer."""
+        """Return a batch's weight, so that all clips of a step count equally: the last batch may be smaller."""
         if self.args.gradient_accumulation_steps == 1:
             return 1.0
         return clips * self.current_gradient_accumulation_steps / self._clips_in_step
 
 
 class MetricReporter(TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Hands metrics on as they are measured, and says a line an epoch."""
+    """Forward metrics as they are measured, and log a line per epoch."""
 
     def __init__(self, log: MetricLog) -> None:
         self._log = log
@@ -155,7 +155,7 @@ class MetricReporter(TrainerCallback):  # type: ignore[misc]  # transformers has
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
     ) -> None:
-        """Hand on the training loss, the gradient's norm and the learning rate."""
+        """Forward the training loss, the gradient norm and the learning rate."""
         names = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "train/learning_rate"}
         found = {ours: float(logs[theirs]) for theirs, ours in names.items() if theirs in (logs or {})}
         if found and state.is_world_process_zero:
@@ -165,7 +165,7 @@ class MetricReporter(TrainerCallback):  # type: ignore[misc]  # transformers has
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **_: Any
     ) -> None:
-        """Hand on the validation metrics."""
+        """Forward the validation metrics."""
         if not state.is_world_process_zero:
             return
         found = {

@@ -71,7 +71,7 @@ def test_each_method_and_seed_is_a_finished_run_below_the_one_of_the_comparison(
 
 
 def test_each_of_them_says_what_was_trained_on(compared):
-    """How many clips of each class before and after, how many rows are copies or blends, and of which clips."""
+    """Clips of each class before and after, and the number and the clips of copies and synthetic samples."""
     said, _, params = compared
     client = MlflowClient(params.tracking_uri)
     experiment = client.get_experiment_by_name("tones").experiment_id

@@ -137,7 +137,7 @@ def test_init_writes_params_that_train_reads_and_says_what_it_saw(tmp_path, tone
     assert main(["init", str(tones), "--out", str(file)]) == 0
     said = capsys.readouterr().out
     assert " clips of " in said
-    assert said.endswith(f"Wrote {file}. Look it through, then: audiocls train {file}\n")
+    assert said.endswith(f"Wrote {file}. Review it, then run: audiocls train {file}\n")
     assert main(["stores", str(file), f"workspace={tmp_path / 'workspace'}"]) == 0
     assert main(["init", str(tones), "--out", str(file)]) == 2
     assert "is there already, and is not written over" in capsys.readouterr().err

@@ -138,7 +138,7 @@ def test_a_killed_embedded_server_is_replaced_and_the_run_goes_on(first_runs):
     server.kill()
     status, out, err = first_runs[0].end()
     assert (status, out) == (0, '{"number": 8}\n'), err
-    assert "server ended with status -9 and is started again" in err
+    assert "server exited with status -9; restarting it" in err
     assert first_runs[0].left_running() == []
 
 
@@ -154,7 +154,7 @@ def test_a_killed_command_takes_its_server_along_and_who_used_that_server_ends_w
     assert "Event(" not in err
     (told,) = re.findall("^error: .*", err, re.MULTILINE)
     assert f"the Prefect server at {host.api_url} no longer answers, after 0 retries" in told
-    assert "the same command then goes on from what is stored" in told
+    assert "same command, which resumes from the stores" in told
 
 
 @pytest.mark.parametrize(("index", "number", "status"), [(2, signal.SIGINT, 130), (3, signal.SIGTERM, 143)])
@@ -184,7 +184,7 @@ def test_no_server_in_time_is_told_with_the_name_of_the_setting(tmp_path):
     name = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
     with temporary_settings({PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 1}):
         server = EmbeddedServer(tmp_path)
-        with pytest.raises(ServerError, match=f"has not started within 1 s. On a busy machine set {name}"):
+        with pytest.raises(ServerError, match=f"has not started within 1 s. On a busy machine, increase {name}"):
             server.wait_until_ready()
         server.stop()
 

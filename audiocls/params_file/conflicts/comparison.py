@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from audiocls.params import RunParams
-from audiocls.params_file.candidates import list_contenders, params_to_train, trains_encoder
+from audiocls.params_file.candidates import list_candidates, params_to_train, trains_encoder
 from audiocls.params_file.conflicts import balance
 from audiocls.params_file.conflicts.conflict import Conflict
 
@@ -32,11 +32,11 @@ def _methods_can_train_a_head(params: RunParams) -> Iterator[Conflict]:
 
 def _candidates_can_be_trained(params: RunParams) -> Iterator[Conflict]:
     """Report the conflicts that a run with each end-to-end method would have."""
-    for contender in list_contenders(params) if params.comparison.end_to_end else []:
-        if contender.end_to_end:
-            alone = params_to_train(params, contender)
+    for candidate in list_candidates(params) if params.comparison.end_to_end else []:
+        if candidate.end_to_end:
+            alone = params_to_train(params, candidate)
             for key, message in (conflict for rule in balance.RULES for conflict in rule(alone)):
-                yield "comparison.end_to_end", f"= ... with {contender.balance.method}: {key} {message}"
+                yield "comparison.end_to_end", f"= ... with {candidate.balance.method}: {key} {message}"
 
 
 RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (

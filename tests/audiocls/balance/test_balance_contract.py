@@ -16,7 +16,15 @@ from audiocls.balance.weights import class_weights
 from audiocls.errors import BalanceError
 from audiocls.heads.linear import LinearHead
 from audiocls.heads.offsets import adjusted, fit_offsets, tau_normalised
-from audiocls.params.balance import AfterTraining, AnyLoss, BalanceParams, BlendParams, HeadOnly, NoBalance, Resampled
+from audiocls.params.balance import (
+    AfterTraining,
+    AnyLoss,
+    BalanceParams,
+    HeadOnly,
+    NoBalance,
+    Resampled,
+    SyntheticParams,
+)
 from audiocls.training.losses import build_loss
 
 METHODS = {
@@ -42,8 +50,8 @@ def test_every_method_belongs_to_one_kind_and_so_to_a_test_below():
     kinds = [(NoBalance,), get_args(Resampled), get_args(AnyLoss), get_args(HeadOnly), get_args(AfterTraining)]
     assert sorted(m.__name__ for kind in kinds for m in kind) == sorted(m.__name__ for m in get_args(BalanceParams))
     assert len(METHODS) == 18
-    blended = {*get_args(METHODS["decoupled"].model_fields["resampling"].annotation)}
-    named = {tag for part in blended for tag in (get_args(part) or (part,))}
+    annotated = {*get_args(METHODS["decoupled"].model_fields["resampling"].annotation)}
+    named = {tag for part in annotated for tag in (get_args(part) or (part,))}
     assert named == set(RESAMPLINGS)
     assert named >= {tag for tag, method in METHODS.items() if method.__name__ == "EmbeddingBalance"}
 
@@ -126,17 +134,17 @@ def test_embeddings_come_out_with_the_counts_asked_for_and_made_of_clips_of_thei
 ):
     labels, ratio = labels_of(counts), None if percent is None else percent / 100
     embeddings = np.random.default_rng(seed).normal(size=(len(labels), 3)).astype(np.float32)
-    params = BlendParams(neighbours=neighbours, too_few="oversample_first", no_border="smote", ratio=ratio)
+    params = SyntheticParams(neighbours=neighbours, too_few="oversample_first", no_border="smote", ratio=ratio)
     if resampling in CLEANERS and not leaves_some_of_each_class(resampling, embeddings, labels, params, seed):
         return
-    blends = balance_embeddings(embeddings, labels, resampling, params, seed)
-    made = blends.embeddings(embeddings)
+    samples = balance_embeddings(embeddings, labels, resampling, params, seed)
+    made = samples.embeddings(embeddings)
     assert np.isfinite(made).all()
-    np.testing.assert_allclose(np.asarray(blends.shares.sum(axis=1)).ravel(), 1, atol=1e-9)
-    assert blends.shares.data.min() > 0
-    parents = labels[blends.shares.indices]
-    assert (parents == np.repeat(blends.labels, np.diff(blends.shares.indptr))).all()
-    found, kinds = class_counts(blends.labels), blends.kinds()
+    np.testing.assert_allclose(np.asarray(samples.shares.sum(axis=1)).ravel(), 1, atol=1e-9)
+    assert samples.shares.data.min() > 0
+    parents = labels[samples.shares.indices]
+    assert (parents == np.repeat(samples.labels, np.diff(samples.shares.indptr))).all()
+    found, kinds = class_counts(samples.labels), samples.kinds()
     if resampling == "undersample":
         most = 100 * min(counts.values()) // (percent or 100)
         assert found == {name: min(count, most) for name, count in counts.items()}
@@ -147,7 +155,7 @@ def test_embeddings_come_out_with_the_counts_asked_for_and_made_of_clips_of_thei
         assert all(1 <= found[name] <= asked[name] for name in counts)
     else:
         assert found == asked
-        originals = blends.shares.indices[blends.shares.indptr[:-1][kinds == "original"]]
+        originals = samples.shares.indices[samples.shares.indptr[:-1][kinds == "original"]]
         assert sorted(originals.tolist()) == list(range(len(labels)))
     if resampling == "oversample":
         assert "synthetic" not in kinds
@@ -167,12 +175,12 @@ def test_what_is_done_to_a_trained_head_leaves_it_finite(counts, seed, tau):
 # What the properties above leave to be seen in one case each
 
 
-def test_a_blend_lies_between_the_two_clips_that_are_named_as_near_to_them_as_is_said():
+def test_a_synthetic_sample_lies_between_the_two_clips_that_are_named_as_near_to_them_as_is_said():
     labels = np.repeat(["many", "few"], [40, 8])
     embeddings = np.random.default_rng(0).normal(size=(48, 5)).astype(np.float32)
-    blends = balance_embeddings(embeddings, labels, "smote", BlendParams(), 1)
+    samples = balance_embeddings(embeddings, labels, "smote", SyntheticParams(), 1)
     clip_ids = np.array([f"{i}.wav" for i in range(48)], dtype=object)
-    table, made = blends.table(clip_ids), blends.embeddings(embeddings)
+    table, made = samples.table(clip_ids), samples.embeddings(embeddings)
     assert (table["kind"].value_counts()[["original", "synthetic"]] == [48, 32]).all()
     position = {clip_id: i for i, clip_id in enumerate(clip_ids)}
     few = embeddings[40:]
@@ -189,11 +197,11 @@ def test_a_blend_lies_between_the_two_clips_that_are_named_as_near_to_them_as_is
 
 
 @pytest.mark.parametrize("resampling", ["smote", "borderline_smote", "adasyn"])
-def test_a_class_of_three_is_blended_among_its_three_or_repeated_first_as_asked(resampling):
+def test_a_class_of_three_is_interpolated_among_its_three_or_repeated_first_as_asked(resampling):
     labels = np.repeat(["many", "few"], [30, 3])
     embeddings = np.random.default_rng(1).normal(size=(33, 2)).astype(np.float32)
     lowered, repeated = (
-        balance_embeddings(embeddings, labels, resampling, BlendParams(too_few=choice, no_border="smote"), 1)
+        balance_embeddings(embeddings, labels, resampling, SyntheticParams(too_few=choice, no_border="smote"), 1)
         for choice in ("lower_neighbours", "oversample_first")
     )
     assert class_counts(lowered.labels) == class_counts(repeated.labels) == {"few": 30, "many": 30}
@@ -205,21 +213,21 @@ def test_a_class_of_one_clip_is_named_unless_it_may_be_repeated():
     labels = np.repeat(["many", "one"], [30, 1])
     embeddings = np.random.default_rng(1).normal(size=(31, 2)).astype(np.float32)
     with pytest.raises(BalanceError, match=r"a single training clip has no .* Set balance\.too_few=oversample_first"):
-        balance_embeddings(embeddings, labels, "smote", BlendParams(), 1)
-    blends = balance_embeddings(embeddings, labels, "smote", BlendParams(too_few="oversample_first"), 1)
-    assert (blends.embeddings(embeddings)[blends.labels == "one"] == embeddings[30]).all()
+        balance_embeddings(embeddings, labels, "smote", SyntheticParams(), 1)
+    samples = balance_embeddings(embeddings, labels, "smote", SyntheticParams(too_few="oversample_first"), 1)
+    assert (samples.embeddings(embeddings)[samples.labels == "one"] == embeddings[30]).all()
 
 
 @pytest.mark.parametrize("resampling", ["borderline_smote", "adasyn"])
-def test_a_class_far_from_the_others_stops_the_run_or_is_blended_as_smote_does(resampling):
+def test_a_class_far_from_the_others_stops_the_run_or_uses_smote(resampling):
     labels = np.repeat(["many", "few"], [40, 20])
     embeddings = np.random.default_rng(2).normal(size=(60, 2)).astype(np.float32)
     embeddings[40:] += 100
     with pytest.raises(BalanceError, match="finds no clips to interpolate in the class 'few'"):
-        balance_embeddings(embeddings, labels, resampling, BlendParams(), 1)
-    blends = balance_embeddings(embeddings, labels, resampling, BlendParams(no_border="smote"), 1)
-    assert blends.blended_as_smote == ("few",)
-    assert class_counts(blends.labels) == {"few": 40, "many": 40}
+        balance_embeddings(embeddings, labels, resampling, SyntheticParams(), 1)
+    samples = balance_embeddings(embeddings, labels, resampling, SyntheticParams(no_border="smote"), 1)
+    assert samples.made_by_smote == ("few",)
+    assert class_counts(samples.labels) == {"few": 40, "many": 40}
 
 
 def test_cleaning_takes_out_clips_among_those_of_the_other_class():
@@ -228,16 +236,16 @@ def test_cleaning_takes_out_clips_among_those_of_the_other_class():
     embeddings[:30, 0] -= 2
     embeddings[30:, 0] += 2
     embeddings[0, 0] = 2.0
-    blends = balance_embeddings(embeddings, labels, "smote_enn", BlendParams(), 1)
-    assert 0 not in blends.shares.indices
-    assert set(range(1, 30)) <= set(blends.shares.indices)
+    samples = balance_embeddings(embeddings, labels, "smote_enn", SyntheticParams(), 1)
+    assert 0 not in samples.shares.indices
+    assert set(range(1, 30)) <= set(samples.shares.indices)
 
 
-def test_a_seed_blends_the_same_rows_again_and_another_one_others():
+def test_a_seed_makes_the_same_rows_again_and_another_one_others():
     labels = np.repeat(["many", "few"], [40, 8])
     embeddings = np.random.default_rng(0).normal(size=(48, 5)).astype(np.float32)
     made = [
-        balance_embeddings(embeddings, labels, "smote", BlendParams(), seed).embeddings(embeddings)
+        balance_embeddings(embeddings, labels, "smote", SyntheticParams(), seed).embeddings(embeddings)
         for seed in (1, 1, 2)
     ]
     np.testing.assert_array_equal(made[0], made[1])

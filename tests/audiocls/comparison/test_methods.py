@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import load_file
 
 from audiocls.balance.selection import balance
-from audiocls.balance.synthetic import Blends
-from audiocls.comparison.methods import compare, plan_trainings, train_contender
+from audiocls.balance.synthetic import SyntheticSamples
+from audiocls.comparison.methods import compare, plan_trainings, train_candidate
 from audiocls.errors import LeakageError
 from audiocls.evaluation.scoring import evaluate
 from audiocls.heads.after_training import balance_head
 from audiocls.params.run import RunParams
-from audiocls.params_file.candidates import list_contenders, params_to_train
+from audiocls.params_file.candidates import list_candidates, params_to_train
 from audiocls.params_file.reading import load_params
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
@@ -50,7 +50,7 @@ def prepared(tones, tmp_path_factory):
     splits = assign_splits(corpus.clips, params.split, params.seed, workspace)
     (training,) = plan_trainings(params, workspace)
     data = PreparedData(splits, corpus.store, params)
-    return data, train_contender(training, data)
+    return data, train_candidate(training, data)
 
 
 def scores_by_run(prepared, balance_params, folder):
@@ -71,24 +71,24 @@ def test_what_is_compared_is_what_a_run_by_the_method_scores(prepared, method, t
     asked = params.model_copy(update={"comparison": params.comparison.model_copy(update={"seeds": 1})})
     compared = compare([training], replace(data, params=asked), tmp_path / "compared")
     row = pd.read_parquet(compared.folder / "runs.parquet").set_index("method").loc[method]
-    (contender,) = (each for each in list_contenders(params) if each.name == method)
-    metrics = scores_by_run(prepared, params_to_train(params, contender).balance, tmp_path / "run")
+    (candidate,) = (each for each in list_candidates(params) if each.name == method)
+    metrics = scores_by_run(prepared, params_to_train(params, candidate).balance, tmp_path / "run")
     for metric in ("f1_macro", "balanced_accuracy"):
         assert row[f"test/{metric}"] == pytest.approx(metrics[f"test/{metric}"])
 
 
-def test_a_held_out_clip_among_the_blends_stops_the_comparison_and_is_named(prepared, tmp_path, monkeypatch):
+def test_a_held_out_clip_among_the_synthetic_samples_stops_the_comparison_and_is_named(prepared, tmp_path, monkeypatch):
     data, training = prepared
     table = pd.read_parquet(data.split_clips)
     planted = table.loc[table["split"] == "test", "clip_id"].iloc[0]
-    listed = Blends.table
+    listed = SyntheticSamples.table
 
-    def leaking(blends: Blends, clip_ids):
-        rows = listed(blends, clip_ids)
+    def leaking(samples: SyntheticSamples, clip_ids):
+        rows = listed(samples, clip_ids)
         rows.loc[len(rows) - 1, "clip_id"] = planted
         return rows
 
-    monkeypatch.setattr(Blends, "table", leaking)
+    monkeypatch.setattr(SyntheticSamples, "table", leaking)
     with pytest.raises(LeakageError, match=f"1 rows to train on are not in the training split: {planted}"):
         compare([training], data, tmp_path)
     assert not (tmp_path / "train.yaml").exists()
@@ -109,7 +109,7 @@ def test_a_pretrained_encoder_stays_and_heads_on_it_are_compared(prepared, tmp_p
     asked = RunParams.model_validate(sections)
     (encoder,) = plan_trainings(asked, tmp_path)
     data = replace(data, params=asked)
-    compared = compare([train_contender(encoder, data)], data, tmp_path)
+    compared = compare([train_candidate(encoder, data)], data, tmp_path)
     before, after = (load_file(each.folder / "model.safetensors") for each in (training, encoder))
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items() if "classifier" not in name)
     runs = pd.read_parquet(compared.folder / "runs.parquet")

@@ -8,7 +8,7 @@ from audiocls.comparison.report import judge, write_report
 from audiocls.comparison.scores import METRICS, thirds_of
 from audiocls.params.balance import NoBalance
 from audiocls.params.run import RunParams
-from audiocls.params_file.candidates import Contender, list_contenders, params_to_train
+from audiocls.params_file.candidates import Candidate, list_candidates, params_to_train
 from audiocls.params_file.reading import load_params
 
 
@@ -41,9 +41,9 @@ def test_validation_chooses_and_test_reports():
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.1, 0.2)), "a, on validation the best of 1 methods, changes macro-F1"),
-        (scores(none=(0.7, 0.0, 0.0), a=(0.6, 0.2, 0.1)), "on validation none of 1 methods beats none"),
-        (scores(none=(0.7, 0.0, 0.0), a=(0.7, 0.2, 0.1)), "on validation none of 1 methods beats none"),
+        (scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.1, 0.2)), "a, the best of 1 methods on validation, changes macro-F1"),
+        (scores(none=(0.7, 0.0, 0.0), a=(0.6, 0.2, 0.1)), "no method of 1 beats none on validation"),
+        (scores(none=(0.7, 0.0, 0.0), a=(0.7, 0.2, 0.1)), "no method of 1 beats none on validation"),
     ],
     ids=["what may be chance", "worse on validation", "as good on validation"],
 )
@@ -72,7 +72,7 @@ def test_what_test_alone_would_have_chosen_is_told_and_not_taken():
     table = scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.0, 0.1), b=(0.6, 0.3, 0.1), c=(0.6, 0.2, 0.1))
     method, verdict = judge(table, 40, 5)
     assert method == "none"
-    assert "2 others, b most of all, beat none on test, so compare again with more validation clips." in verdict
+    assert "2 others, b the most, beat none on test, so compare again with more validation clips." in verdict
 
 
 @pytest.mark.parametrize("groups", [1, 4])
@@ -80,7 +80,7 @@ def test_too_few_groups_of_test_tell_nothing(groups):
     """With one group all draws are alike, and their interval has no width."""
     method, verdict = judge(scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.1, 0.0)), groups, 5)
     assert method == "none"
-    assert verdict.startswith(f"Whether balancing helps cannot be told here: test has {groups} groups")
+    assert verdict.startswith(f"Whether balancing helps is unknown here: test has {groups} groups")
 
 
 @pytest.mark.parametrize(("trainings", "told"), [(1, True), (5, False), (None, False)])
@@ -96,22 +96,22 @@ def test_the_rarest_third_that_is_named_is_the_one_that_is_scored(tmp_path):
     clips = pd.DataFrame({"split": "train", "label": labels, "group": "g"})
     held_out = pd.DataFrame({"split": ["validation", "test"], "label": "c", "group": ["h", "i"]})
     report = write_report(
-        scores(none=(0.5, 0.0, 0.0)), pd.concat([clips, held_out]), {"none": Contender("none", NoBalance())}, {},
+        scores(none=(0.5, 0.0, 0.0)), pd.concat([clips, held_out]), {"none": Candidate("none", NoBalance())}, {},
         params(workspace=str(tmp_path)), tmp_path,
     )  # fmt: skip
     assert [int(i) for i in thirds_of(np.array([2, 2, 2, 9, 9, 9]))[0]] == [0, 1]
     assert "The rarest third: a, b, of 2 training clips" in report.summary
-    assert "In one or two groups of test alone, so that its interval says little: c." in report.summary
+    assert "In only one or two groups of test, so the intervals are unreliable: c." in report.summary
 
 
 def test_the_report_hides_passwords_shows_the_price_and_says_what_was_not_compared(tmp_path):
     asked = params(tracking={"uri": "http://ann:s3cret@127.0.0.1:5000"}, workspace=str(tmp_path))
-    contenders = {each.name: each for each in list_contenders(asked)}
+    candidates = {each.name: each for each in list_candidates(asked)}
     table = scores(none=(0.5, 0.0, 0.0), decoupled_with_smote=(0.7, 0.1, 0.05))
     splits = ["train"] * 3 + ["validation"] + ["test"] * 5
     clips = pd.DataFrame({"split": splits, "label": ["<b>", *"x" * 8], "group": list("abcdefghi")})
-    report = write_report(table, clips, contenders, {"decoupled, adasyn": "too few"}, asked, tmp_path)
-    assert load_params(report.params_file) == params_to_train(asked, contenders["decoupled, smote"])
+    report = write_report(table, clips, candidates, {"decoupled, adasyn": "too few"}, asked, tmp_path)
+    assert load_params(report.params_file) == params_to_train(asked, candidates["decoupled, smote"])
     logged = "".join(path.read_text() for path in report.folder.glob("*.*a*m*"))
     assert "decoupled" in logged
     assert "s3cret" not in logged + report.summary

@@ -118,8 +118,8 @@ def test_of_many_classes_the_worst_are_shown_and_the_others_counted(summary):
     labels = [f"class-{i}" for i in range(45)]
     text = summary(labels=labels)
     assert shown_classes(text) == labels[:30]
-    assert "and 15 classes more in `" in text
-    assert "classes more" not in summary(labels=labels[:30])
+    assert "15 more classes are in `" in text
+    assert "more classes" not in summary(labels=labels[:30])
 
 
 def test_a_class_without_test_clips_has_no_score(summary):
@@ -137,7 +137,7 @@ def test_validation_scores_of_a_fitted_decision_come_with_those_of_held_out_fold
     (tmp_path / "balance").mkdir()
     (tmp_path / "balance" / "head.json").write_text(json.dumps(said))
     text = summary()
-    expected = "On held-out folds of them, macro-F1 is 0.7568; without it, 0.7123."
+    expected = "On held-out folds, macro-F1 is 0.7568; without this change, 0.7123."
     assert (expected in text) == applied
     assert ("fitted on the validation clips" in text) == applied
 

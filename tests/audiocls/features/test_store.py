@@ -306,7 +306,7 @@ def test_what_changes_the_features_changes_the_store(change, prepared, fill, tmp
     changed = {name: params.model_dump()[name] | change.get(name, {}) for name in ("audio", "model")}
     other = RunParams.model_validate(params.model_dump() | changed)
     assert plan_features(PreparedData(prepared[0], prepared[2], other)).store != store
-    with pytest.raises(StoreError, match=f"{store}: holds what another extractor"):
+    with pytest.raises(StoreError, match=f"{store}: holds features of another extractor"):
         batches(prepared, other, store, training=False)
 
 

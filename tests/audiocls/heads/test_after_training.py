@@ -82,7 +82,7 @@ def logits_of(folder, prepared, split="train"):
 
 
 @pytest.mark.parametrize("method", ["smote", "borderline_smote", "adasyn", "smote_tomek", "smote_enn"])
-def test_blends_train_the_head_alone_and_say_what_they_are_made_of(method, prepared, trained, tmp_path):
+def test_synthetic_samples_train_the_head_alone_and_say_what_they_are_made_of(method, prepared, trained, tmp_path):
     model = {"pretrained": str(trained)}
     section = {"method": method, "neighbours": 3, "no_border": "smote"}
     folder, done, params = run(prepared, section, tmp_path, model=model)

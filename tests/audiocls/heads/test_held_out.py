@@ -72,7 +72,7 @@ def test_what_does_not_help_leaves_the_head_as_it_is_and_is_told(params, caplog)
     np.testing.assert_array_equal(made.head.bias, HEAD.bias)
     assert made.said["applied"] is False
     assert f"{params.method}: macro-F1 on held-out folds of validation changes by" in caplog.text
-    assert "so the plain decision is kept" in caplog.text
+    assert "so the plain head is kept" in caplog.text
 
 
 def test_what_is_reported_is_of_the_held_out_folds_and_near_what_fresh_clips_say():

@@ -6,7 +6,7 @@ from audiocls.comparison.methods import plan_trainings
 from audiocls.errors import ParamsError
 from audiocls.params.comparison import HEAD_METHODS, EndToEndMethod
 from audiocls.params.run import RunParams
-from audiocls.params_file.candidates import list_contenders, params_to_train
+from audiocls.params_file.candidates import list_candidates, params_to_train
 from audiocls.params_file.conflicts import find_conflicts
 
 HEARD = {"kind": "gain", "min_db": -3.0, "max_db": 3.0}
@@ -25,35 +25,35 @@ FROZEN = params(
 
 
 @pytest.mark.parametrize("asked", [SCRATCH, FROZEN], ids=["from scratch", "pretrained"])
-def test_every_contender_is_a_run_that_can_be_trained(asked):
-    contenders = list_contenders(asked)
-    assert len(contenders) > 10
-    assert len({each.name for each in contenders}) == len(contenders)
-    for contender in contenders:
-        assert find_conflicts(params_to_train(asked, contender)) == []
+def test_every_candidate_is_a_run_that_can_be_trained(asked):
+    candidates = list_candidates(asked)
+    assert len(candidates) > 10
+    assert len({each.name for each in candidates}) == len(candidates)
+    for candidate in candidates:
+        assert find_conflicts(params_to_train(asked, candidate)) == []
 
 
 def test_heads_from_scratch_are_those_of_decoupled_and_their_none_is_trained():
-    contenders = {each.name: each for each in list_contenders(params())}
-    assert contenders["decoupled, smote"].balance.resampling == "smote"
-    assert not {"weighted_loss", "smote", "decoupled, smote_enn"} & set(contenders)
-    assert [name for name, each in contenders.items() if each.end_to_end] == ["none"]
+    candidates = {each.name: each for each in list_candidates(params())}
+    assert candidates["decoupled, smote"].balance.resampling == "smote"
+    assert not {"weighted_loss", "smote", "decoupled, smote_enn"} & set(candidates)
+    assert [name for name, each in candidates.items() if each.end_to_end] == ["none"]
 
 
 def test_a_comparison_is_of_the_last_layer():
     asked = params(model={"family": "hubert"}, balance={"method": "decoupled", "layer": 1})
     with pytest.raises(ParamsError, match=r"balance\.layer"):
-        list_contenders(asked)
+        list_candidates(asked)
 
 
 def test_how_a_head_is_trained_goes_for_all_heads():
     """Else they would differ by more than their method."""
     own = {"method": "decoupled", "resampling": "smote", "neighbours": 2, "penalty": 5.0, "no_border": "stop"}
-    contenders = {each.name: each.balance for each in list_contenders(params(balance=own))}
-    heads = [each for name, each in contenders.items() if name.startswith("decoupled")]
+    candidates = {each.name: each.balance for each in list_candidates(params(balance=own))}
+    heads = [each for name, each in candidates.items() if name.startswith("decoupled")]
     assert len(heads) == 5
     assert {(each.neighbours, each.penalty, each.no_border) for each in heads} == {(2, 5.0, "stop")}
-    assert contenders["class_thresholds"].method == "class_thresholds"
+    assert candidates["class_thresholds"].method == "class_thresholds"
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_how_a_head_is_trained_goes_for_all_heads():
 )
 def test_counts_go_for_the_methods_that_can_meet_them(resampling, with_counts):
     own = {"method": "decoupled", "resampling": resampling, "counts": {"a": 9}}
-    contenders = list_contenders(params(balance=own))
-    assert {each.name for each in contenders if getattr(each.balance, "counts", None) == {"a": 9}} == with_counts
+    candidates = list_candidates(params(balance=own))
+    assert {each.name for each in candidates if getattr(each.balance, "counts", None) == {"a": 9}} == with_counts
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_counts_go_for_the_methods_that_can_meet_them(resampling, with_counts):
 )
 def test_what_is_trained(asked, trainings, tmp_path):
     planned = plan_trainings(asked, tmp_path)
-    assert {(each.contender.name, each.seed) for each in planned} == trainings
+    assert {(each.candidate.name, each.seed) for each in planned} == trainings
     assert len({each.folder for each in planned}) == len(planned)
 
 

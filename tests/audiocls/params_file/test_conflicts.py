@@ -143,7 +143,7 @@ def test_smoothed_targets_are_for_losses_in_which_they_mean_something(method, ke
 
 
 @pytest.mark.parametrize("method", ["smote", "borderline_smote", "adasyn", "smote_tomek", "smote_enn"])
-def test_blends_need_a_trained_encoder_and_decoupled_is_offered(method):
+def test_synthetic_samples_need_a_trained_encoder_and_decoupled_is_offered(method):
     ((key, message),) = conflicts(balance={"method": method})
     assert key == "balance.method"
     assert f"{{method: decoupled, resampling: {method}}}" in message

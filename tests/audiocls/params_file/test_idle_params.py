@@ -7,7 +7,7 @@ import pytest
 from audiocls.params.model import FAMILIES, RAW_WAVEFORM_FAMILIES
 from audiocls.params.run import RunParams
 from audiocls.params.training import WITHOUT_TRAINING, TrainingParams
-from audiocls.params_file.candidates import list_contenders, params_to_train
+from audiocls.params_file.candidates import list_candidates, params_to_train
 from audiocls.params_file.conflicts import find_conflicts
 from audiocls.params_file.reading import dump_params, load_params
 
@@ -85,7 +85,7 @@ def test_what_a_comparison_advises_has_no_idle_params():
         augmentation=[{"kind": "gain"}],
     )
     assert find_conflicts(asked) == []
-    advised = {each.name: params_to_train(asked, each) for each in list_contenders(asked)}
+    advised = {each.name: params_to_train(asked, each) for each in list_candidates(asked)}
     assert not any(find_conflicts(each) for each in advised.values())
     assert advised["smote"].training == TrainingParams(device="cpu")
     assert advised["none"].training.epochs == 3.0

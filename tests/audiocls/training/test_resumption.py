@@ -198,5 +198,5 @@ def test_checkpoints_of_other_data_are_not_gone_on_from(tmp_path, caplog):
     (tmp_path / "checkpoints" / "checkpoint-8" / "trainer_state.json").write_text("{}")
     rows.write_text("2")
     assert last_checkpoint(tmp_path / "checkpoints", {"rows": rows}) is None
-    assert "begins anew" in caplog.text
+    assert "training restarts" in caplog.text
     assert not (tmp_path / "checkpoints" / "checkpoint-8").exists()
