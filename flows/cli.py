@@ -106,6 +106,31 @@ def balance(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbo
     raise typer.Exit(run_flow(find, str(params_file), overrides or (), verbose=verbose))
 
 
+@app.command(rich_help_panel=_RUN)
+def predict(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a run, an MLflow URI or a hub id; commas.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILES", help="Files, folders, globs, tables and URIs.")],
+    out: Annotated[str | None, typer.Option(help="A .parquet, .csv or .jsonl file; else a table on stdout.")] = None,
+    top: Annotated[int, typer.Option(help="How many labels a row has.")] = 1,
+    threshold: Annotated[float | None, typer.Option(help="Less probable answers are 'unknown'.")] = None,
+    path_column: Annotated[str, typer.Option(help="Of tables among FILES.")] = "path",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    runner: Annotated[str | None, typer.Option(help="thread, process, dask or ray: by predict-flow.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a file cannot be used.")] = False,
+) -> None:
+    """Classify recordings with a trained model; a broken file gets a reason and ends nothing.
+
+    The last line on stdout is one JSON object: how many files were answered, and how many not and why.
+    """
+    from flows.predict import predict_command
+
+    status = predict_command(
+        model.split(","), files, out=out, top=top, threshold=threshold, path_column=path_column, device=device,
+        runner=runner, strict=strict,
+    )  # fmt: skip
+    raise typer.Exit(status)
+
+
 @app.command(rich_help_panel=_LOOK)
 def explain(
     params_file: ParamsFile,

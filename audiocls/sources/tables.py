@@ -74,10 +74,10 @@ def column_names(path: Location) -> list[str]:
 @contextmanager
 def _reported_of(path: Location, shown: str, key: str) -> Iterator[None]:
     """Turn what is wrong with a table into an error that names it."""
-    if isinstance(path, Path) and not path.is_file():
-        what = "it is a folder, but a table must be a file" if path.is_dir() else "no such file"
-        raise DataError(f"{key} = {shown}: {what}.")
     try:
+        if isinstance(path, Path) and not path.is_file():
+            what = "it is a folder, but a table must be a file" if path.is_dir() else "no such file"
+            raise DataError(f"{key} = {shown}: {what}.")
         yield
     except FileNotFoundError as error:
         raise DataError(f"{key} = {shown}: no such file.") from error
