@@ -1,4 +1,8 @@
 from .classifier import UNKNOWN as UNKNOWN, Classifier as Classifier, Prediction as Prediction
+from .onnx_export import OnnxExport as OnnxExport, export_onnx as export_onnx
+from .onnx_parity import Parity as Parity
+from .onnx_runtime import ONNX_FILES as ONNX_FILES, OnnxRuntime as OnnxRuntime, load_onnx as load_onnx
+from .runtime_choice import RuntimeKind as RuntimeKind
 from .segments import (
     Segment as Segment,
     SegmentParams as SegmentParams,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from audiocls.batches import hop_samples
@@ -18,10 +17,11 @@ from audiocls.inference.feeding import Fed, feed
 from audiocls.inference.loading import find_model
 from audiocls.inference.pooling import Pooler, probabilities_of
 from audiocls.inference.runtime import Runtime, TorchRuntime
+from audiocls.inference.runtime_choice import RuntimeKind, load_runtime
 from audiocls.inference.segments import Segment, SegmentParams, WindowScores, find_segments
 from audiocls.inference.sources import Source, as_sources
 from audiocls.inference.streaming import Stream
-from audiocls.models import ADAPTERS, InferenceSettings, load_model, read_settings, use_matrix_products
+from audiocls.models import InferenceSettings
 
 UNKNOWN: Final = "unknown"
 BATCH_WINDOWS: Final = 32
@@ -55,28 +55,20 @@ class Classifier:
         self.runtime = runtime
 
     @classmethod
-    def load(cls, model: str | Path, *, device: str = "auto") -> Classifier:
+    def load(cls, model: str | Path, *, device: str = "auto", runtime: RuntimeKind = "torch") -> Classifier:
         """Load a model.
 
         Args:
             model: A folder, the id of an MLflow run, an MLflow URI such as `models:/name@alias`, or a name on the
                 Hugging Face hub. A folder without `inference.json` gets defaults, which are logged.
             device: "auto", "cpu", "cuda" or another of torch's names; "auto" takes a GPU if there is one.
+            runtime: "torch"; "onnx" or "onnx-int8" for what `export_onnx` wrote into the folder; or "auto" for the
+                faster of "torch" and "onnx", by a short measurement with each load.
 
         Raises:
-            ParamsError: There is no such model, or its settings do not belong to it.
+            ParamsError: There is no such model, its settings do not belong to it, or the runtime cannot be used.
         """
-        folder = find_model(model)
-        network, extractor = load_model(folder)
-        labels = [network.config.id2label[i] for i in range(network.config.num_labels)]
-        adapter = ADAPTERS.get(network.config.model_type)
-        longest = adapter.longest_samples(network.config, extractor) if adapter else None
-        rate_hz = int(extractor.sampling_rate)
-        settings = read_settings(folder, labels, rate_hz, None if longest is None else longest / rate_hz)
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        if chosen == "cpu":
-            use_matrix_products(network)
-        return cls(TorchRuntime(network.to(chosen), extractor, settings.audio), settings)
+        return cls(*load_runtime(find_model(model), runtime, device))
 
     @property
     def labels(self) -> list[str]:
