@@ -28,7 +28,7 @@ from audiocls.batches import input_samples
 from audiocls.errors import AudioclsError, ParamsError, UserMistake
 from audiocls.files import masked, replacing
 from audiocls.inference.loading import find_model
-from audiocls.inference.onnx_parity import Parity, check_parity
+from audiocls.inference.onnx_parity import Parity, ParityCheck
 from audiocls.inference.onnx_runtime import (
     LENGTHS,
     LOGITS,
@@ -112,10 +112,10 @@ def export_onnx(
         digest=model_digest(folder),
     )
     limit = MAX_DISAGREEMENT[kind] if max_disagreement is None else max_disagreement
+    check = ParityCheck(plain, settings, clips, labels)
     with replacing(target) as part:
         write_graph(folder, facts, part, int8=int8)
-        exported = OnnxRuntime(part, settings.audio)
-        parity = check_parity(plain, exported, settings, clips, labels)
+        parity = check.compare(OnnxRuntime(part, settings.audio))
         if parity.disagreement > limit:
             raise ParamsError(
                 f"{folder}: {parity.disagreement:.1%} of {parity.clips} recordings get another label from the "

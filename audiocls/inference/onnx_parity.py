@@ -51,56 +51,63 @@ class _Recorder:
         return self.found[-1]
 
 
-def check_parity(
-    plain: Runtime,
-    exported: Runtime,
-    settings: InferenceSettings,
-    clips: Sequence[Source] | None,
-    labels: Sequence[str] | None,
-) -> Parity:
-    """Compare the answers of two runtimes on the same recordings.
+class ParityCheck:
+    """What PyTorch answers on recordings, to compare exported models with."""
 
-    Args:
-        plain: PyTorch.
-        exported: What is compared to it.
-        settings: Of the model.
-        clips: Recordings; None: artificial sounds.
-        labels: The true label of each clip, if known.
+    def __init__(
+        self,
+        plain: Runtime,
+        settings: InferenceSettings,
+        clips: Sequence[Source] | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        """Score the recordings.
 
-    Raises:
-        ParamsError: No recording can be used, or the labels are not the model's, one for each clip.
-    """
-    if labels is not None:
-        _check_labels(labels, clips, settings.labels)
-    given = list(_sounds(settings)) if clips is None else list(clips)
-    (by_torch, expected), (by_onnx, found) = (_answers(each, settings, given) for each in (plain, exported))
-    usable = [index for index, each in enumerate(by_torch) if each.reason is None]
-    if not usable:
-        raise ParamsError(f"none of {len(given)} clips can be used, the first being {by_torch[0].reason}; give others")
-    differ = [by_torch[index].label != by_onnx[index].label for index in usable]
-    scores: dict[str, Any] = {}
-    if labels is not None:
-        true = [labels[index] for index in usable]
-        scores["f1_macro"] = _f1(true, [str(by_onnx[index].label) for index in usable], settings.labels)
-        scores["f1_macro_torch"] = _f1(true, [str(by_torch[index].label) for index in usable], settings.labels)
-    return Parity(
-        clips=len(usable),
-        windows=len(expected),
-        artificial=clips is None,
-        unusable=len(given) - len(usable),
-        max_abs_error=float(np.abs(found - expected).max()),
-        logit_range=float(np.ptp(expected)),
-        disagreement=float(np.mean(differ)),
-        **scores,
-    )
+        Args:
+            plain: PyTorch.
+            settings: Of the model.
+            clips: Recordings; None: artificial sounds.
+            labels: The true label of each clip, if known.
 
+        Raises:
+            ParamsError: No recording can be used, or the labels are not the model's, one for each clip.
+        """
+        if labels is not None:
+            _check_labels(labels, clips, settings.labels)
+        self._settings, self._labels, self._artificial = settings, labels, clips is None
+        self._clips = list(_sounds(settings)) if clips is None else list(clips)
+        self._predictions, self._logits = self._answers(plain)
+        self._usable = [index for index, each in enumerate(self._predictions) if each.reason is None]
+        if not self._usable:
+            reason = f", the first being {self._predictions[0].reason}" if self._predictions else ""
+            raise ParamsError(f"none of {len(self._clips)} clips can be used{reason}; give others")
 
-def _answers(
-    runtime: Runtime, settings: InferenceSettings, clips: Sequence[Source]
-) -> tuple[list[Prediction], NDArray[np.float32]]:
-    recorder = _Recorder(runtime)
-    predictions = list(Classifier(recorder, settings).predict_each(clips))
-    return predictions, np.concatenate([np.zeros((0, len(settings.labels)), np.float32), *recorder.found])
+    def compare(self, exported: Runtime) -> Parity:
+        """Score the recordings by an exported model, and compare."""
+        predictions, logits = self._answers(exported)
+        expected, found = (
+            [str(each[index].label) for index in self._usable] for each in (self._predictions, predictions)
+        )
+        scores: dict[str, Any] = {}
+        if self._labels is not None:
+            true = [self._labels[index] for index in self._usable]
+            scores["f1_macro"] = _f1(true, found, self._settings.labels)
+            scores["f1_macro_torch"] = _f1(true, expected, self._settings.labels)
+        return Parity(
+            clips=len(self._usable),
+            windows=len(logits),
+            artificial=self._artificial,
+            unusable=len(self._clips) - len(self._usable),
+            max_abs_error=float(np.abs(logits - self._logits).max()),
+            logit_range=float(np.ptp(self._logits)),
+            disagreement=float(np.mean(np.array(found) != np.array(expected))),
+            **scores,
+        )
+
+    def _answers(self, runtime: Runtime) -> tuple[list[Prediction], NDArray[np.float32]]:
+        recorder = _Recorder(runtime)
+        predictions = list(Classifier(recorder, self._settings).predict_each(self._clips))
+        return predictions, np.concatenate([np.zeros((0, len(self._settings.labels)), np.float32), *recorder.found])
 
 
 def _check_labels(labels: Sequence[str], clips: Sequence[Source] | None, known: Sequence[str]) -> None:
