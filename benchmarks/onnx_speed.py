@@ -4,11 +4,10 @@
     OMP_NUM_THREADS=1 python benchmarks/onnx_speed.py WHISPER [--clips 60] [--rounds 5]
 
 The transformer is the encoder of WHISPER, a folder with weights of any size, such as those of openai/whisper-tiny.en,
-under a linear head that is fitted to half of some spoken digits (extra `sample`); macro-F1 is of the other half, which
-other voices may or may not speak. The convolutional network is a `logmel-resnet` of the default size, untrained. Prints
-a JSON line: milliseconds per window of each runtime, by the best of some rounds in turns, and as ratios to PyTorch;
-bytes; and how far the answers are from those of PyTorch. Times are CPU seconds of the process, which do not count what
-other programs took of the core.
+under a linear head that is fitted to half of some spoken digits (extra `sample`); macro-F1 is of the other half. The
+convolutional network is a `logmel-resnet` of the default size, untrained. Prints a JSON line: milliseconds per window
+of each runtime, by the best of some rounds in turns, and as ratios to PyTorch; bytes; and how far the answers are from
+those of PyTorch. Times are CPU seconds of the process, which do not count what other programs took of the core.
 """
 
 from __future__ import annotations
@@ -78,10 +77,11 @@ def save(params: ModelParams, audio: AudioParams, labels: Sequence[str], folder:
 
 def fit_head(folder: Path, clips: Sequence[Path], labels: Sequence[str]) -> None:
     """Fit the classifier to what the encoder makes of some clips, and write it back."""
-    embedded = Classifier.load(folder).embed(list(clips))
+    model, extractor = load_model(folder)
+    with torch.inference_mode():
+        embedded = model.projector(torch.from_numpy(Classifier.load(folder).embed(list(clips)))).numpy()
     scale = embedded.std(0) + 1e-6
     head = LogisticRegression(max_iter=1_000).fit(embedded / scale, labels)
-    model, extractor = load_model(folder)
     assert list(head.classes_) == [model.config.id2label[i] for i in range(model.config.num_labels)]
     model.classifier.weight.data[:] = torch.from_numpy(head.coef_ / scale)
     model.classifier.bias.data[:] = torch.from_numpy(head.intercept_)
