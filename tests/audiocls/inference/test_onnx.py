@@ -102,7 +102,7 @@ def test_every_family_exports_and_answers_as_in_torch(family, exported):
     assert (found["family"], found["precision"]) == (TYPES.get(family, family), "float32")
     assert (parity["clips"], parity["windows"], parity["unusable"], parity["artificial"]) == (5, 16, 0, False)
     assert parity["logit_range"] > 0.01
-    assert parity["max_abs_error"] < 1e-4 * parity["logit_range"]
+    assert parity["max_abs_error"] < 3e-4 * parity["logit_range"]
     assert parity["disagreement"] == 0
     assert parity["f1_macro"] == parity["f1_macro_torch"]
 
@@ -115,7 +115,7 @@ def test_every_family_exports_and_answers_as_in_torch(family, exported):
     # Any batch, any length, and padding that changes nothing.
     plain, in_onnx = runtime_choice.load_torch(folder, "cpu")[0], load_onnx(folder, "onnx")[0]
     for given in (windows(8_000, 3_000, 1_000), windows(8_000), windows(1_600), windows(2_500, 2_000)):
-        np.testing.assert_allclose(in_onnx.logits(given), plain.logits(given), atol=1e-4 * parity["logit_range"])
+        np.testing.assert_allclose(in_onnx.logits(given), plain.logits(given), atol=3e-4 * parity["logit_range"])
 
 
 def test_answers_do_not_depend_on_the_number_of_threads(resnet):
