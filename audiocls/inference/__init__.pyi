@@ -1,6 +1,9 @@
 from .classifier import UNKNOWN as UNKNOWN, Classifier as Classifier, Prediction as Prediction
 from .journal import locked_journal as locked_journal
 from .label_files import SUFFIXES as SUFFIXES, LabelFormat as LabelFormat, write_labels as write_labels
+from .onnx_export import OnnxExport as OnnxExport, export_onnx as export_onnx
+from .onnx_parity import Parity as Parity
+from .onnx_runtime import ONNX_FILES as ONNX_FILES, OnnxRuntime as OnnxRuntime, load_onnx as load_onnx
 from .outputs import TableParams as TableParams, check_output as check_output, show_rows as show_rows
 from .prediction import (
     PredictParams as PredictParams,
@@ -14,6 +17,7 @@ from .prediction import (
     write_predictions as write_predictions,
 )
 from .recordings import Recordings as Recordings, list_recordings as list_recordings
+from .runtime_choice import RuntimeKind as RuntimeKind
 from .segments import (
     Segment as Segment,
     SegmentParams as SegmentParams,

@@ -18,12 +18,13 @@ from audiocls.errors import ParamsError
 from audiocls.inference.feeding import Fed, feed
 from audiocls.inference.loading import find_model
 from audiocls.inference.pooling import Pooler, probabilities_of
-from audiocls.inference.runtime import Runtime, TorchRuntime, choose_device
+from audiocls.inference.runtime import Runtime, TorchRuntime
+from audiocls.inference.runtime_choice import RuntimeKind, load_runtime
 from audiocls.inference.scoring import Score, batch_windows, score_in_batches
 from audiocls.inference.segments import Segment, SegmentParams, WindowScores, find_segments
 from audiocls.inference.sources import Source, as_sources
 from audiocls.inference.streaming import Stream
-from audiocls.models import ADAPTERS, InferenceSettings, load_model, read_settings, use_matrix_products
+from audiocls.models import InferenceSettings
 
 UNKNOWN: Final = "unknown"
 
@@ -57,30 +58,25 @@ class Classifier:
         self.threads = threads
 
     @classmethod
-    def load(cls, model: str | Path, *, device: str = "auto", threads: int | None = None) -> Classifier:
+    def load(
+        cls, model: str | Path, *, device: str = "auto", runtime: RuntimeKind = "torch", threads: int | None = None
+    ) -> Classifier:
         """Load a model.
 
         Args:
             model: A folder, the id of an MLflow run, an MLflow URI such as `models:/name@alias`, or a name on the
                 Hugging Face hub. A folder without `inference.json` gets defaults, which are logged.
             device: "auto", "cpu", "cuda" or another of torch's names; "auto" takes a GPU if there is one.
+            runtime: "torch"; "onnx" or "onnx-int8" for what `export_onnx` wrote into the folder; or "auto" for the
+                faster of "torch" and "onnx", by a short measurement with each load.
             threads: Batches that are scored at a time; None: on a CPU as many as torch has threads, else one.
 
         Raises:
-            ParamsError: There is no such model, or its settings do not belong to it.
+            ParamsError: There is no such model, its settings do not belong to it, or the runtime cannot be used.
         """
-        folder = find_model(model)
-        network, extractor = load_model(folder)
-        labels = [network.config.id2label[i] for i in range(network.config.num_labels)]
-        adapter = ADAPTERS.get(network.config.model_type)
-        longest = adapter.longest_samples(network.config, extractor) if adapter else None
-        rate_hz = int(extractor.sampling_rate)
-        settings = read_settings(folder, labels, rate_hz, None if longest is None else longest / rate_hz)
-        chosen = choose_device(device)
-        if chosen == "cpu":
-            use_matrix_products(network)
-        threads = threads or (torch.get_num_threads() if chosen == "cpu" else 1)
-        return cls(TorchRuntime(network.to(chosen), extractor, settings.audio), settings, threads=threads)
+        chosen, settings = load_runtime(find_model(model), runtime, device)
+        on_cpu = not isinstance(chosen, TorchRuntime) or chosen.model.device.type == "cpu"
+        return cls(chosen, settings, threads=threads or (torch.get_num_threads() if on_cpu else 1))
 
     @property
     def labels(self) -> list[str]:

@@ -28,6 +28,11 @@ from .families import (
     save_model as save_model,
 )
 from .freezing import frozen_modules as frozen_modules, quieten as quieten
+from .graph_front_ends import (
+    ConvolvedLogMel as ConvolvedLogMel,
+    GraphFrontEnd as GraphFrontEnd,
+    build_graph_front_end as build_graph_front_end,
+)
 from .inference_settings import (
     InferenceSettings as InferenceSettings,
     load_settings as load_settings,
@@ -37,6 +42,7 @@ from .inference_settings import (
     write_settings as write_settings,
 )
 from .inputs import build_front_end as build_front_end, model_inputs as model_inputs
+from .log_mel import LogMel as LogMel
 from .logmel_resnet import LogmelResnetForAudioClassification as LogmelResnetForAudioClassification
 from .logmel_resnet_config import LogmelResnetConfig as LogmelResnetConfig
 from .lora import merge_lora as merge_lora

@@ -93,8 +93,12 @@ class LogmelResnetEncoder(nn.Module):
 
     def _normalise(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
         """Normalize each mel bin over the valid frames, and mask spans in training."""
-        normal = torch.zeros_like(frames, dtype=next(self.stem.parameters()).dtype)
-        normal[frame_mask] = self.input_norm(frames[frame_mask].to(normal.dtype))
+        kind = next(self.stem.parameters()).dtype
+        if not self.input_norm.training:  # the same without indices, which a graph cannot have
+            normal = self.input_norm(frames.to(kind).flatten(0, 1)).view_as(frames)
+            return normal * frame_mask[:, :, None]
+        normal = torch.zeros_like(frames, dtype=kind)
+        normal[frame_mask] = self.input_norm(frames[frame_mask].to(kind))
         if self.training and self.config.mask_time_prob > 0:
             normal = mask_spans(normal, 1, self.config.mask_time_prob, self.config.mask_time_length)
         if self.training and self.config.mask_feature_prob > 0:

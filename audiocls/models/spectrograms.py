@@ -28,9 +28,9 @@ divided by their deviation, which magnifies the extractor's rounding to float32.
 
 # Windows per transform: on a CPU they fit into its caches, on a GPU they keep it busy with little memory.
 _WINDOWS_AT_A_TIME: Final = {"cpu": 512, "cuda": 32_768}
-_KALDI_FLOOR: Final = 1.192092955078125e-07
-_KALDI_FFT: Final = 512
-_PREEMPHASIS: Final = 0.97
+KALDI_FLOOR: Final = 1.192092955078125e-07
+KALDI_FFT: Final = 512
+PREEMPHASIS: Final = 0.97
 _INT16: Final = 2**15
 
 
@@ -63,7 +63,7 @@ class ASTFrontEnd(FrontEnd):
         """Return `input_values`, (batch, max_length, mel_bins)."""
         most = self.extractor.max_length
         frames = _kaldi_frames(waveforms, self.extractor)[:, :most].float()
-        frames = frames * _valid(_counts(lengths), frames.shape[1])[:, :, None]
+        frames = frames * valid_mask(count_frames(lengths), frames.shape[1])[:, :, None]
         frames = F.pad(frames, (0, 0, 0, most - frames.shape[1]))
         if self.extractor.do_normalize:
             frames = (frames - self.extractor.mean) / (self.extractor.std * 2)
@@ -79,8 +79,8 @@ class SeamlessFrontEnd(FrontEnd):
         least = WINDOW_SAMPLES + HOP_SAMPLES
         # Rounded to float32, as in the extractor: if a bin hardly varies, its variation is that rounding.
         frames = _kaldi_frames(_at_least(waveforms, least) * _INT16, self.extractor).float().double()
-        counts = _counts(lengths.clamp(min=least))[:, None, None]
-        valid = _valid(counts[:, 0, 0], frames.shape[1])[:, :, None]
+        counts = count_frames(lengths.clamp(min=least))[:, None, None]
+        valid = valid_mask(counts[:, 0, 0], frames.shape[1])[:, :, None]
         mean = (frames * valid).sum(1, keepdim=True) / counts
         variance = ((frames - mean).square() * valid).sum(1, keepdim=True) / (counts - 1)
         frames = ((frames - mean) / (variance + 1e-7).sqrt()).where(valid, self.extractor.padding_value)
@@ -138,15 +138,15 @@ def _kaldi_frames(waveforms: Tensor, extractor: Any) -> Tensor:
     # Kaldi subtracts the mean of each window before pre-emphasis. Here the pre-emphasized mean is subtracted instead. A
     # window's first sample has no predecessor, which does not matter: both tapers, Hann's and Povey's, are 0 there.
     means = F.avg_pool1d(waveforms[:, None], WINDOW_SAMPLES, HOP_SAMPLES)[:, 0, :, None]
-    emphasised = F.pad(waveforms[:, 1:] - _PREEMPHASIS * waveforms[:, :-1], (1, 0))
+    emphasised = F.pad(waveforms[:, 1:] - PREEMPHASIS * waveforms[:, :-1], (1, 0))
     powers = mel_powers(
         emphasised.unfold(1, WINDOW_SAMPLES, HOP_SAMPLES),
         on_device(extractor.window, waveforms),
-        _KALDI_FFT,
+        KALDI_FFT,
         on_device(extractor.mel_filters, waveforms),
-        (1 - _PREEMPHASIS) * means,
+        (1 - PREEMPHASIS) * means,
     )
-    return powers.clamp_(min=_KALDI_FLOOR).log_()
+    return powers.clamp_(min=KALDI_FLOOR).log_()
 
 
 def _power(spectrum: Tensor) -> Tensor:
@@ -159,12 +159,12 @@ def on_device(values: NDArray[Any], waveforms: Tensor) -> Tensor:
     return torch.from_numpy(values).to(waveforms.device, torch.float64)
 
 
-def _counts(lengths: Tensor) -> Tensor:
+def count_frames(lengths: Tensor) -> Tensor:
     """Return the number of frames of each clip: `frames_of` for a batch."""
     return (1 + (lengths - WINDOW_SAMPLES) // HOP_SAMPLES).clamp(min=1)
 
 
-def _valid(counts: Tensor, frames: int) -> Tensor:
+def valid_mask(counts: Tensor, frames: int) -> Tensor:
     """Return a boolean mask, (batch, frames)."""
     return torch.arange(frames, device=counts.device) < counts[:, None]
 
