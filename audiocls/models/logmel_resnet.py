@@ -94,7 +94,7 @@ class LogmelResnetEncoder(nn.Module):
     def _normalise(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
         """Normalize each mel bin over the valid frames, and mask spans in training."""
         kind = next(self.stem.parameters()).dtype
-        if not self.input_norm.training:  # the same without indices, which a graph cannot have
+        if not (self.training or self.input_norm.training):  # the same without indices, which a graph cannot have
             normal = self.input_norm(frames.to(kind).flatten(0, 1)).view_as(frames)
             return normal * frame_mask[:, :, None]
         normal = torch.zeros_like(frames, dtype=kind)

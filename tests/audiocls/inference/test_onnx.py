@@ -171,7 +171,7 @@ def test_both_runtimes_are_measured_on_the_same_full_windows():
     found = runtime_choice.seconds_per_window(runtimes, 4_000, rounds=2)
     assert len(found) == 2
     assert min(found) > 0
-    assert runtimes[0].batches == runtimes[1].batches == [[4_000]] * 2 + [[4_000] * 8] * 2
+    assert runtimes[0].batches == runtimes[1].batches == [[4_000]] * 2 + [[4_000] * 32] * 2
 
 
 def test_auto_is_torch_without_an_exported_model_and_says_so(copied, caplog):
