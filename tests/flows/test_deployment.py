@@ -114,7 +114,7 @@ def test_deploying_says_how_to_ask_for_a_run(deployed, environment):
     assert "prefect deployment run train-flow -p params_file=params/quickstart.yaml" in deployed.stderr
     assert environment["PREFECT_API_URL"] in deployed.stderr
     log = Path(environment["PREFECT_HOME"], "server.log")
-    assert f"writes to {log}" in deployed.stderr
+    assert f"logs to {log}" in deployed.stderr
     assert "Publishing event" in log.read_text()
 
 

@@ -120,8 +120,10 @@ def served(model: Path):
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model), "--env-manager", "local"]
+    # MLflow starts uvicorn by its name, which is beside Python also where the environment is not activated.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     process = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", port],
+        [*command, "--host", "127.0.0.1", "--port", port], env=os.environ | {"PATH": path},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
@@ -134,7 +136,8 @@ def served(model: Path):
                 time.sleep(0.5)
         yield f"http://127.0.0.1:{port}/invocations"
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=60)
 
 

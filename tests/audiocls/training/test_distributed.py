@@ -278,7 +278,7 @@ def test_a_process_ends_when_the_one_that_began_it_is_killed(tmp_path):
     ("variables", "message"),
     [
         ({"PET_NNODES": "1:4"}, "PET_NNODES = 1:4"),
-        ({"PET_NNODES": "2", "PET_NODE_RANK": "2"}, "this one's, from 0"),
+        ({"PET_NNODES": "2", "PET_NODE_RANK": "2"}, "this one's rank, from 0"),
         ({"PET_NNODES": "2", "PET_MASTER_ADDR": "a", "PET_RDZV_BACKEND": "c10d"}, "PET_RDZV_BACKEND = c10d"),
         ({"PET_NNODES": "2", "PET_NODE_RANK": "1"}, "set PET_MASTER_ADDR too"),
     ],
