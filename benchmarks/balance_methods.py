@@ -51,7 +51,7 @@ def main() -> None:
     tables = []
     for split, part in (("validation", embedded.validation), ("test", embedded.test)):
         logits = {name: [getattr(each, split) for each in by_seed] for name, by_seed in found.items()}
-        tables.append(compare_scores(logits, part.targets, part.groups, embedded.counts, 1).assign(split=split))
+        tables.append(compare_scores(logits, part.targets, part.groups, embedded.counts).assign(split=split))
     table = pd.concat(tables)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
     facts = {
