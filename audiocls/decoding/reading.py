@@ -82,14 +82,14 @@ def _join(channels: NDArray[np.float32], rate_hz: int, others: list[Piece], para
 
 def _read_piece(piece: Piece, params: AudioParams) -> tuple[NDArray[np.float32], int, str]:
     """Read a piece with libsndfile, or with PyAV if libsndfile fails or returns less than was counted."""
-    _check_whole(piece.truncated)
+    check_whole(piece.truncated)
     try:
         read = _read_by_libsndfile(piece, params)
     except (soundfile.SoundFileError, _LostSamplesError) as error:
-        _check_whole(explain_failure(piece))
+        check_whole(explain_failure(piece))
         read = _read_container(piece, _plain(error), params)
     seconds = len(read[0]) / read[1]
-    _check_whole(find_truncation(piece.original, seconds))
+    check_whole(find_truncation(piece.original, seconds))
     rest = find_rest(piece.original, seconds)
     if rest is not None:
         raise UnusableClipError("unreadable", rest)
@@ -121,7 +121,7 @@ def _read_container(piece: Piece, refusal: str, params: AudioParams) -> tuple[ND
             "unreadable",
             f"{refusal.rstrip('.')}; it looks like {container.name}; {INSTALL} may add support",
         )
-    _check_whole(find_cut(piece.original, container.name))
+    check_whole(find_cut(piece.original, container.name))
     try:
         with ContainerFile(piece.content, container) as file:
             _check_header(file.rate_hz, file.channels, file.seconds, params)
@@ -161,7 +161,8 @@ def _check_frames(frames: int, num_bytes: int) -> None:
         )
 
 
-def _check_whole(missing: str | None) -> None:
+def check_whole(missing: str | None) -> None:
+    """Raise an error if something is missing at the end of a file; None if nothing is."""
     if missing is not None:
         raise UnusableClipError("truncated", missing)
 

@@ -75,7 +75,7 @@ def decode(content: bytes, params: AudioParams) -> Recording:
     original, rate_hz, source_format = read(content, params)
     loudest = _checked_peak(original, rate_hz, params)
     channels = _to_float(original)
-    mono = _mix(channels)
+    mono = mix(channels)
     peak = loudest if channels.shape[1] == 1 else _peak(mono)
     if peak < 10 ** (params.silence_db / 20):
         raise UnusableClipError(
@@ -159,7 +159,7 @@ def _to_float(channels: NDArray[np.float32 | np.int16]) -> NDArray[np.float32]:
     return channels.astype(np.float32, copy=False)
 
 
-def _mix(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+def mix(channels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Average (frames, channels) to (frames,)."""
     match channels.shape[1]:
         case 1:

@@ -29,8 +29,14 @@ from audiocls.decoding.containers import (
     recognise,
 )
 from audiocls.decoding.pieces import Piece, explain_failure, split
-from audiocls.decoding.reading import MAX_CHANNELS, MAX_RATE_HZ, MissingDecoderError, UnusableClipError
-from audiocls.decoding.recording import FULL_SCALE, MAX_MAGNITUDE
+from audiocls.decoding.reading import (
+    MAX_CHANNELS,
+    MAX_RATE_HZ,
+    MissingDecoderError,
+    UnusableClipError,
+    check_whole,
+)
+from audiocls.decoding.recording import FULL_SCALE, MAX_MAGNITUDE, mix
 from audiocls.decoding.sample_sizes import find_rest
 from audiocls.decoding.truncation import TOLERANCE_SECONDS, find_samples, find_truncation, is_claim
 from audiocls.params import AudioParams
@@ -89,7 +95,7 @@ class MonoStream:
             )
         self._channels = channels.shape[1]
         self.frames += len(channels)
-        mono = _mix(channels)
+        mono = mix(channels)
         self.peak = max(self.peak, float(mono.max()), -float(mono.min()))
         return self._resampled(mono, last=False)
 
@@ -169,14 +175,6 @@ def to_mono(blocks: Iterable[tuple[int, NDArray[np.float32]]], params: AudioPara
     yield stream.finish()
 
 
-def _mix(channels: NDArray[np.float32]) -> NDArray[np.float32]:
-    if channels.shape[1] == 1:
-        return channels[:, 0]
-    if channels.shape[1] == 2:
-        return (channels[:, 0] + channels[:, 1]) / np.float32(2)
-    return channels.mean(axis=1, dtype=np.float32)
-
-
 def _decode_file(path: Path) -> Generator[tuple[int, NDArray[np.float32]], None, None]:
     """Decode from the disk as far as the file keeps what its header declares, and the rest from its bytes."""
     done = 0
@@ -231,7 +229,7 @@ def _decode_pieces(content: bytes) -> Generator[tuple[int, NDArray[np.float32]],
 
 def _decode_piece(piece: Piece) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Decode with libsndfile, and with PyAV what it refuses or has less of than was counted."""
-    _check_whole(piece.truncated)
+    check_whole(piece.truncated)
     done, rate_hz = 0, 0
     refusal = ""
     try:
@@ -246,7 +244,7 @@ def _decode_piece(piece: Piece) -> Iterator[tuple[int, NDArray[np.float32]]]:
     if not refusal and piece.least_seconds - done / rate_hz > TOLERANCE_SECONDS:
         refusal = f"{piece.least_seconds:.3f} s are in the file, and {done / rate_hz:.3f} s could be decoded"
     if refusal:
-        _check_whole(explain_failure(piece))
+        check_whole(explain_failure(piece))
         skip = done
         for container_rate_hz, block in _decode_container(piece, refusal):
             skipped = min(skip, len(block))
@@ -258,7 +256,7 @@ def _decode_piece(piece: Piece) -> Iterator[tuple[int, NDArray[np.float32]]]:
     seconds = done / max(rate_hz, 1)
     if refusal and piece.least_seconds - seconds > TOLERANCE_SECONDS:
         raise UnusableClipError("unreadable", refusal)
-    _check_whole(find_truncation(piece.original, seconds))
+    check_whole(find_truncation(piece.original, seconds))
     rest = find_rest(piece.original, seconds)
     if rest is not None:
         raise UnusableClipError("unreadable", rest)
@@ -282,7 +280,7 @@ def _decode_container(piece: Piece, refusal: str) -> Iterator[tuple[int, NDArray
         raise MissingDecoderError(
             "unreadable", f"{refusal.rstrip('.')}; it looks like {container.name}, which {INSTALL} might read"
         )
-    _check_whole(find_cut(piece.original, container.name))
+    check_whole(find_cut(piece.original, container.name))
     try:
         with ContainerFile(piece.content, container) as file:
             _check_header(file.rate_hz, file.channels)
@@ -295,8 +293,3 @@ def _decode_container(piece: Piece, refusal: str) -> Iterator[tuple[int, NDArray
 def _check_header(rate_hz: int, channels: int) -> None:
     if not 0 < rate_hz <= MAX_RATE_HZ or not 0 < channels <= MAX_CHANNELS:
         raise UnusableClipError("unreadable", f"the header says {rate_hz} Hz and {channels} channels")
-
-
-def _check_whole(missing: str | None) -> None:
-    if missing is not None:
-        raise UnusableClipError("truncated", missing)
