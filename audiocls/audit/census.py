@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from audiocls.audit.findings import Finding
 from audiocls.decoding import SILENCE_BELOW_LOUDEST_DB
 from audiocls.errors import name_some
+from audiocls.sources import LABELS, UNKNOWN_LABELS, by_label, is_multi_label
 
 # A clip counts as clipped if at least this fraction of its samples is at full scale; one in a thousand is audible.
 CLIPPED_FRACTION: Final = 1e-3
@@ -21,9 +24,20 @@ DC_OFFSET: Final = 0.01  # of full scale: 40 dB below it, the level of a bad mic
 MOSTLY_SILENT: Final = 0.8  # fraction of a clip
 _MOSTLY_SILENT_SHARE: Final = 0.05  # of the clips
 _IMBALANCE: Final = 10.0
+_PAIRS: Final = 20  # of labels that occur together, in the report
 _BARS: Final = 40  # of the duration histogram
 _FAR_APART: Final = 20
 _QUANTILES: Final = {"least": 0.0, "a_twentieth_below": 0.05, "median": 0.5, "a_twentieth_above": 0.95, "most": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSets:
+    """The labels of clips that have any number of them."""
+
+    clips_by_number: dict[int, int]  # clips with so many labels
+    sets: int  # different sets
+    unknown: int  # labels of clips that nobody checked
+    together: list[tuple[str, str, int]]  # pairs of labels, with the clips that have both, the most frequent first
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +65,7 @@ class Census:
     dc_offset: dict[str, float]  # absolute values
     dc_offsets: dict[str, float]  # of clips with a notable offset, the largest first
     quarantined: dict[str, int]  # by reason
+    label_sets: LabelSets | None = None  # if clips have any number of labels
 
 
 def count_corpus(clips: pd.DataFrame, quarantine: pd.DataFrame) -> Census:
@@ -60,14 +75,15 @@ def count_corpus(clips: pd.DataFrame, quarantine: pd.DataFrame) -> Census:
         clips: The usable clips, at least one, with the columns of `corpus.CLIPS_SCHEMA`.
         quarantine: The others, with a column `reason`.
     """
-    sizes = clips["label"].value_counts()
-    by_group = clips.groupby("group")["label"]
+    labelled = by_label(clips)
+    sizes = labelled["label"].value_counts()
+    by_group = labelled.groupby("group")["label"]
     offsets = clips.set_index("clip_id")["dc_offset"].sort_values(key=abs, ascending=False, kind="stable")
     return Census(
         clips=len(clips),
         hours=float(clips["duration_seconds"].sum() / 3600),
         groups=int(clips["group"].nunique()),
-        groups_of_one_clip=int((by_group.size() == 1).sum()),
+        groups_of_one_clip=int((clips.groupby("group").size() == 1).sum()),
         groups_of_several_classes=int((by_group.nunique() > 1).sum()),
         imbalance_ratio=float(sizes.max() / sizes.min()),
         classes=_classes(clips),
@@ -85,17 +101,33 @@ def count_corpus(clips: pd.DataFrame, quarantine: pd.DataFrame) -> Census:
         dc_offset=_quantiles(offsets.abs()),
         dc_offsets=offsets[offsets.abs() >= DC_OFFSET].astype(float).round(4).to_dict(),
         quarantined=_counts(quarantine["reason"]),
+        label_sets=_label_sets(clips) if is_multi_label(clips) else None,
+    )
+
+
+def _label_sets(clips: pd.DataFrame) -> LabelSets:
+    numbers = clips[LABELS].map(len)
+    pairs = Counter(pair for labels in clips[LABELS] for pair in combinations(labels, 2))
+    return LabelSets(
+        clips_by_number={int(number): int(count) for number, count in numbers.value_counts().sort_index().items()},
+        sets=int(clips["label"].nunique()),
+        unknown=int(clips[UNKNOWN_LABELS].map(len).sum()),
+        together=[(first, second, count) for (first, second), count in pairs.most_common(_PAIRS)],
     )
 
 
 def _classes(clips: pd.DataFrame) -> list[dict[str, Any]]:
-    table = clips.groupby("label").agg(
-        clips=("clip_id", "size"),
-        hours=("duration_seconds", lambda seconds: float(seconds.sum()) / 3600),
-        groups=("group", "nunique"),
-        largest_group=("group", lambda groups: int(groups.value_counts().iloc[0])),
-        median_seconds=("duration_seconds", "median"),
-        median_rms_db=("rms_db", "median"),
+    table = (
+        by_label(clips)
+        .groupby("label")
+        .agg(
+            clips=("clip_id", "size"),
+            hours=("duration_seconds", lambda seconds: float(seconds.sum()) / 3600),
+            groups=("group", "nunique"),
+            largest_group=("group", lambda groups: int(groups.value_counts().iloc[0])),
+            median_seconds=("duration_seconds", "median"),
+            median_rms_db=("rms_db", "median"),
+        )
     )
     table = table.reset_index().sort_values(["clips", "label"], ascending=[False, True])
     return table.round(6).to_dict(orient="records")
@@ -105,9 +137,9 @@ def _sources(clips: pd.DataFrame) -> list[dict[str, Any]]:
     table = clips.groupby("source").agg(
         clips=("clip_id", "size"),
         hours=("duration_seconds", lambda seconds: float(seconds.sum()) / 3600),
-        classes=("label", "nunique"),
         groups=("group", "nunique"),
     )
+    table.insert(2, "classes", by_label(clips).groupby("source")["label"].nunique().reindex(table.index, fill_value=0))
     table = table.reset_index().sort_values(["clips", "source"], ascending=[False, True])
     return table.round(6).to_dict(orient="records")
 

@@ -2,19 +2,21 @@
 
 A class with one group cannot be distinguished from its group. If no group has two classes, a model may learn what
 distinguishes groups instead of classes. And if a small decision tree predicts the class of clips from unseen groups by
-file format, level, duration or background alone, a network can too.
+file format, level, duration or background alone, a network can too. Of clips with several labels, each label is
+predicted on its own, and the one that a property predicts best is shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
@@ -22,12 +24,15 @@ from sklearn.tree import DecisionTreeClassifier
 from audiocls.audit.background import measure_backgrounds
 from audiocls.audit.findings import Finding, Severity
 from audiocls.errors import name_some
+from audiocls.sources import by_label, is_multi_label
 
+_ABSENT: Final = ""  # no label is empty
 _FOLDS: Final = 5
 _LEAST_CLIPS: Final = 6  # of a class that is tested
 _LEAST_GROUPS: Final = 2  # of a class that is tested
 _MOST_CLIPS: Final = 4_000  # in total; measuring their backgrounds takes about six seconds
 _STANDARD_ERRORS: Final = 2.0
+_MOST_LABELS: Final = 20  # that are tested if clips have several, the most frequent first
 _FEW_GROUPS: Final = 5  # of a class; with fewer, a test split of one fifth gets at most one
 # Groups are reported to have one class each if those with several classes are at most this fraction of the number
 # expected by chance. If fewer than three are expected, finding none means nothing.
@@ -87,6 +92,7 @@ class Predictability:
     clips: int
     classes: int
     left_out: tuple[str, ...]  # classes with too few clips or groups to test
+    label: str | None = None  # that is predicted, if clips have several
 
     @property
     def reported(self) -> bool:
@@ -104,17 +110,38 @@ def measure_confounds(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> 
         "level": looked_at[["rms_db", "peak", "clipped_fraction"]].to_numpy(np.float64),
         "background": measure_backgrounds(looked_at, store, sample_rate_hz),
     }
-    measured = (
-        predictability(nuisance, values[nuisance.name], looked_at["label"], looked_at["group"])
-        for nuisance in NUISANCES
-    )
+    predict = _predict_labels if is_multi_label(clips) else _predict_class
+    measured = (predict(nuisance, values[nuisance.name], looked_at) for nuisance in NUISANCES)
     return [found for found in measured if found is not None]
+
+
+def _predict_class(nuisance: Nuisance, values: NDArray[np.float64], clips: pd.DataFrame) -> Predictability | None:
+    return predictability(nuisance, values, clips["label"], clips["group"])
+
+
+def _predict_labels(nuisance: Nuisance, values: NDArray[np.float64], clips: pd.DataFrame) -> Predictability | None:
+    """Predict the presence of each label; return the result that is furthest above its threshold."""
+    rows = by_label(clips)
+    labels = _judged(rows).sort_values("clips", ascending=False, kind="stable").index[:_MOST_LABELS]
+    found = []
+    for label in labels:
+        present = clips.index.isin(rows.index[rows["label"] == label])
+        presence = pd.Series(np.where(present, label, _ABSENT), clips.index)
+        # The more labels are tested, the higher the best result by chance.
+        errors = float(norm.isf(norm.sf(_STANDARD_ERRORS) / len(labels)))
+        result = predictability(nuisance, values, presence, clips["group"], errors)
+        if result is not None and not result.left_out:
+            found.append(replace(result, label=label))
+    return max(found, key=lambda each: each.balanced_accuracy - each.threshold, default=None)
 
 
 def _sample(clips: pd.DataFrame) -> pd.DataFrame:
     """Draw up to the same number of clips per class with a fixed seed, in store order, which reads fastest."""
-    most = max(_LEAST_CLIPS, _MOST_CLIPS // clips["label"].nunique())
-    drawn = clips.sample(frac=1, random_state=0).groupby("label").head(most)
+    if is_multi_label(clips):
+        drawn = clips.sample(min(len(clips), _MOST_CLIPS), random_state=0)
+    else:
+        most = max(_LEAST_CLIPS, _MOST_CLIPS // clips["label"].nunique())
+        drawn = clips.sample(frac=1, random_state=0).groupby("label").head(most)
     return drawn.sort_values(["shard", "first_sample"], ignore_index=True)
 
 
@@ -130,7 +157,11 @@ def _format_codes(clips: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def predictability(
-    nuisance: Nuisance, values: NDArray[np.float64], labels: pd.Series, groups: pd.Series
+    nuisance: Nuisance,
+    values: NDArray[np.float64],
+    labels: pd.Series,
+    groups: pd.Series,
+    standard_errors: float = _STANDARD_ERRORS,
 ) -> Predictability | None:
     """Predict the class from `values` across group-disjoint folds.
 
@@ -139,6 +170,7 @@ def predictability(
         values: Shape (num_clips, num_measures); clips with a NaN are left out.
         labels: Class of each clip, shape (num_clips,).
         groups: Group of each clip, shape (num_clips,).
+        standard_errors: How many, at least, a reported result is above what the nuisance may reach.
 
     Returns:
         None if fewer than half of the clips, or fewer than two classes with enough clips and groups, are left.
@@ -156,7 +188,7 @@ def predictability(
     chance = 1 / len(sizes)
     # Clips of one group are not independent, so the standard error is based on groups.
     error = np.sqrt(chance * (1 - chance) * (1 / sizes["groups"]).sum()) / len(sizes)
-    threshold = min(0.95, chance + nuisance.skill * (1 - chance) + _STANDARD_ERRORS * float(error))
+    threshold = min(0.95, chance + nuisance.skill * (1 - chance) + standard_errors * float(error))
     accuracy = chance if (values == values[0]).all() else _cross_validated(values, table, int(sizes["groups"].min()))
     return Predictability(nuisance.name, accuracy, chance, threshold, len(table), len(sizes), left_out)
 
@@ -176,8 +208,8 @@ def _cross_validated(values: NDArray[np.float64], table: pd.DataFrame, fewest_gr
 
 def confound_findings(clips: pd.DataFrame, measured: list[Predictability]) -> Iterator[Finding]:
     """Yield the confounds as findings."""
-    yield from _single_groups(clips)
-    yield from _groups_of_one_class(clips)
+    yield from _single_groups(by_label(clips))
+    yield from _groups_of_one_class(by_label(clips))
     yield from _left_out(clips, measured)
     by_name = {nuisance.name: nuisance for nuisance in NUISANCES}
     for found in measured:
@@ -186,10 +218,11 @@ def confound_findings(clips: pd.DataFrame, measured: list[Predictability]) -> It
             yield Finding(
                 nuisance.severity,
                 nuisance.title,
-                f"From the {nuisance.name} alone, a small decision tree predicts the class of clips from unseen groups "
-                f"with a balanced accuracy of {found.balanced_accuracy:.2f}. Chance is {found.chance:.2f}; values "
-                f"above {found.threshold:.2f} are reported. A model that learns this scores well here and fails where "
-                f"it no longer holds. {nuisance.why}",
+                f"From the {nuisance.name} alone, a small decision tree predicts "
+                f"{'the class' if found.label is None else f'whether {found.label!r} is a label'} of clips from unseen "
+                f"groups with a balanced accuracy of {found.balanced_accuracy:.2f}. Chance is {found.chance:.2f}; "
+                f"values above {found.threshold:.2f} are reported. A model that learns this scores well here and fails "
+                f"where it no longer holds. {nuisance.why}",
                 spoils_score=True,
             )
 
@@ -247,15 +280,17 @@ def _mixed_by_chance(labels: pd.Series, sizes: pd.Series) -> float:
 
 
 def _left_out(clips: pd.DataFrame, measured: list[Predictability]) -> Iterator[Finding]:
-    judged = set(_judged(_sample(clips)).index)
-    of_all = sorted(set(clips["label"]) - judged)
+    rows = by_label(clips)
+    judged = set(_judged(by_label(_sample(clips))).index)
+    of_all = sorted(set(rows["label"]) - judged)
     # Some clips have no pauses to measure, so a class may be left out of one check only.
     of_some = {found.nuisance: sorted(set(found.left_out) & judged) for found in measured}
     by_check = ({"all checks": of_all} if of_all else {}) | {name: left for name, left in of_some.items() if left}
     if not by_check:
         return
-    count, left_out = clips["label"].nunique(), set().union(*by_check.values())
-    none = f" Fewer than two of {count} classes are left, so nothing was tested." if len(judged) < 2 else ""
+    count, left_out = rows["label"].nunique(), set().union(*by_check.values())
+    fewest = 1 if is_multi_label(clips) else 2
+    none = f" Fewer than two of {count} classes are left, so nothing was tested." if len(judged) < fewest else ""
     yield Finding(
         "note",
         f"{len(left_out)} of {count} classes are left out of confound checks",

@@ -74,6 +74,7 @@ def render_audit(
         "<h2>Classes</h2>",
         _picture("Clips and groups by class", plots.draw_classes(census.classes)),
         _classes(census),
+        *_label_sets(census),
         *_pooled(census),
         "<h2>Recordings</h2>",
         '<div class="pair">',
@@ -131,7 +132,7 @@ def _confounds(confounds: Sequence[Predictability]) -> str:
     if not confounds:
         return '<p class="card">Not tested: this needs two classes with six clips in two groups each.</p>'
     rows = [
-        (c.nuisance, f"{c.balanced_accuracy:.2f}", f"{c.chance:.2f}", f"{c.threshold:.2f}", f"{c.clips:,}", c.classes)
+        (_predicts(c), f"{c.balanced_accuracy:.2f}", f"{c.chance:.2f}", f"{c.threshold:.2f}", f"{c.clips:,}", c.classes)
         for c in confounds
     ]
     # "source" is not mentioned if there is only one.
@@ -147,6 +148,10 @@ def _confounds(confounds: Sequence[Predictability]) -> str:
     )
 
 
+def _predicts(found: Predictability) -> str:
+    return found.nuisance if found.label is None else f"{found.nuisance} ({found.label})"
+
+
 def _classes(census: Census) -> str:
     rows = [
         (
@@ -157,6 +162,20 @@ def _classes(census: Census) -> str:
     ]  # fmt: skip
     heads = ("class", "clips", "minutes", "groups", "clips of the largest group", "median seconds", "median RMS dB")
     return f'<div class="card below">{_table(heads, rows)}</div>'
+
+
+def _label_sets(census: Census) -> list[str]:
+    if census.label_sets is None:
+        return []
+    numbers = [(number, f"{clips:,}") for number, clips in census.label_sets.clips_by_number.items()]
+    together = [(first, second, f"{clips:,}") for first, second, clips in census.label_sets.together]
+    cards = [_table(("labels of a clip", "clips"), numbers), _table(("label", "with", "clips"), together)]
+    return [
+        "<h2>Labels together</h2>",
+        f'<p class="quiet">{census.label_sets.sets:,} different sets of labels; {census.label_sets.unknown:,} labels '
+        "of clips are unknown, and left out of loss and metrics.</p>",
+        f'<div class="pair">{"".join(f"""<div class="card">{card}</div>""" for card in cards)}</div>',
+    ]
 
 
 def _pooled(census: Census) -> list[str]:

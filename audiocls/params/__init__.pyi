@@ -49,6 +49,7 @@ from .comparison import (
 from .data import (
     DataParams as DataParams,
     DataSource as DataSource,
+    EventParams as EventParams,
     FolderData as FolderData,
     HubData as HubData,
     PoolData as PoolData,

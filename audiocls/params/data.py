@@ -29,6 +29,11 @@ PathOrUri = Annotated[Path | str, PlainValidator(_path_or_uri, json_schema_input
 class DataParams(Params):
     """Keys of every source of clips."""
 
+    labels: Literal["single", "multi"] = Field(
+        "single",
+        description="Labels of a clip. single: exactly one; a clip without a label is quarantined. multi: any number, "
+        "also none; the model then scores each label on its own.",
+    )
     max_bad_fraction: float = Field(
         0.05, ge=0, le=1, description="Stop the run if a larger fraction of the clips is quarantined."
     )
@@ -41,7 +46,8 @@ class DataParams(Params):
 class FolderData(DataParams):
     """One directory per class, `path/LABEL/any/depth/clip.wav`, or file names that a pattern extracts the label from.
 
-    Whitespace around a label is removed.
+    Whitespace around a label is removed. With `labels: multi`, a recording that is linked (symbolic or hard links)
+    into several class directories has all their labels, and a recording directly in `path` has none.
     """
 
     source: Literal["folder"]
@@ -63,6 +69,12 @@ class FolderData(DataParams):
     )
     group_by: Literal["file", "folder"] = Field(
         "file", description="Group that is never divided between splits: each file, or all files of a directory."
+    )
+    label_separator: str | None = Field(
+        None,
+        min_length=1,
+        description="With `labels: multi`, text between the labels of one directory name or pattern match, such as + "
+        "in dog+car. null: each name is one label.",
     )
 
     @field_validator("pattern")
@@ -91,6 +103,22 @@ class FolderData(DataParams):
         return globs
 
 
+class EventParams(Params):
+    """Windows of recordings whose events are known; a window has the labels of the events in it."""
+
+    window_seconds: float = Field(2.0, gt=0, le=600, description="Length of a window.")
+    hop_seconds: float | None = Field(
+        None, gt=0, le=600, description="From the start of one window to that of the next. null: half of a window."
+    )
+    min_overlap: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="A window has the label of an event if it covers at least this fraction of the event, or if the "
+        "event covers at least this fraction of the window.",
+    )
+
+
 class TableData(DataParams):
     """A table with one row per clip: CSV, TSV (tabs, no quoting), Parquet or JSON lines."""
 
@@ -99,7 +127,37 @@ class TableData(DataParams):
     path_column: str = Field(
         "path", description="Column with the clip paths: absolute, relative to the table's folder, or URIs."
     )
-    label_column: str = Field("label", description="Column with the class names.")
+    label_column: str = Field(
+        "label",
+        description="Column with the class names. With `labels: multi`, each cell has any number of them, as text with "
+        "`label_separator` or as a list; an empty cell means none of the classes.",
+    )
+    label_separator: str | None = Field(
+        None, min_length=1, description="With `labels: multi`, text between the labels of a cell. null: a comma."
+    )
+    label_columns: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="With `labels: multi`, several columns with one class name each, instead of `label_column`. An "
+        "empty cell is no label.",
+    )
+    class_columns: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="With `labels: multi`, one column per class, named like it, instead of `label_column`. 1, true or "
+        "yes: the clip has the label. 0, false or no: it does not. Empty cell: unknown, and left out of loss and "
+        "metrics.",
+    )
+    unknown_column: str | None = Field(
+        None,
+        description="With `labels: multi`, column with the labels that nobody checked for this clip, written as those "
+        "of `label_column`. They are left out of loss and metrics. null: a label that is not given is absent.",
+    )
+    events: EventParams | None = Field(
+        None,
+        description="With `labels: multi`, rows are events in recordings, which may overlap: `start_column` and "
+        "`end_column` say when, and the recordings are cut into windows. null: each row is a clip.",
+    )
     group_column: str | None = Field(
         None, description="Column with the groups, which are never divided between splits. null: each file is a group."
     )
@@ -137,7 +195,9 @@ class HubData(DataParams):
     )
     audio_column: str = Field("audio", description="Column with audio, encoded bytes or paths.")
     label_column: str = Field(
-        "label", description="Column with class names, or with ids that the dataset has names for."
+        "label",
+        description="Column with class names, or with ids that the dataset has names for; with `labels: multi`, with "
+        "lists of them.",
     )
     group_column: str | None = Field(
         None, description="Column with the groups, which are never divided between splits. null: each clip is a group."
@@ -152,7 +212,10 @@ class HubData(DataParams):
 
 
 class SampleData(DataParams):
-    """Ten digits spoken by synthetic voices, long-tailed; the voice is the group. Needs the extra `sample`."""
+    """Ten digits spoken by synthetic voices, long-tailed; the voice is the group. Needs the extra `sample`.
+
+    With `labels: multi`, clips are mixtures of one to three digits by different voices, and some are only noise.
+    """
 
     source: Literal["sample"]
     voices: int = Field(72, ge=3, le=1000, description="Number of synthetic voices.")

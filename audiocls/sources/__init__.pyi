@@ -5,6 +5,7 @@ from .columns import (
     SEGMENT as SEGMENT,
     SPLITS as SPLITS,
 )
+from .events import EVENTS as EVENTS, event_windows as event_windows
 from .folder import list_folder as list_folder
 from .guessing import (
     guess_column as guess_column,
@@ -12,6 +13,19 @@ from .guessing import (
     guess_label as guess_label,
     name_pattern as name_pattern,
     stem as stem,
+)
+from .label_sets import (
+    LABEL_SET_FIELDS as LABEL_SET_FIELDS,
+    LABEL_SETS as LABEL_SETS,
+    LABELS as LABELS,
+    NO_LABEL as NO_LABEL,
+    UNKNOWN_LABELS as UNKNOWN_LABELS,
+    by_label as by_label,
+    class_names as class_names,
+    is_multi_label as is_multi_label,
+    label_columns as label_columns,
+    label_text as label_text,
+    targets_of as targets_of,
 )
 from .listing import Listing as Listing, read_listing as read_listing
 from .manifest import list_clips as list_clips

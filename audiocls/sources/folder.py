@@ -15,6 +15,8 @@ from audiocls.errors import DataError, name_some
 from audiocls.files import composed, joined, localised, on_disk
 from audiocls.params import FolderData
 from audiocls.sources.columns import COLUMNS
+from audiocls.sources.label_sets import by_label
+from audiocls.sources.links import join_linked
 from audiocls.sources.listing import Listed, Listing
 from audiocls.sources.walking import RECORDING_SUFFIXES, Found, names_at, names_below
 
@@ -51,6 +53,8 @@ def list_folder(params: FolderData) -> Listed:
             name_some(skipped),
         )
     clips = pd.DataFrame(rows, columns=list(COLUMNS[:4]), dtype=object)
+    if params.labels == "multi":
+        clips = join_linked(clips, params)
     return Listed(clips, Listing(_empty_classes(found.folders, clips, params), dict(found.left_out)))
 
 
@@ -81,7 +85,8 @@ def _empty_classes(folders: Sequence[str], clips: pd.DataFrame, params: FolderDa
     rests = {rest for _, slash, rest in ids if slash}
     asked = {composed(glob).split("/")[0] for glob in params.include}
     labels = {composed(folder).strip(): composed(folder) for folder in folders if folder not in NO_CLASSES}
-    empty = {label: folder for label, folder in labels.items() if label and label not in set(clips["label"])}
+    found = set(by_label(clips)["label"])
+    empty = {label: folder for label, folder in labels.items() if label and label not in found}
     meant = sorted(
         label for label, folder in empty.items() if folder in asked or any(is_wanted(f"{folder}/{r}") for r in rests)
     )

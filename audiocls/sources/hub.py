@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from errno import ENAMETOOLONG
 from pathlib import Path, PurePath
@@ -22,6 +22,7 @@ from audiocls.errors import DataError
 from audiocls.files import replacing, spelled_on_disk
 from audiocls.params import HubData
 from audiocls.sources.hub_folder import LocalFolder, check_given_splits, dropped_rows, empty_classes, look_into
+from audiocls.sources.label_sets import by_label, with_label_sets
 from audiocls.sources.listing import Listed, Listing
 from audiocls.sources.tables import check_columns
 
@@ -48,12 +49,14 @@ def list_data_set(params: HubData, workspace: Path) -> Listed:
     rows = [row for split, data in parts for row in _rows(params, split, data, place / "files")]
     rows += dropped_rows(params, folder) if folder else []
     clips = pd.DataFrame(rows, columns=_COLUMNS, dtype=object)
+    if params.labels == "multi":
+        clips = with_label_sets(clips, clips["label"])
     declared = {name for _, data in parts for name in _class_names(params, data)}
     declared |= {*empty_classes(folder)} if folder else set()
     unnamed = sum(len(data) for data in splits.values()) - sum(len(data) for _, data in parts)
     left_out = {"other_splits": unnamed, "not_in_metadata": _not_in_metadata(folder, clips) if unnamed == 0 else 0}
     _warn_of_left_out(left_out)
-    return Listed(clips, Listing(tuple(sorted(declared - set(clips["label"]))), left_out))
+    return Listed(clips, Listing(tuple(sorted(declared - set(by_label(clips)["label"]))), left_out))
 
 
 def _warn_of_left_out(left_out: Mapping[str, int]) -> None:
@@ -74,6 +77,7 @@ def _class_names(params: HubData, data: Dataset) -> list[str]:
     from datasets import ClassLabel
 
     feature = data.features[params.label_column]
+    feature = getattr(feature, "feature", feature)  # of the elements, if it is a list
     return list(feature.names) if isinstance(feature, ClassLabel) else []
 
 
@@ -154,7 +158,7 @@ def _rows(params: HubData, split: str | None, data: Dataset, folder: Path) -> It
     data = _undecoded(params, data)
     number = 0
     for batch in data.iter(_BATCH_CLIPS):
-        labels = _texts(params, data, params.label_column, batch)
+        labels = _labels(params, data, batch)
         groups = _texts(params, data, params.group_column, batch) if params.group_column else [None] * len(labels)
         for audio, label, group in zip(batch[params.audio_column], labels, groups, strict=True):
             number += 1
@@ -193,17 +197,36 @@ def _undecoded(params: HubData, data: Dataset) -> Dataset:
         raise DataError(f"{params.name}: the column {params.audio_column} holds {kind}, not audio.") from error
 
 
+def _labels(params: HubData, data: Dataset, batch: dict[str, list[Any]]) -> list[Any]:
+    """Return the label of each row, or the list of its labels."""
+    if params.labels == "single":
+        return _texts(params, data, params.label_column, batch)
+    feature = data.features[params.label_column]
+    if not hasattr(feature, "feature"):
+        raise DataError(
+            f"{params.name}: the column {params.label_column} holds {feature}, but data.labels=multi needs a list of "
+            "labels in each row."
+        )
+    cells = batch[params.label_column]
+    return [
+        _as_texts(params, params.label_column, feature.feature, cell) if cell is not None else None for cell in cells
+    ]
+
+
 def _texts(params: HubData, data: Dataset, name: str, batch: dict[str, list[Any]]) -> list[str | None]:
     """Return a column as text, with class names instead of numbers; blank values and -1 become None."""
+    return _as_texts(params, name, data.features[name], batch[name])
+
+
+def _as_texts(params: HubData, name: str, feature: Any, values: Sequence[Any]) -> list[str | None]:
     from datasets import ClassLabel
 
-    feature = data.features[name]
     if isinstance(feature, ClassLabel):
-        return [None if value is None or value < 0 else feature.int2str(value) for value in batch[name]]
-    odd = [value for value in batch[name] if value is not None and not isinstance(value, str | int | float)]
+        return [None if value is None or value < 0 else feature.int2str(value) for value in values]
+    odd = [value for value in values if value is not None and not isinstance(value, str | int | float)]
     if odd:
         raise DataError(f"{params.name}: the column {name} holds {feature}, but text is needed.")
-    return [str(value).strip() or None if value is not None and value == value else None for value in batch[name]]
+    return [str(value).strip() or None if value is not None and value == value else None for value in values]
 
 
 def _place(params: HubData, audio: dict[str, Any], folder: Path) -> tuple[str, str | None]:

@@ -3,8 +3,9 @@
 Columns: `clip_id` (unique; the path as the source names it), `path` (absolute, or a URI), `label` (null if absent),
 `group` (must not straddle a split), `split` (null if not assigned yet), `source` (null, or the name of the source in a
 pool), `start_seconds` and `end_seconds` (the segment of the file, null for the whole file; a null end is the end of the
-file), `reason` and `detail` (null, or why the clip is quarantined without being read). Rows are sorted, so the order
-does not depend on the file system. The `Listing` of the source is stored in the table's metadata.
+file), `reason` and `detail` (null, or why the clip is quarantined without being read). Clips with any number of labels
+have the columns of `label_sets` as well, and recordings with events the column of `events`. Rows are sorted, so the
+order does not depend on the file system. The `Listing` of the source is stored in the table's metadata.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,9 +27,12 @@ from audiocls.errors import DataError, MissingExtraError, name_some
 from audiocls.files import composed, look_alikes, masked, write_table
 from audiocls.params import DataParams, DataSource, FolderData, HubData, PoolData, SampleData, SingleSource, TableData
 from audiocls.sources.columns import COLUMNS as COLUMNS, MANIFEST_SCHEMA, REFUSAL as REFUSAL, SPLITS as SPLITS
+from audiocls.sources.events import EVENTS_FIELD
 from audiocls.sources.folder import list_folder
 from audiocls.sources.hub import list_data_set
+from audiocls.sources.label_sets import LABEL_SET_FIELDS, LABEL_SETS, by_label
 from audiocls.sources.listing import Listed, Listing, together, with_listing
+from audiocls.sources.mixtures import build_mixture_corpus
 from audiocls.sources.sample import VERSION, build_sample_corpus
 from audiocls.sources.table import list_table
 
@@ -46,7 +50,7 @@ def list_clips(params: DataSource, workspace: Path) -> Path:
     """
     listed = _list_pool(params, workspace) if isinstance(params, PoolData) else _list_source(params, workspace)
     clips = _numbered(listed.clips)
-    _warn_of_look_alikes(clips["label"].dropna(), listed.rest)
+    _warn_of_look_alikes(by_label(clips)["label"].dropna(), listed.rest)
     return _write_manifest(clips, listed.rest, workspace)
 
 
@@ -63,6 +67,9 @@ def _list_source(params: SingleSource, workspace: Path) -> Listed:
     if listed.clips.empty:
         raise DataError(f"{_where(params)}: no clips found.")
     spelled = {name: listed.clips[name].map(composed, na_action="ignore") for name in ("clip_id", "label", "group")}
+    for name in LABEL_SETS:
+        if name in listed.clips:
+            spelled[name] = listed.clips[name].map(lambda labels: sorted({composed(label) for label in labels}))
     empty = tuple(sorted({composed(label) for label in listed.rest.empty_classes}))
     return Listed(listed.clips.assign(**spelled), replace(listed.rest, empty_classes=empty))
 
@@ -90,13 +97,14 @@ def _list_pool(params: PoolData, workspace: Path) -> Listed:
     listed = {}
     for name, source in params.sources.items():
         try:
-            listed[name] = _list_source(source, workspace)
+            listed[name] = _list_source(source.model_copy(update={"labels": params.labels}), workspace)
         except (DataError, MissingExtraError) as error:
             raise type(error)(f"data.sources.{name}: {error}") from error
     parts = {name: part.clips for name, part in listed.items()}
     _check_splits(parts)
     named = [_named(clips, name, params) for name, clips in parts.items()]
-    clips = pd.concat([clips.reindex(columns=MANIFEST_SCHEMA.names).astype(object) for clips in named])
+    columns = _schema(column for clips in named for column in clips).names
+    clips = pd.concat([clips.reindex(columns=columns).astype(object) for clips in named])
     return Listed(clips, together(part.rest for part in listed.values()))
 
 
@@ -131,10 +139,18 @@ def _names_groups(params: SingleSource) -> bool:
 
 def _sample_table(params: SampleData, workspace: Path) -> TableData:
     settings = params.model_dump(exclude={"source", *DataParams.model_fields})
-    identity = json.dumps(settings | {"version": VERSION}, sort_keys=True)
+    multi = params.labels == "multi"
+    identity = json.dumps(settings | {"version": VERSION} | ({"labels": "multi"} if multi else {}), sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
-    manifest = build_sample_corpus(workspace / "sample" / digest, **settings)
-    return TableData(source="table", path=manifest, group_column="group", max_bad_fraction=params.max_bad_fraction)
+    build = build_mixture_corpus if multi else build_sample_corpus
+    manifest = build(workspace / "sample" / digest, **settings)
+    return TableData(
+        source="table",
+        labels=params.labels,
+        path=manifest,
+        group_column="group",
+        max_bad_fraction=params.max_bad_fraction,
+    )
 
 
 def _numbered(clips: pd.DataFrame) -> pd.DataFrame:
@@ -145,12 +161,18 @@ def _numbered(clips: pd.DataFrame) -> pd.DataFrame:
     for row in clips.index[clips.duplicated("clip_id")]:
         name = clips.at[row, "clip_id"]
         clips.at[row, "clip_id"] = next(name + end for end in free[name] if name + end not in taken)
-    clips = clips.reindex(columns=MANIFEST_SCHEMA.names).astype(object)
+    clips = clips.reindex(columns=_schema(clips).names).astype(object)
     return clips.where(clips.notna(), None)
 
 
+def _schema(columns: Iterable[str]) -> pa.Schema:
+    """Return the schema of a manifest whose clips have some columns."""
+    there = set(columns)
+    return pa.schema([*MANIFEST_SCHEMA, *(field for field in (*LABEL_SET_FIELDS, EVENTS_FIELD) if field.name in there)])
+
+
 def _write_manifest(clips: pd.DataFrame, rest: Listing, workspace: Path) -> Path:
-    table = pa.Table.from_pandas(clips, schema=MANIFEST_SCHEMA, preserve_index=False)
+    table = pa.Table.from_pandas(clips, schema=_schema(clips), preserve_index=False)
     return write_table(with_listing(table, rest), workspace / "manifests" / f"{_digest(clips, rest)}.parquet")
 
 

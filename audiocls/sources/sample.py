@@ -16,7 +16,7 @@ import io
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -99,12 +99,10 @@ def build_sample_corpus(folder: Path, *, voices: int, clips: int, imbalance_rati
         "imbalance_ratio": imbalance_ratio,
         "seed": seed,
     }
-    if not _is_spoken(folder, settings):
+    if not is_spoken(folder, settings):
         takes = cast_takes(draw_voices(voices, seed), class_counts(clips, imbalance_ratio), seed)
-        try:
-            _write_corpus(folder, takes, settings)
-        except (OSError, soundfile.LibsndfileError) as error:
-            raise StoreError(f"the sample corpus cannot be written to {folder}: {error}") from error
+        rows = [(take.path, take.label, take.voice.name) for take in takes]
+        write_corpus(folder, _record_all(takes, seed), rows, settings)
     return folder / "manifest.csv"
 
 
@@ -215,21 +213,22 @@ def _from_db(level_db: float) -> float:
     return float(10 ** (level_db / 10))
 
 
-def _speak(take: Take, espeak: Espeak, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Speak one digit with slightly varied prosody; mono, shape (samples,), at 16 kHz, peak below 1."""
-    own = take.voice.prosody
+def speak(digit: str, voice: Voice, espeak: Espeak, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Speak one digit with slightly varied prosody; mono, shape (samples,), at 16 kHz, without any room."""
+    own = voice.prosody
     prosody = Prosody(
         words_per_minute=own.words_per_minute + int(rng.integers(-10, 11)),
         pitch=own.pitch + int(rng.integers(-5, 6)),
         pitch_range=own.pitch_range + int(rng.integers(-10, 11)),
     )
-    text = take.label + str(rng.choice(["", ".", "!", "?"]))
-    speech = espeak.speak(text, take.voice.accent, take.voice.variant, prosody, noise_seed=int(rng.integers(2**31)))
-    return _record(soxr.resample(speech, espeak.sample_rate_hz, SAMPLE_RATE_HZ), rng)
+    text = digit + str(rng.choice(["", ".", "!", "?"]))
+    speech = espeak.speak(text, voice.accent, voice.variant, prosody, noise_seed=int(rng.integers(2**31)))
+    resampled: NDArray[np.float32] = soxr.resample(speech, espeak.sample_rate_hz, SAMPLE_RATE_HZ)
+    return resampled
 
 
-def _record(speech: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Simulate a recording of speech in a room: add silence at both ends, echo, noise and a gain."""
+def record(speech: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Simulate a recording of speech in a room: add silence at both ends, echo, noise and a gain; peak below 1."""
     before, after = (rng.uniform(0.03, 0.15, size=2) * SAMPLE_RATE_HZ).astype(int)
     clip = np.pad(speech, (before, after))
     clip = add_echo(clip, decay_seconds=rng.uniform(0.1, 0.3), echo_db=rng.uniform(-20, -8), rng=rng)
@@ -238,7 +237,7 @@ def _record(speech: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
     return np.asarray(clip * (10 ** (peak_db / 20) / np.abs(clip).max()), dtype=np.float32)
 
 
-def _is_spoken(folder: Path, settings: Mapping[str, Any]) -> bool:
+def is_spoken(folder: Path, settings: Mapping[str, Any]) -> bool:
     """Return whether `folder` is a finished corpus; it is renamed into place, so its settings prove it complete."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
@@ -257,21 +256,49 @@ def _is_spoken(folder: Path, settings: Mapping[str, Any]) -> bool:
     return True
 
 
-def _write_corpus(folder: Path, takes: list[Take], settings: Mapping[str, Any]) -> None:
+def write_corpus(
+    folder: Path,
+    clips: Iterable[tuple[str, NDArray[np.float32]]],
+    rows: Sequence[tuple[str, str, str]],
+    settings: Mapping[str, Any],
+) -> None:
+    """Write a corpus, which appears complete or not at all.
+
+    Args:
+        folder: Of the corpus.
+        clips: The path of each clip relative to `folder`, and its samples at 16 kHz.
+        rows: Of the manifest: path, label and group.
+        settings: Of the corpus, by which it is recognized.
+
+    Raises:
+        StoreError: `folder` cannot be written, or holds something else.
+    """
+    try:
+        _write_whole(folder, clips, rows, settings)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise StoreError(f"the sample corpus cannot be written to {folder}: {error}") from error
+
+
+def _write_whole(
+    folder: Path,
+    clips: Iterable[tuple[str, NDArray[np.float32]]],
+    rows: Sequence[tuple[str, str, str]],
+    settings: Mapping[str, Any],
+) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent) as part:
         built = Path(part) / folder.name
-        for label in DIGITS:
-            (built / "clips" / label).mkdir(parents=True)
-        for path, clip in _record_all(takes, int(settings["seed"])):
+        for place in {(built / path).parent for path, _, _ in rows}:
+            place.mkdir(parents=True, exist_ok=True)
+        for path, clip in clips:
             (built / path).write_bytes(_to_wav(clip))
-        _write_manifest(built / "manifest.csv", takes)
+        _write_manifest(built / "manifest.csv", rows)
         (built / "settings.json").write_text(json.dumps(settings, indent=2) + "\n")
         try:
             built.rename(folder)
         except OSError:
             # Another process may have finished first; its corpus is identical byte for byte.
-            if not _is_spoken(folder, settings):
+            if not is_spoken(folder, settings):
                 raise
 
 
@@ -285,11 +312,12 @@ def _to_wav(clip: NDArray[np.float32]) -> bytes:
 def _record_all(takes: list[Take], seed: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
     with Espeak() as espeak:
         for index, take in enumerate(takes):
-            yield take.path, _speak(take, espeak, np.random.default_rng([seed, 2, index]))
+            rng = np.random.default_rng([seed, 2, index])
+            yield take.path, record(speak(take.label, take.voice, espeak, rng), rng)
 
 
-def _write_manifest(path: Path, takes: list[Take]) -> None:
+def _write_manifest(path: Path, rows: Sequence[tuple[str, str, str]]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["path", "label", "group"])
-        writer.writerows(sorted((take.path, take.label, take.voice.name) for take in takes))
+        writer.writerows(sorted(rows))

@@ -13,7 +13,9 @@ from audiocls.files import Location, folder_of, is_uri, joined, localised, maske
 from audiocls.params import TableData
 from audiocls.sources.bounds import read_bounds
 from audiocls.sources.columns import REFUSAL, SEGMENT, SPLITS
+from audiocls.sources.events import gather_events
 from audiocls.sources.listing import Listed
+from audiocls.sources.table_labels import columns_of_labels, label_separators, read_label_sets
 from audiocls.sources.tables import read_columns, text_cells
 
 
@@ -26,7 +28,7 @@ def list_table(params: TableData) -> Listed:
     """
     file = on_disk(localised(params.path))
     place, folder = masked(str(file)), folder_of(file)
-    table = read_columns(file, _wanted_columns(params))
+    table = read_columns(file, _wanted_columns(params), separators=label_separators(params))
     paths = _paths(place, table, params, folder)
     files = pd.Series([_file_of(folder, path) for path in paths], dtype=object)
     shown = paths.map(masked)
@@ -35,13 +37,15 @@ def list_table(params: TableData) -> Listed:
         {
             "clip_id": shown,
             "path": files,
-            "label": _text_column(place, table, params.label_column),
+            **_label_columns(place, table, params),
             # Each file is one group, however its path is written.
             "group": groups.where(groups.notna(), shown.groupby(files.map(os.path.normpath)).transform("min")),
             "split": _given_splits(place, table, params),
         }
     )
     clips = _with_segments(clips, place, table, params)
+    if params.events is not None:
+        clips = gather_events(clips, params.events)
     return Listed(_refuse_outside(clips, folder) if params.stay_in_folder else clips)
 
 
@@ -54,13 +58,20 @@ def _file_of(folder: Location, path: str) -> str:
 def _wanted_columns(params: TableData) -> dict[str, str]:
     named = {
         "data.path_column": params.path_column,
-        "data.label_column": params.label_column,
+        **columns_of_labels(params),
         "data.group_column": params.group_column,
         "data.split_column": params.split_column,
         "data.start_column": params.start_column,
         "data.end_column": params.end_column,
     }
     return {key: name for key, name in named.items() if name}
+
+
+def _label_columns(place: str, table: pa.Table, params: TableData) -> dict[str, pd.Series]:
+    """Return the column `label`, and with several labels a clip those of `label_sets` as well."""
+    if params.labels == "single" or params.events is not None:
+        return {"label": _text_column(place, table, params.label_column)}
+    return read_label_sets(place, table, params)
 
 
 def _text_column(place: str, table: pa.Table, name: str, strip: bool = True) -> pd.Series:

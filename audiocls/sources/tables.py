@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -29,13 +29,16 @@ _FORMATS: Final = ".csv, .tsv, .parquet, .jsonl or .ndjson"
 TABLE_SUFFIXES: Final = (*_DELIMITED, ".parquet", *_JSON_LINES)
 
 
-def read_columns(path: Location, wanted: dict[str, str], key: str = "data.path") -> pa.Table:
+def read_columns(
+    path: Location, wanted: dict[str, str], key: str = "data.path", separators: Mapping[str, str] | None = None
+) -> pa.Table:
     """Read some columns of a table; CSV and TSV cells are read as text, so that a label 07 stays 07.
 
     Args:
         path: The table; its suffix gives the format.
         wanted: The params key of each column and the column's name, e.g. {"data.path_column": "path"}.
         key: What named the table, for messages.
+        separators: By name of a column whose cells may be lists, the text to join them with.
 
     Raises:
         MissingExtraError: The package for the URI scheme is not installed.
@@ -44,11 +47,12 @@ def read_columns(path: Location, wanted: dict[str, str], key: str = "data.path")
     suffix, shown = suffix_of(path), masked(str(path))
     with _reported_of(path, shown, key):
         if suffix == ".parquet":
-            return _read_parquet(path if isinstance(path, Path) else _fetched(path), shown, wanted)
+            table = _read_parquet(path if isinstance(path, Path) else _fetched(path), shown, wanted)
+            return _with_joined_lists(table, shown, separators or {})
         if suffix in _DELIMITED:
             return _read_delimited(_text_of(path), shown, wanted, _DELIMITED[suffix])
         if suffix in _JSON_LINES:
-            return _read_json_lines(_text_of(path), shown, wanted)
+            return _read_json_lines(_text_of(path), shown, wanted, separators or {})
     raise _no_table(suffix, shown, key)
 
 
@@ -173,17 +177,47 @@ def _renamed(table: pa.Table, named: dict[str, str]) -> pa.Table:
 
 
 # Not pyarrow's JSON reader: it parses the label "2026-01-01" as a timestamp, and fails on a column with 7 and "7".
-def _read_json_lines(content: bytes, shown: str, wanted: dict[str, str]) -> pa.Table:
+def _read_json_lines(content: bytes, shown: str, wanted: dict[str, str], separators: Mapping[str, str]) -> pa.Table:
     cells: dict[str, list[str | None]] = {name: [] for name in wanted.values()}
     columns: dict[str, None] = {}
     for number, row in _json_rows(content, shown):
         columns.update(dict.fromkeys(row))
         values = {composed(name): value for name, value in row.items()}
         for name in cells:
-            cells[name].append(_json_cell(values.get(composed(name)), f"{shown}: line {number}: {name}"))
+            value, place = values.get(composed(name)), f"{shown}: line {number}: {name}"
+            if name in separators and isinstance(value, list):
+                value = join_labels([_json_cell(each, place) for each in value], separators[name], place)
+            cells[name].append(_json_cell(value, place))
     if columns:
         check_columns(shown, wanted, list(columns))
     return pa.table({name: pa.array(column, pa.string()) for name, column in cells.items()})
+
+
+def _with_joined_lists(table: pa.Table, shown: str, separators: Mapping[str, str]) -> pa.Table:
+    """Write cells that are lists as text."""
+    for name, separator in separators.items():
+        kind = table[name].type
+        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            cells = table[name].cast(pa.list_(pa.string())).to_pylist()
+            text = [None if cell is None else join_labels(cell, separator, f"{shown}: {name}") for cell in cells]
+            table = table.set_column(table.column_names.index(name), name, pa.array(text, pa.string()))
+    return table
+
+
+def join_labels(labels: Sequence[str | None], separator: str, place: str) -> str:
+    """Write a list of labels as text that can be split again.
+
+    Raises:
+        DataError: A label contains the separator.
+    """
+    given = [label for label in labels if label]
+    odd = [label for label in given if separator in label]
+    if odd:
+        raise DataError(
+            f"{place}: the label {odd[0]!r} contains {separator!r}, which separates labels. Set data.label_separator "
+            "to text that no label contains."
+        )
+    return separator.join(given)
 
 
 def _json_rows(content: bytes, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -14,7 +14,7 @@ import pandas as pd
 from audiocls.errors import DataError, name_some
 from audiocls.files import write_table
 from audiocls.params import SplitParams
-from audiocls.sources import SPLITS
+from audiocls.sources import SPLITS, by_label, is_multi_label, label_columns
 from audiocls.splits.copies import SharedSound, leave_out
 from audiocls.splits.dropped import write_dropped
 from audiocls.splits.folds import split_folds
@@ -26,7 +26,7 @@ from audiocls.splits.leakage import (
     report_label_conflicts,
 )
 from audiocls.splits.ledger import KnownSound, recall, remember_groups, remember_sounds, remembered_splits
-from audiocls.splits.stratification import split_groups
+from audiocls.splits.stratification import labels_to_stratify, split_groups
 from audiocls.splits.units import hold, make_units, warn_wide
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def _draft(
     # A given split takes no groups from the pool, whatever an earlier run assigned.
     recalled = recall(pool, remembered)
     units, fixed = hold(_units(pool, params, near), recalled[recalled.isin(allowed)])
-    made = split_groups(units, pool["label"], test, validation, seed, fixed)
+    made = split_groups(units, labels_to_stratify(pool), test, validation, seed, fixed)
     return _Draft(given.mask(given == "train", made).to_frame(0), 0, given == "train", allowed)
 
 
@@ -145,7 +145,7 @@ def _settle(
     remember_groups(table, used.fillna(draft.splits), remembered)
     remember_sounds(table, used, remembered, near)
     rows = pd.concat([left_out[draft.column], more])
-    return kept, table[["clip_id", "label", "group", "split"]].join(rows, how="inner")
+    return kept, table[["clip_id", *label_columns(table), "group", "split"]].join(rows, how="inner")
 
 
 def _leave_out_made(
@@ -200,6 +200,23 @@ def _without(table: pd.DataFrame, left_out: pd.DataFrame) -> tuple[pd.DataFrame,
     return table.drop(left_out.index), left_out
 
 
+def _check_contrast(table: pd.DataFrame, counts: pd.DataFrame) -> None:
+    """Raise an error if there is nothing to tell apart."""
+    if is_multi_label(table):
+        everywhere = [label for label in counts.index if counts.loc[label].sum() == len(table)]
+        if len(everywhere) == len(counts):
+            what = f"all {len(table)} usable clips have the labels {name_some(everywhere)}" if everywhere else "no clip"
+            raise DataError(
+                f"{what}{'' if everywhere else ' has a label'}; a classifier needs a label that some clips have and "
+                "others do not."
+            )
+        return
+    if len(counts) < 2:
+        raise DataError(
+            f"all {len(table)} usable clips are of the class {counts.index[0]!r}; a classifier needs two or more."
+        )
+
+
 def ledger_of(experiment: str, params: SplitParams, seed: int, workspace: Path) -> Path:
     """Return the path of an experiment's ledger, which runs with the same seed and fractions share.
 
@@ -221,18 +238,16 @@ def check_classes(table: pd.DataFrame, ledger: Path | None = None, dropped: pd.D
     Raises:
         DataError: There is only one class, a split is empty, or a class has no training clips or was dropped entirely.
     """
-    lost = [] if dropped is None else sorted(set(dropped["label"]) - set(table["label"]))
+    clips = by_label(table)
+    lost = [] if dropped is None else sorted(set(by_label(dropped)["label"]) - set(clips["label"]))
     if lost:
         raise DataError(
             f"{len(lost)} classes lose all their clips, as copies are dropped: {name_some(lost)}. Remove the copies "
             "with the wrong label, or drop the classes."
         )
-    counts = pd.crosstab(table["label"], table["split"]).reindex(columns=list(SPLITS), fill_value=0)
-    if len(counts) < 2:
-        raise DataError(
-            f"all {len(table)} usable clips are of the class {counts.index[0]!r}; a classifier needs two or more."
-        )
-    empty = [name for name in SPLITS if not counts[name].any()]
+    counts = pd.crosstab(clips["label"], clips["split"]).reindex(columns=list(SPLITS), fill_value=0)
+    _check_contrast(table, counts)
+    empty = [name for name in SPLITS if not (table["split"] == name).any()]
     if empty:
         raise DataError(
             f"the split has no {' and no '.join(empty)} clips: there are {len(table)} clips in "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from audiocls.errors import name_some
-from audiocls.sources import SPLITS
+from audiocls.sources import SPLITS, by_label
 
 
 def change_of(table: pd.DataFrame, after: pd.Series) -> str:
@@ -23,7 +23,7 @@ def change_of(table: pd.DataFrame, after: pd.Series) -> str:
     sizes = [f"{name} {(table['split'] == name).sum()} -> {(after == name).sum()}" for name in SPLITS]
     return (
         f"{_counted(len(changed), 'clip')} of {_counted(changed['group'].nunique(), 'group')} and "
-        f"{_counted(changed['label'].nunique(), 'class')} "
+        f"{_counted(by_label(changed)['label'].nunique(), 'class')} "
         f"({', '.join(sizes)})" + _losses(table, after)
     )
 
@@ -31,7 +31,8 @@ def change_of(table: pd.DataFrame, after: pd.Series) -> str:
 def _losses(table: pd.DataFrame, after: pd.Series) -> str:
     losses = []
     for name in SPLITS:
-        lost = set(table.loc[table["split"] == name, "label"]) - set(table.loc[after == name, "label"])
+        before, left = table[table["split"] == name], table[after == name]
+        lost = set(by_label(before)["label"]) - set(by_label(left)["label"])
         if lost:
             losses.append(f"no {name} clip of {name_some(sorted(lost))}")
     return f", and leaves {' and '.join(losses)}" if losses else ""

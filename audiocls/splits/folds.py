@@ -7,7 +7,7 @@ import pandas as pd
 from audiocls.errors import DataError
 from audiocls.splits.leakage import linked_groups
 from audiocls.splits.ledger import BETWEEN, recall, remember_groups
-from audiocls.splits.stratification import fold_groups, split_groups
+from audiocls.splits.stratification import fold_groups, labels_to_stratify, split_groups
 from audiocls.splits.units import hold
 
 
@@ -45,7 +45,7 @@ def split_folds(
     units, entries = hold(units, recall(table, remembered))
     words = {unit: entry.split(BETWEEN) for unit, entry in entries.items()}
     tested = {unit: each.index("test") for unit, each in words.items() if "test" in each}
-    fold = fold_groups(units, table["label"], folds, seed, tested)
+    fold = fold_groups(units, labels_to_stratify(table), folds, seed, tested)
     made = pd.DataFrame(
         {
             i: _split_rest(
@@ -76,5 +76,5 @@ def _split_rest(
 ) -> pd.Series:
     """Use `tested` as the test split, and split the rest; the units of `fixed` stay where they were."""
     rest = ~tested
-    made = split_groups(units[rest], table.loc[rest, "label"], 0.0, validation, seed, fixed)
+    made = split_groups(units[rest], labels_to_stratify(table[rest]), 0.0, validation, seed, fixed)
     return made.reindex(table.index, fill_value="test")

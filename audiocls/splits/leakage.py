@@ -202,7 +202,7 @@ def moved_splits(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.Se
 
 
 def report_label_conflicts(table: pd.DataFrame) -> None:
-    """Warn about recordings with several labels, of which at most one is correct."""
+    """Warn about recordings whose copies have different labels, of which at most one is correct."""
     labels = table.groupby("audio_hash")["label"].nunique()
     odd = table[table["audio_hash"].isin(labels.index[labels > 1])]
     if not odd.empty:

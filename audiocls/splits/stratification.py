@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audiocls.sources import SPLITS
+from audiocls.sources import NO_LABEL, SPLITS, by_label, is_multi_label
 
 TRAIN, VALIDATION, TEST = range(3)
 # A move must gain this much per class that it affects. The best moves come first, so that few groups leave the split
@@ -26,6 +26,15 @@ _LEAST_GAINS: Final = (0.4, 0.1, 0.01, *[1e-9] * 20)
 _UNSCORED: Final = 0.5
 # Groups are evaluated in batches, up to the first that moves. A batch without a move doubles the size of the next.
 _FEWEST_TOGETHER: Final = 32
+
+
+def labels_to_stratify(table: pd.DataFrame) -> pd.Series:
+    """Return the `labels` of `split_groups` for a table of clips; having no label is stratified like a class."""
+    labels = by_label(table)["label"]
+    if not is_multi_label(table):
+        return labels
+    none = table.index.difference(labels.index)
+    return pd.concat([labels, pd.Series(NO_LABEL, none, dtype=object)])
 
 
 def split_groups(
@@ -43,7 +52,8 @@ def split_groups(
 
     Args:
         groups: Group name of each clip, shape (num_clips,).
-        labels: Class of each clip, the same index.
+        labels: Class of each clip, the same index; of clips with several labels, one entry for each, with the index of
+            its clip.
         test: Fraction of the clips for test, in [0, 1).
         validation: Fraction for validation; test + validation < 1.
         seed: Seed of the hashes.
@@ -76,7 +86,7 @@ def fold_groups(
 
     Args:
         groups: Group name of each clip, shape (num_clips,).
-        labels: Class of each clip, the same index.
+        labels: As in `split_groups`.
         folds: Number of folds, two or more.
         seed: Seed of the hashes, which differ from those of `split_groups`.
         fixed: Fold of the groups that must stay where they are; new groups are stratified around them.
@@ -125,7 +135,8 @@ def _count(groups: pd.Series, labels: pd.Series) -> tuple[NDArray[np.int64], NDA
     codes, names = pd.factorize(groups, sort=True)
     classes, labels_there = pd.factorize(labels, sort=True)
     columns = len(labels_there) + 1
-    cells = np.concatenate([codes * columns + classes, codes * columns + columns - 1])
+    of_clips = codes if labels.index.equals(groups.index) else codes[groups.index.get_indexer(labels.index)]
+    cells = np.concatenate([of_clips * columns + classes, codes * columns + columns - 1])
     cells, clips = np.unique(cells, return_counts=True)
     return codes, np.asarray(names), _Counts(cells // columns, cells % columns, clips.astype(np.float64))
 

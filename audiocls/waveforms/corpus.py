@@ -14,8 +14,18 @@ import pyarrow.parquet as pq
 
 from audiocls.errors import DataError, name_some
 from audiocls.files import masked, write_table
-from audiocls.sources import COLUMNS, REFUSAL, SEGMENT, read_listing
+from audiocls.sources import (
+    COLUMNS,
+    EVENTS,
+    LABEL_SET_FIELDS,
+    LABEL_SETS,
+    REFUSAL,
+    SEGMENT,
+    is_multi_label,
+    read_listing,
+)
 from audiocls.waveforms.counts import check_lost, count_stages, read_counts, write_counts
+from audiocls.waveforms.event_windows import cut_into_event_windows
 from audiocls.waveforms.segments import cut_segments
 from audiocls.waveforms.shards import SHARD_SCHEMA
 from audiocls.waveforms.store import StorePlan, look_up
@@ -35,6 +45,11 @@ CLIPS_SCHEMA: Final = pa.schema(
         pa.field("start_sample", pa.int64()),
     ]
 )
+
+
+def _schema(base: pa.Schema, rows: pd.DataFrame) -> pa.Schema:
+    """Return the schema of a table of the corpus, with the columns of several labels a clip if there are."""
+    return pa.schema([*base, *LABEL_SET_FIELDS]) if is_multi_label(rows) else base
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +77,8 @@ def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> Corpus:
     for column in REFUSAL:  # clips that the manifest rejects were not read
         rows[column] = rows[f"{column}_listed"].where(rows["reason_listed"].notna(), rows[column])
     rows = rows.assign(recording_hash=rows["audio_hash"], start_sample=0)
+    if EVENTS in rows:
+        rows = cut_into_event_windows(rows)
     segments = rows["start_seconds"].notna() & rows["reason"].isna()
     if segments.any():
         cut = cut_segments(rows[segments], plan.store)
@@ -72,11 +89,11 @@ def collect_corpus(manifest: Path, plan: StorePlan, workspace: Path) -> Corpus:
     rows["path"] = [masked(path) for path in rows["path"]]
     good = rows[rows["reason"].isna()]
     bad = rows[rows["reason"].notna()]
-    table = pa.Table.from_pandas(good, schema=CLIPS_SCHEMA, preserve_index=False)
+    table = pa.Table.from_pandas(good, schema=_schema(CLIPS_SCHEMA, rows), preserve_index=False)
     digest = _digest(table)
     folder = workspace / "corpora" / f"{manifest.stem}-{plan.store.name}-{digest[:12]}"
     clips = write_table(table, folder / "clips.parquet")
-    refused = pa.Table.from_pandas(bad, schema=QUARANTINE_SCHEMA, preserve_index=False)
+    refused = pa.Table.from_pandas(bad, schema=_schema(QUARANTINE_SCHEMA, rows), preserve_index=False)
     quarantine = write_table(refused, folder / "quarantine.parquet")
     write_counts(count_stages(rows, read_listing(manifest)), folder / "counts.json")
     return Corpus(clips, quarantine, plan.local, digest, len(good), len(bad))
@@ -121,6 +138,7 @@ def quarantine_summary(corpus: Corpus) -> str:
 def _digest(clips: pa.Table) -> str:
     columns = ["clip_id", "label", "group", "split", "audio_hash"]
     columns += ["source"] if clips["source"].null_count < len(clips) else []
+    columns += [name for name in LABEL_SETS if name in clips.column_names]
     lines = (json.dumps(row) for row in zip(*(clips[name].to_pylist() for name in columns), strict=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

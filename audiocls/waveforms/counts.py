@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from audiocls.errors import DataError, name_some
 from audiocls.files import replacing
-from audiocls.sources import SPLITS, Listing
+from audiocls.sources import SPLITS, Listing, by_label, label_columns
 
 LEFT_OUT: Final = {
     "hidden": "hidden files and directories",
@@ -65,8 +66,8 @@ def count_stages(rows: pd.DataFrame, listing: Listing) -> Counts:
         unlabelled=int(rows["label"].isna().sum()),
         left_out={reason: count for reason, count in listing.left_out.items() if count},
         quarantined=_reasons(bad),
-        quarantined_of_class={str(label): _reasons(clips) for label, clips in bad.groupby("label")},
-        lost_classes=sorted(set(listed.classes) - set(usable["label"])),
+        quarantined_of_class={str(label): _reasons(clips) for label, clips in by_label(bad).groupby("label")},
+        lost_classes=sorted(set(listed.classes) - set(by_label(usable)["label"])),
         lost_groups=sorted(set(named["group"]) - set(usable["group"])),
         lost_splits=_lost(usable, bad, "split"),
         lost_sources=_lost(usable, bad, "source"),
@@ -74,7 +75,7 @@ def count_stages(rows: pd.DataFrame, listing: Listing) -> Counts:
 
 
 def _stage(rows: pd.DataFrame, empty_classes: Sequence[str] = ()) -> Stage:
-    classes = dict.fromkeys(empty_classes, 0) | _by_name(rows["label"])
+    classes = dict.fromkeys(empty_classes, 0) | _by_name(by_label(rows)["label"])
     return Stage(len(rows), rows["path"].nunique(), rows["group"].nunique(), dict(sorted(classes.items())))
 
 
@@ -118,8 +119,9 @@ def count_splits(counts: Counts, split_clips: Path) -> dict[str, dict[str, Any]]
     Raises:
         DataError: The splits do not contain every usable clip exactly once.
     """
-    rows = pd.read_parquet(split_clips, columns=["clip_id", "path", "label", "group", "split"])
-    classes = _by_name(rows["label"])
+    labels = label_columns(pq.read_schema(split_clips).names)
+    rows = pd.read_parquet(split_clips, columns=["clip_id", "path", *labels, "group", "split"])
+    classes = _by_name(by_label(rows)["label"])
     odd = {name for name in {*classes, *counts.usable.classes} if classes.get(name) != counts.usable.classes.get(name)}
     if odd or rows["clip_id"].duplicated().any() or not rows["split"].isin(SPLITS).all():
         raise DataError(

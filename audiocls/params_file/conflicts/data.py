@@ -43,8 +43,44 @@ def _pool_has_one_limit(params: RunParams) -> Iterator[Conflict]:
         for name, default in defaults.items():
             value = getattr(source, name)
             if value != default:
-                shown = str(value).lower() if isinstance(value, bool) else f"{value:g}"
+                shown = f"{value:g}" if isinstance(value, float) else repr(value).lower()
                 yield f"{key}.{name}", f"= {shown}: applies to all sources together; set data.{name} instead"
+
+
+_MULTI_ONLY = ("label_separator", "label_columns", "class_columns", "unknown_column", "events")
+
+
+def _labels_are_given_once(params: RunParams) -> Iterator[Conflict]:
+    """Check how a source with several labels per clip gives them."""
+    multi = params.data.labels == "multi"
+    for key, data in _single_sources(params):
+        given = [name for name in _MULTI_ONLY if getattr(data, name, None) is not None]
+        if not multi:
+            why = "= ...: only clips with several labels need it; set data.labels=multi, or leave it out"
+            yield from ((f"{key}.{name}", why) for name in given)
+        elif isinstance(data, TableData):
+            yield from _table_labels_are_given_once(key, data)
+
+
+def _table_labels_are_given_once(key: str, data: TableData) -> Iterator[Conflict]:
+    if data.label_columns and data.class_columns:
+        yield f"{key}.class_columns", f"= ...: {key}.label_columns gives the labels; leave out one of the two"
+    columns = "label_columns" if data.label_columns else "class_columns"
+    if getattr(data, columns):
+        if data.label_column != "label":
+            yield f"{key}.label_column", f"= {data.label_column!r}: {key}.{columns} gives the labels; leave it out"
+        if data.label_separator and not data.unknown_column:
+            yield f"{key}.label_separator", f"= {data.label_separator!r}: {key}.{columns} has one label a cell"
+    if data.class_columns and data.unknown_column:
+        yield f"{key}.unknown_column", f"= {data.unknown_column!r}: an empty cell of {key}.class_columns says it"
+    if data.events is None:
+        return
+    for name in ("start_column", "end_column"):
+        if getattr(data, name) is None:
+            yield f"{key}.events", f"= ...: needs {key}.{name}, the time of each event in its recording"
+    for name in ("label_columns", "class_columns", "unknown_column"):
+        if getattr(data, name):
+            yield f"{key}.{name}", f"= ...: with {key}.events, {key}.label_column has the label of each event"
 
 
 def _split_leaves_training_clips(params: RunParams) -> Iterator[Conflict]:
@@ -129,6 +165,7 @@ def _runner_is_available(params: RunParams) -> Iterator[Conflict]:
 RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
     _groups_are_defined_once,
     _pool_has_one_limit,
+    _labels_are_given_once,
     _split_leaves_training_clips,
     _folds_are_the_only_split,
     _lengths_are_ordered,
