@@ -33,8 +33,8 @@ from audiocls.models.logmel_resnet_config import LogmelResnetConfig
 from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 from audiocls.params.run import RunParams
 from audiocls.params_file.reading import load_params
+from audiocls.sources import class_names
 from audiocls.sources.manifest import list_clips
-from audiocls.training.fitting import class_names
 from audiocls.waveforms.corpus import collect_corpus
 from audiocls.waveforms.mapped import MappedWaveforms
 from audiocls.waveforms.shards import write_shard

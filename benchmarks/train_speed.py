@@ -47,11 +47,12 @@ from audiocls.balance.selection import Balanced, balance
 from audiocls.batches.dataset import ClipDataset, Collator
 from audiocls.models.families import build_model
 from audiocls.params.run import RunParams
+from audiocls.sources import class_names
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
 from audiocls.splits.prepared_data import PreparedData
 from audiocls.training.arguments import prepare_model
-from audiocls.training.fitting import class_names, fit_here
+from audiocls.training.fitting import fit_here
 from audiocls.training.job import TrainingJob
 from audiocls.training.optimizers import parameter_groups
 from audiocls.waveforms.corpus import collect_corpus

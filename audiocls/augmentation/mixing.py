@@ -1,6 +1,8 @@
 """Mixtures of two clips with soft labels: each target is the fraction of the clip that belongs to the class.
 
 The targets are probabilities. Cross-entropy with class weights weights the part of each class by that class's weight.
+Of clips with any number of labels, each label's target is mixed in the same way, as by Kong et al. 2020, "PANNs",
+arXiv:1912.10211; a label that is unknown in either clip is unknown in the mixture.
 """
 
 from __future__ import annotations

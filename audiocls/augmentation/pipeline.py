@@ -54,10 +54,11 @@ class Augmenter:
         Args:
             waveforms: Shape (clips, samples), float32, zero-padded after each clip.
             lengths: Shape (clips,), in samples.
-            targets: Class indices, shape (clips,).
+            targets: Class indices, shape (clips,); or what is known of each label, (clips, num_classes).
             seeds: Seeds of the clips from `clip_seeds`, (clips,) int64 on the CPU; they determine all random numbers.
         """
-        sounds = Sounds(waveforms, lengths, F.one_hot(targets, self._num_classes).float())
+        known = targets if targets.ndim == 2 else F.one_hot(targets, self._num_classes).float()
+        sounds = Sounds(waveforms, lengths, known)
         draws = Draws(seeds)
         for number, (probability, transform) in enumerate(self._steps):
             # Each step has its own draws, so that clips skipped by one transform do not change the draws of the next.

@@ -165,9 +165,16 @@ class EpochSampler(Sampler[int]):
         """
         self._labels = np.asarray(labels, dtype=str)
         self._counts = class_counts(self._labels)
+        length = sum(wanted_counts(self._counts, params).values())
+        self._set_up(len(self._labels), length, params, seed, epochs=epochs, max_clips=max_clips)
+
+    def _set_up(
+        self, num_clips: int, length: int, params: Resampled, seed: int, *, epochs: float, max_clips: int | None
+    ) -> None:
+        """Set what does not depend on how clips are drawn; `length` is the number of clips of an epoch."""
+        self._num_clips, self._length = num_clips, length
         self._params, self._seed, self._epoch = params, seed, 0
-        self._length = sum(wanted_counts(self._counts, params).values())
-        self._last = math.ceil(epochs if max_clips is None else max_clips / self._length) - 1
+        self._last = math.ceil(epochs if max_clips is None else max_clips / length) - 1
         if isinstance(params, Progressive) and self._last < 1:
             raise BalanceError(
                 "balance.method = progressive: changes the class balance over the epochs, and there is only one. "
@@ -185,8 +192,12 @@ class EpochSampler(Sampler[int]):
         """Yield `position + copy * number of clips`, which distinguishes copies of a clip; the first is copy 0."""
         rng = np.random.default_rng([self._seed, self._epoch])
         progress = min(1.0, self._epoch / max(1, self._last))
-        drawn = draw(self._labels, wanted_counts(self._counts, self._params, progress), rng)
-        return iter(rng.permutation(drawn + _copies(drawn) * len(self._labels)).tolist())
+        drawn = self._draw(progress, rng)
+        return iter(rng.permutation(drawn + _copies(drawn) * self._num_clips).tolist())
+
+    def _draw(self, progress: float, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draw the positions of an epoch; the first draw of a clip comes before its copies."""
+        return draw(self._labels, wanted_counts(self._counts, self._params, progress), rng)
 
 
 def _copies(drawn: NDArray[np.int64]) -> NDArray[np.int64]:

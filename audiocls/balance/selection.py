@@ -12,13 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from audiocls.balance.draws import class_counts, draw, wanted_counts
-from audiocls.balance.weights import class_weights
+from audiocls.balance.label_set_draws import draw_expected, expected_draws, label_counts
+from audiocls.balance.weights import class_weights, label_weights
 from audiocls.errors import LeakageError, name_some
 from audiocls.files import write_table
 from audiocls.params import BalanceParams, Resampled
+from audiocls.sources import LABELS, is_multi_label, label_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,9 @@ class Balanced:
     rows: Path
     """Parquet, one row per training clip: `row` (its position in the split's table), `clip_id`, `label`, and `seen`
     (how often it is drawn in the first epoch, or with `progressive` in the last)."""
-    class_weights: dict[str, float] | None  # mean 1.0 over the clips; None if the loss is not weighted
+    class_weights: dict[str, float] | None
+    """Mean 1.0 over the clips; of clips with any number of labels, those of present labels. None if the loss is not
+    weighted."""
     counts_before: dict[str, int]
     counts_after: dict[str, int]  # in an epoch; with `progressive` in the last one
     rows_of_kind: dict[str, int] = field(default_factory=dict)
@@ -43,20 +48,35 @@ def balance(split_clips: Path, params: BalanceParams, seed: int, workspace: Path
     Raises:
         BalanceError: The class counts do not allow the method.
     """
-    table = pd.read_parquet(split_clips, columns=["clip_id", "label", "split"])
+    columns = label_columns(pq.read_schema(split_clips).names)
+    table = pd.read_parquet(split_clips, columns=["clip_id", *columns, "split"])
     training = np.flatnonzero(table["split"] == "train")
-    labels = table["label"].to_numpy()[training].astype(str)
-    before = class_counts(labels)
+    clips = table.iloc[training]
+    before = _count_labels(clips)
     drawn = np.arange(len(training))
     if isinstance(params, Resampled):
-        drawn = draw(labels, wanted_counts(before, params), np.random.default_rng([seed, 0]))
+        drawn = _drawn(clips, before, params, np.random.default_rng([seed, 0]))
     check_training_only(table, training[drawn], table["clip_id"].to_numpy(object)[training[drawn]])
     seen = np.bincount(drawn, minlength=len(training))
     settings = f"{split_clips.stem} {params.model_dump_json()} {seed}"
     name = hashlib.sha256(settings.encode()).hexdigest()[:16]
-    rows = table.iloc[training][["clip_id", "label"]].assign(row=training, seen=seen)
+    rows = clips[["clip_id", "label"]].assign(row=training, seen=seen)
     written = write_table(rows, workspace / "balance" / f"{name}.parquet")
-    return Balanced(written, class_weights(before, params), before, class_counts(labels[drawn]), _kinds(seen))
+    multi_label = is_multi_label(clips)
+    weights = label_weights(before, len(clips), params) if multi_label else class_weights(before, params)
+    return Balanced(written, weights, before, _count_labels(clips.iloc[drawn]), _kinds(seen))
+
+
+def _count_labels(clips: pd.DataFrame) -> dict[str, int]:
+    return label_counts(clips[LABELS]) if is_multi_label(clips) else class_counts(clips["label"].to_numpy(str))
+
+
+def _drawn(
+    clips: pd.DataFrame, counts: dict[str, int], params: Resampled, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    if is_multi_label(clips):
+        return draw_expected(expected_draws(clips[LABELS].tolist(), params), rng)
+    return draw(clips["label"].to_numpy(str), wanted_counts(counts, params), rng)
 
 
 def check_training_only(table: pd.DataFrame, rows: NDArray[np.int64], clip_ids: NDArray[np.object_]) -> None:

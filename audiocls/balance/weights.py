@@ -26,6 +26,26 @@ def class_weights(counts: dict[str, int], params: BalanceParams) -> dict[str, fl
     return dict(zip(counts, weights.tolist(), strict=True))
 
 
+def label_weights(counts: dict[str, int], num_clips: int, params: BalanceParams) -> dict[str, float] | None:
+    """Return the weight of each label's presence, if clips have any number of labels; None if labels are not weighted.
+
+    It is the number of clips without the label per clip with it, or the ratio of their effective numbers.
+
+    Args:
+        counts: Training clips with each label, each >= 1.
+        num_clips: All training clips.
+        params: The method.
+    """
+    if not isinstance(params, WeightedLoss | Focal) or params.weighting is None:
+        return None
+    present = np.array(list(counts.values()), np.float64)
+    absent = np.maximum(num_clips - present, 1)
+    if params.weighting == "effective_number":
+        beta = DEFAULT_BETA if params.beta is None else params.beta
+        present, absent = 1 - beta**present, 1 - beta**absent
+    return dict(zip(counts, (absent / present).tolist(), strict=True))
+
+
 def inverse_frequency_weights(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Weight each class by 1 / count.
 

@@ -17,11 +17,14 @@ from audiocls.batches.lengths import cut_of, fill, filled_length, input_samples
 from audiocls.errors import ParamsError
 from audiocls.models import WaveformFeatureExtractor, build_front_end, model_inputs
 from audiocls.params import AudioParams
+from audiocls.sources import targets_of
 from audiocls.waveforms import MappedWaveforms
 
 Features = dict[str, NDArray[Any]]
-Example = tuple[NDArray[np.float32] | Features, int]
-"""A waveform or its features, and the class index."""
+Target = int | NDArray[np.float32]
+"""A class index, or what is known of each label, (num_classes,); see `sources.targets_of`."""
+Example = tuple[NDArray[np.float32] | Features, Target]
+"""A waveform or its features, and the target."""
 
 WAVEFORMS, LENGTHS, PLACES = "waveforms", "lengths", "places"
 """The keys of a batch whose inputs `Collator.finish` has yet to compute; see `WaveformBatch`."""
@@ -35,7 +38,7 @@ class WaveformBatch:
 
     waveforms: NDArray[np.float32]  # (batch, samples of the longest), padded with zeros
     lengths: NDArray[np.int64]  # (batch,), in samples
-    targets: NDArray[np.int64]  # (batch,), class indices
+    targets: NDArray[Any]  # (batch,), class indices; or (batch, num_classes)
     places: NDArray[np.float32] | None = None  # (batch, 3), in [0, 1): positions of the crops for fusion
 
     def rows(self) -> list[NDArray[np.float32]]:
@@ -54,7 +57,7 @@ class WaveformBatch:
 
 
 class ClipDataset(Dataset[Example]):
-    """Waveforms and class indices of some clips, read from the mapped store on demand."""
+    """Waveforms and targets of some clips, read from the mapped store on demand."""
 
     def __init__(
         self,
@@ -80,8 +83,7 @@ class ClipDataset(Dataset[Example]):
                 waveforms of the clips that have them.
             seed: Seed of the random cuts; with the epoch, it determines them.
         """
-        index = {name: i for i, name in enumerate(labels)}
-        self.targets = clips["label"].map(index).to_numpy(np.int64)
+        self.targets = targets_of(clips, labels)
         self._waveforms = waveforms
         self._samples = input_samples(audio)
         self._pad = audio.pad
@@ -109,14 +111,17 @@ class ClipDataset(Dataset[Example]):
         return len(self.targets)
 
     def __getitem__(self, index: int) -> Example:
-        """Return the features of one clip if they are stored, else its waveform, and its class index.
+        """Return the features of one clip if they are stored, else its waveform, and its target.
 
         `index + copy * len(self)` is a copy of the clip `index`, which may be cut at another position.
         """
         row = index % len(self)
         if self._features is not None and self._features.has(row):
-            return self._features.read(row), int(self.targets[row])
-        return self.waveform(index), int(self.targets[row])
+            return self._features.read(row), self._target(row)
+        return self.waveform(index), self._target(row)
+
+    def _target(self, row: int) -> Target:
+        return int(self.targets[row]) if self.targets.ndim == 1 else self.targets[row]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Example] | WaveformBatch:
         """Return several clips; torch's DataLoader calls this for each batch."""
@@ -209,7 +214,10 @@ class Collator:
         return self._shortened(others | self._front_end(batch[WAVEFORMS], batch[LENGTHS], batch.get(PLACES)))
 
     def __call__(self, examples: Sequence[Example] | WaveformBatch) -> dict[str, torch.Tensor]:
-        """Return the inputs of the family, each (batch, ...), and `labels` (batch,) int64."""
+        """Return the inputs of the family, each (batch, ...), and `labels`.
+
+        These are class indices, (batch,) int64, or what is known of each label, (batch, num_classes) float32.
+        """
         return self._shortened(self._whole(examples))
 
     def _shortened(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -225,7 +233,7 @@ class Collator:
         batch = model_inputs(waveforms, self._extractor, self._samples) if waveforms else {}
         if len(waveforms) < len(examples):
             batch = _merge([clip for clip, _ in examples], batch)
-        return batch | {"labels": torch.tensor([target for _, target in examples])}
+        return batch | {"labels": torch.from_numpy(np.stack([target for _, target in examples]))}
 
     def _inputs(self, batch: WaveformBatch) -> dict[str, torch.Tensor]:
         if isinstance(self._extractor, WaveformFeatureExtractor):

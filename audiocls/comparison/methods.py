@@ -23,9 +23,10 @@ from audiocls.heads import Clips, LinearHead, head_of, report_rows
 from audiocls.models import load_model
 from audiocls.params import EmbeddingBalance, NoBalance, RunParams
 from audiocls.params_file import NONE, Candidate, list_candidates, trains_encoder
+from audiocls.sources import class_names
 from audiocls.splits import PreparedData
 from audiocls.tracking import NestedRun
-from audiocls.training import choose_device, class_names, fit
+from audiocls.training import choose_device, fit
 
 logger = logging.getLogger(__name__)
 

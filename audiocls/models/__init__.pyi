@@ -21,6 +21,7 @@ from .families import (
     build_model as build_model,
     check_model as check_model,
     config_mistakes as config_mistakes,
+    is_multi_label_model as is_multi_label_model,
     labels_of as labels_of,
     length_mistakes as length_mistakes,
     load_model as load_model,

@@ -4,7 +4,8 @@ A checkpoint consists of config, feature extractor and weights. Everything that 
 its sizes, its activations, the normalization of its input (`do_normalize`, mean and deviation, whether it gets a mask),
 and `use_weighted_layer_sum`, whose weights are in the checkpoint. Other settings that this library relies on are set:
 
-- Labels, their number and their order come from the data, and `problem_type` is `single_label_classification`.
+- Labels, their number and their order come from the data, and so does `problem_type`: `single_label_classification`, or
+  `multi_label_classification` if clips have any number of labels.
 - Weights are trained as float32, regardless of how they are stored; `training.precision` sets lower precisions.
 - Dropout, layer drop and SpecAugment are training settings. They come from `model.config`, and otherwise from the
   defaults of the family's config.
@@ -76,9 +77,15 @@ def config_class_of(family: Family) -> type[PreTrainedConfig]:
     return found
 
 
-def class_fields(labels: Iterable[str]) -> dict[str, Any]:
-    """Return the config fields for the classes, of which a clip has exactly one."""
+MULTI_LABEL: Final = "multi_label_classification"
+"""`problem_type` of models that score each label on its own; the pipelines of transformers then apply sigmoids."""
+
+
+def class_fields(labels: Iterable[str], *, multi_label: bool = False) -> dict[str, Any]:
+    """Return the config fields for the classes, of which a clip has exactly one, or any number."""
     names = dict(enumerate(labels))
+    if multi_label:
+        return {"id2label": names, "label2id": {name: i for i, name in names.items()}, "problem_type": MULTI_LABEL}
     # transformers 5.23 rejects this value for a single class; None means the same then.
     kind = "single_label_classification" if len(names) > 1 else None
     return {"id2label": names, "label2id": {name: i for i, name in names.items()}, "problem_type": kind}

@@ -16,7 +16,14 @@ from transformers.utils import logging as transformers_logging
 
 from audiocls.errors import ParamsError
 from audiocls.models.adapters import ADAPTERS
-from audiocls.models.checkpoints import check_weights, class_fields, config_class_of, load_weights, read_checkpoint
+from audiocls.models.checkpoints import (
+    MULTI_LABEL,
+    check_weights,
+    class_fields,
+    config_class_of,
+    load_weights,
+    read_checkpoint,
+)
 from audiocls.models.freezing import freeze
 from audiocls.models.inputs import model_inputs as model_inputs
 from audiocls.models.lora import add_lora
@@ -74,18 +81,21 @@ def length_mistakes(params: ModelParams) -> Iterator[tuple[str, str]]:
         return  # reported by `config_mistakes`
 
 
-def build_model(params: ModelParams, audio: AudioParams, labels: Sequence[str]) -> tuple[PreTrainedModel, Any]:
+def build_model(
+    params: ModelParams, audio: AudioParams, labels: Sequence[str], *, multi_label: bool = False
+) -> tuple[PreTrainedModel, Any]:
     """Build the network and its feature extractor, with the labels in the config.
 
     Args:
         params: Family, checkpoint or config, and what to freeze.
         audio: Sample rate and length of the inputs.
         labels: Class names; the position is the class index.
+        multi_label: Whether a clip may have any number of labels; the config says so.
 
     Raises:
         ParamsError: The checkpoint does not exist or has another family or sample rate, or the config is invalid.
     """
-    config, extractor = _config_and_extractor(params, audio, class_fields(labels))
+    config, extractor = _config_and_extractor(params, audio, class_fields(labels, multi_label=multi_label))
     model = _new_model(params, audio, config) if params.pretrained is None else load_weights(params, config)
     _prepare(model, params)
     return model, extractor
@@ -113,6 +123,11 @@ def _prepare(model: PreTrainedModel, params: ModelParams) -> None:
     freeze(model, params)
     if params.lora is not None:
         add_lora(model, params.lora, ADAPTERS[params.family].lora_targets)
+
+
+def is_multi_label_model(model: PreTrainedModel) -> bool:
+    """Return whether a model scores each label on its own."""
+    return bool(model.config.problem_type == MULTI_LABEL)
 
 
 def load_model(folder: Path) -> tuple[PreTrainedModel, Any]:

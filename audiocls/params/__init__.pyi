@@ -19,15 +19,18 @@ from .augmentation import (
 )
 from .balance import (
     AfterTraining as AfterTraining,
+    Asymmetric as Asymmetric,
     BalanceParams as BalanceParams,
     ClassThresholds as ClassThresholds,
     Decoupled as Decoupled,
+    DistributionBalanced as DistributionBalanced,
     EmbeddingBalance as EmbeddingBalance,
     Focal as Focal,
     HeadOnly as HeadOnly,
     HeadParams as HeadParams,
     Ldam as Ldam,
     LogitAdjusted as LogitAdjusted,
+    MultiLabelLoss as MultiLabelLoss,
     NoBalance as NoBalance,
     Oversample as Oversample,
     PostHocLogitAdjustment as PostHocLogitAdjustment,

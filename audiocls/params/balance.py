@@ -77,7 +77,10 @@ class Progressive(Params):
 
 
 class WeightedLoss(Params):
-    """Weight each class in the loss; the clips are unchanged."""
+    """Weight each class in the loss; the clips are unchanged.
+
+    With `labels: multi`, the loss of a present label is weighted by absent clips / present clips.
+    """
 
     method: Literal["weighted_loss"]
     weighting: Weighting = Field(
@@ -124,6 +127,30 @@ class Ldam(Params):
         0.8, ge=0, le=1, description="Fraction of the steps after which the classes are weighted. 1: never."
     )
     beta: float = Field(0.9999, ge=0, lt=1, description="Beta of the effective number for these weights.")
+
+
+class Asymmetric(Params):
+    """Reduce the loss of absent labels more than that of present ones (Ridnik et al. 2021). For `labels: multi`."""
+
+    method: Literal["asymmetric"]
+    gamma_present: float = Field(0.0, ge=0, le=10, description="Reduction of the loss of present labels, as in focal.")
+    gamma_absent: float = Field(4.0, ge=0, le=10, description="Reduction of the loss of absent labels, as in focal.")
+    clip: float = Field(
+        0.05, ge=0, lt=1, description="Absent labels with a probability of at most this have no loss. 0: none."
+    )
+
+
+class DistributionBalanced(Params):
+    """Weight by which labels occur together, and tolerate absent labels (Wu et al. 2020). For `labels: multi`."""
+
+    method: Literal["distribution_balanced"]
+    alpha: float = Field(0.1, ge=0, le=10, description="Least weight of a label.")
+    beta: float = Field(10.0, gt=0, le=100, description="Slope of the weight.")
+    mu: float = Field(0.2, ge=0, le=1, description="Ratio of sampling probabilities at which the slope is steepest.")
+    scale: float = Field(2.0, ge=1, le=20, description="How much faster the loss of absent labels falls off.")
+    kappa: float = Field(
+        0.05, ge=0, le=1, description="Margin of rare labels, as a fraction of the log-odds of their frequency."
+    )
 
 
 class SyntheticParams(Params):
@@ -220,10 +247,13 @@ Resampled = Oversample | Undersample | SquareRoot | Progressive
 AnyLoss = WeightedLoss | Focal | LogitAdjusted | Ldam
 """Methods that change the loss and not the clips."""
 
+MultiLabelLoss = Asymmetric | DistributionBalanced
+"""Losses of clips with any number of labels."""
+
 HeadOnly = EmbeddingBalance | Decoupled
 """Methods that train the head on embeddings."""
 
 AfterTraining = TauNorm | PostHocLogitAdjustment | ClassThresholds
 """Methods that adjust a trained head without training."""
 
-BalanceParams = NoBalance | Resampled | AnyLoss | HeadOnly | AfterTraining
+BalanceParams = NoBalance | Resampled | AnyLoss | MultiLabelLoss | HeadOnly | AfterTraining

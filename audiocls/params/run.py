@@ -139,6 +139,16 @@ class RunParams(Params):
     tracking: TrackingParams = TrackingParams()
 
     @property
+    def best_metric(self) -> str:
+        """Validation metric that selects the checkpoint."""
+        return self.training.best_metric or ("map_macro" if self.is_multi_label else "f1_macro")
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether clips have any number of labels."""
+        return self.data.labels == "multi"
+
+    @property
     def tracking_uri(self) -> str:
         """URI of the MLflow store that this run is logged to."""
         return self.tracking.uri or f"sqlite:///{self.workspace.absolute() / 'mlflow.db'}"

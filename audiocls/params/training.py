@@ -64,17 +64,30 @@ class TrainingParams(Params):
     checkpoint_minutes: float | None = Field(
         15.0, gt=0, description="Also write a checkpoint if the last one is this old. null: only after each epoch."
     )
-    best_metric: Literal[
-        "loss",
-        "accuracy",
-        "balanced_accuracy",
-        "precision_macro",
-        "recall_macro",
-        "f1_macro",
-        "precision_weighted",
-        "recall_weighted",
-        "f1_weighted",
-    ] = Field("f1_macro", description="Validation metric that selects the checkpoint to keep.")
+    best_metric: (
+        Literal[
+            "loss",
+            "accuracy",
+            "balanced_accuracy",
+            "precision_macro",
+            "recall_macro",
+            "f1_macro",
+            "precision_weighted",
+            "recall_weighted",
+            "f1_weighted",
+            "map_macro",
+            "map_micro",
+            "lwlrap",
+            "auroc_macro",
+            "f1_micro",
+            "exact_match",
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Validation metric that selects the checkpoint to keep. null: f1_macro, and map_macro with "
+        "`labels: multi`. The last six, f1_macro and loss are those of `labels: multi`.",
+    )
     processes: int = Field(
         1,
         ge=1,

@@ -57,7 +57,7 @@ def list_candidates(params: RunParams) -> list[Candidate]:
     its settings are used for all heads, so that they differ only in the method. All other settings are defaults.
 
     Raises:
-        ParamsError: The section asks for another layer than the last.
+        ParamsError: The section asks for another layer than the last, or clips have any number of labels.
     """
     if getattr(params.balance, "layer", "last") != "last":
         raise ParamsError("balance.layer: methods are compared on the last layer; leave it out for the comparison")

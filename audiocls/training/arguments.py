@@ -23,7 +23,7 @@ _SCHEDULES: Final = {
 }
 
 
-def training_arguments(params: TrainingParams, seed: int, folder: Path) -> TrainingArguments:
+def training_arguments(params: TrainingParams, best_metric: str, seed: int, folder: Path) -> TrainingArguments:
     """Translate our params into Trainer's arguments."""
     precision = choose_precision(params)
     return TrainingArguments(
@@ -52,8 +52,8 @@ def training_arguments(params: TrainingParams, seed: int, folder: Path) -> Train
         load_best_model_at_end=True,
         # Includes the number of epochs without a better score.
         restore_callback_states_from_checkpoint=True,
-        metric_for_best_model=f"eval_{params.best_metric}",
-        greater_is_better=params.best_metric != "loss",
+        metric_for_best_model=f"eval_{best_metric}",
+        greater_is_better=best_metric != "loss",
         seed=seed,
         bf16=precision == "bf16",
         fp16=precision == "fp16",

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from transformers import (
     EarlyStoppingCallback,
     PreTrainedModel,
@@ -19,7 +18,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from audiocls.balance import EpochSampler, check_training_only
+from audiocls.balance import Balanced, EpochSampler, LabelSetSampler, check_training_only
 from audiocls.batches import (
     CLIP,
     Collator,
@@ -46,11 +45,13 @@ from audiocls.models import (
     write_settings,
 )
 from audiocls.params import EmbeddingBalance, HeadOnly, Resampled, RunParams, TrainingParams
+from audiocls.sources import LABELS, class_names
 from audiocls.training.arguments import choose_device, prepare_model, training_arguments
 from audiocls.training.job import TrainingJob
 from audiocls.training.loss_watch import LossWatch
-from audiocls.training.losses import build_loss
+from audiocls.training.losses import TrainingLoss, build_loss
 from audiocls.training.machines import num_processes
+from audiocls.training.multi_label_losses import build_label_loss
 from audiocls.training.resumption import SaveByTheClock, SaveOnInterrupt
 from audiocls.training.step_progress import step_progress
 from audiocls.training.trained_model import TrainedModel
@@ -71,7 +72,8 @@ def fit_here(
     # Before the model is built: its initial weights are drawn from the run's seed.
     torch.manual_seed(params.seed)
     table = pd.read_parquet(data.split_clips)
-    model, extractor = build_model(params.model, params.audio, class_names(table))
+    labels = class_names(table)
+    model, extractor = build_model(params.model, params.audio, labels, multi_label=params.is_multi_label)
     _check_layer(model, params)
     prepare_model(model, params.training)
     if isinstance(params.balance, EmbeddingBalance):
@@ -108,7 +110,7 @@ def _build_trainer(
     clip = windows[CLIP].to_numpy(np.int64)
     validation = open_clips(windows, labels, extractor, data)
     training = TrainingClips(open_clips(table.iloc[rows], labels, extractor, data, training=True), params.seed)
-    arguments = training_arguments(params.training, params.seed, job.folder / "checkpoints")
+    arguments = training_arguments(params.training, params.best_metric, params.seed, job.folder / "checkpoints")
     augmenter = build_augmenter(params, len(labels))
     collator = _collator(model, extractor, params, arguments)
     on_device = collator.keeps_waveforms and arguments.device.type != "cpu"
@@ -122,10 +124,8 @@ def _build_trainer(
         preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
         callbacks=[*callbacks, PassCounter(training)],
         params=params.training,
-        loss=build_loss(
-            params.balance, balanced.counts_before, balanced.class_weights, labels, params.training.label_smoothing
-        ),
-        sampler=_sampler(table["label"].to_numpy()[rows], params),
+        loss=_loss(params, balanced, len(rows), labels),
+        sampler=_sampler(table.iloc[rows], params),
         watch=LossWatch(table["clip_id"].iloc[rows].tolist(), arguments),
         augmenter=augmenter if on_device else None,
         finish=collator.finish,
@@ -178,24 +178,30 @@ def _keep_encoder(model: PreTrainedModel, extractor: Any, params: RunParams, fol
     )
 
 
-def class_names(table: pd.DataFrame) -> list[str]:
-    """Return the classes in sorted order; the position of a name is its class index."""
-    return sorted(table["label"].unique())
-
-
 def _callbacks(params: TrainingParams, log: MetricLog) -> list[TrainerCallback]:
     stopping = [EarlyStoppingCallback(params.early_stopping_patience)] if params.early_stopping_patience else []
     saving = [SaveByTheClock(params.checkpoint_minutes)] if params.checkpoint_minutes else []
     return [MetricReporter(log), *stopping, *saving]
 
 
-def _sampler(labels: NDArray[np.object_], params: RunParams) -> EpochSampler | None:
+def _loss(params: RunParams, balanced: Balanced, num_clips: int, labels: Sequence[str]) -> TrainingLoss:
+    counts, weights, smoothing = balanced.counts_before, balanced.class_weights, params.training.label_smoothing
+    if params.is_multi_label:
+        return build_label_loss(params.balance, counts, num_clips, weights, labels, smoothing)
+    return build_loss(params.balance, counts, weights, labels, smoothing)
+
+
+def _sampler(clips: pd.DataFrame, params: RunParams) -> EpochSampler | None:
     """Return the sampler of the clips of each epoch, or None if each clip is used once."""
     if not isinstance(params.balance, Resampled):
         return None
     training = params.training
     clips_per_step = training.batch_size * training.gradient_accumulation_steps * num_processes()
     max_clips = None if training.max_steps is None else training.max_steps * clips_per_step
+    if params.is_multi_label:
+        sets = clips[LABELS].tolist()
+        return LabelSetSampler(sets, params.balance, params.seed, epochs=training.epochs, max_clips=max_clips)
+    labels = clips["label"].to_numpy()
     return EpochSampler(labels, params.balance, params.seed, epochs=training.epochs, max_clips=max_clips)
 
 

@@ -24,11 +24,12 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 
 from audiocls.balance import EpochSampler
 from audiocls.metrics import CLIP_LOSS
-from audiocls.models import frozen_modules, quieten
+from audiocls.models import frozen_modules, is_multi_label_model, quieten
 from audiocls.params import TrainingParams
 from audiocls.training.averaging import WeightAverage
 from audiocls.training.batch_trainer import BatchTrainer
 from audiocls.training.losses import TrainingLoss
+from audiocls.training.multi_label_losses import binary_cross_entropy
 from audiocls.training.optimizers import choose_optimizer, parameter_groups
 
 logger = logging.getLogger(__name__)
@@ -132,7 +133,8 @@ class ClassifierTrainer(BatchTrainer):
         outputs = model(**inputs)
         logits = outputs.logits.float()
         if not model.training:
-            loss = F.cross_entropy(logits, targets)
+            plain = binary_cross_entropy if is_multi_label_model(self.model) else F.cross_entropy
+            loss = plain(logits, targets)
         else:
             progress = self.state.global_step / max(1, self.state.max_steps)
             loss = self._loss(logits, targets, progress) * self._weight_in_step(len(targets))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from audiocls.params import RunParams
-from audiocls.params_file.conflicts import balance, comparison, data, idle, model, training
+from audiocls.params_file.conflicts import balance, comparison, data, idle, labels, model, training
 from audiocls.params_file.conflicts.conflict import Conflict
 
 
 def find_conflicts(params: RunParams) -> list[Conflict]:
     """Return every impossible combination as (key, message)."""
-    rules = (*data.RULES, *model.RULES, *balance.RULES, *comparison.RULES, *training.RULES, *idle.RULES)
-    return [conflict for rule in rules for conflict in rule(params)]
+    rooms = (data, labels, model, balance, comparison, training, idle)
+    return [conflict for room in rooms for rule in room.RULES for conflict in rule(params)]

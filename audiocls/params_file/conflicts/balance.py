@@ -58,7 +58,7 @@ def _smote_has_a_trained_encoder(params: RunParams) -> Iterator[Conflict]:
 def _balance_fits_augmentation_and_batches(params: RunParams) -> Iterator[Conflict]:
     balance, method = params.balance, params.balance.method
     mixing = [(i, step.kind) for i, step in enumerate(params.augmentation) if step.kind in ("mixup", "cutmix")]
-    if isinstance(balance, Focal | Ldam):
+    if isinstance(balance, Focal | Ldam) and not params.is_multi_label:
         for i, kind in mixing:
             yield (
                 f"augmentation.{i}.kind",

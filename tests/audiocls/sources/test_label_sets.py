@@ -47,7 +47,7 @@ def test_a_column_per_class_says_yes_no_or_unknown(root, list_rows, write_csv):
 
 def test_a_class_column_with_names_is_refused_with_its_row(root, list_rows, write_csv):
     path = write_csv(root, "path,dog\na.wav,1\nb.wav,poodle\n")
-    with pytest.raises(DataError, match="data row 2 has 'poodle' in the column dog.*data.label_columns"):
+    with pytest.raises(DataError, match=r"data row 2 has 'poodle' in the column dog.*data.label_columns"):
         list_rows(table(path, class_columns=["dog"]))
 
 
@@ -132,7 +132,7 @@ def test_events_label_the_windows_that_they_fill(root, list_rows, write_csv):
 def test_events_of_one_recording_in_two_splits_are_refused(root, list_rows, write_csv):
     path = write_csv(root, "path,label,start,end,split\na.wav,dog,0,1,train\na.wav,cat,2,3,test\n")
     params = table(path, start_column="start", end_column="end", split_column="split", events=EventParams())
-    with pytest.raises(DataError, match="1 recordings have events of more than one split: .*a.wav"):
+    with pytest.raises(DataError, match=r"1 recordings have events of more than one split: .*a.wav"):
         list_rows(params)
 
 
