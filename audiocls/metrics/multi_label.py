@@ -82,8 +82,8 @@ def per_label_metrics(targets: Floats, probabilities: Floats, thresholds: Floats
     """Compute the metrics of each label; those that are undefined are NaN.
 
     Returns:
-        Columns `label`, `average_precision`, `auroc`, `precision`, `recall`, `f1`, `threshold`, `clips` (with the label)
-        and `unknown`; one row per class, in the order of `labels`.
+        Columns `label`, `average_precision`, `auroc`, `precision`, `recall`, `f1`, `threshold`, `clips` (that have the
+        label) and `unknown`; one row per class, in the order of `labels`.
     """
     known = ~np.isnan(targets)
     true, found = known & (targets == 1), known & (probabilities >= thresholds)
