@@ -144,10 +144,14 @@ class DistributionBalanced(Params):
     """Weight by which labels occur together, and tolerate absent labels (Wu et al. 2020). For `labels: multi`."""
 
     method: Literal["distribution_balanced"]
-    alpha: float = Field(0.1, ge=0, le=10, description="Least weight of a label.")
-    beta: float = Field(10.0, gt=0, le=100, description="Slope of the weight.")
-    mu: float = Field(0.2, ge=0, le=1, description="Ratio of sampling probabilities at which the slope is steepest.")
-    scale: float = Field(2.0, ge=1, le=20, description="How much faster the loss of absent labels falls off.")
+    floor: float = Field(0.1, ge=0, le=10, description="Least weight of a label; alpha in the paper.")
+    slope: float = Field(10.0, gt=0, le=100, description="Slope of the weight; beta in the paper.")
+    center: float = Field(
+        0.2, ge=0, le=1, description="Ratio of sampling probabilities at which the slope is steepest; mu in the paper."
+    )
+    scale: float = Field(
+        2.0, ge=1, le=20, description="How much faster the loss of absent labels falls off; lambda in the paper."
+    )
     kappa: float = Field(
         0.05, ge=0, le=1, description="Margin of rare labels, as a fraction of the log-odds of their frequency."
     )

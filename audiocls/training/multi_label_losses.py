@@ -32,23 +32,36 @@ def _mean_of_known(losses: Tensor, targets: Tensor) -> Tensor:
 
 
 class _LabelLoss(TrainingLoss):
-    """A loss that is the mean over clips and classes of what each label costs."""
+    """A loss that is the mean over clips and classes of what each label costs.
+
+    The smoothed part of a target is not weighted, so that no weight makes an absent label the best answer or the
+    other way round.
+    """
 
     def forward(self, logits: Tensor, targets: Tensor, progress: float) -> Tensor:
         """Return the mean over the batch; logits and targets are (batch, num_classes)."""
-        smoothed = _known(targets) * (1 - self.label_smoothing) + self.label_smoothing / 2
-        return _mean_of_known(self._costs(logits, smoothed), targets)
+        present, absent = self._costs(logits)
+        true, half = _known(targets), self.label_smoothing / 2
+        of_present = true * (present + half * (absent - present)) * self._present_weights(true)
+        of_absent = (1 - true) * (absent + half * (present - absent)) * self._absent_weights(true)
+        return _mean_of_known(of_present + of_absent, targets)
 
     @abstractmethod
-    def _costs(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return what each label costs, (batch, num_classes)."""
+    def _costs(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what each label costs if it is present and if it is absent, each (batch, num_classes)."""
+
+    def _present_weights(self, targets: Tensor) -> Tensor | float:
+        return 1.0 if self.weights is None else self.weights
+
+    def _absent_weights(self, targets: Tensor) -> Tensor | float:
+        return 1.0
 
 
 class BinaryCrossEntropy(_LabelLoss):
     """Binary cross entropy; the class weights, if there are any, multiply the loss of present labels."""
 
-    def _costs(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=self.weights, reduction="none")
+    def _costs(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        return F.softplus(-logits), F.softplus(logits)
 
 
 class BinaryFocalLoss(_LabelLoss):
@@ -62,9 +75,8 @@ class BinaryFocalLoss(_LabelLoss):
         super().__init__(weights)
         self.gamma = gamma
 
-    def _costs(self, logits: Tensor, targets: Tensor) -> Tensor:
-        present = _reduced(logits, self.gamma) if self.weights is None else self.weights * _reduced(logits, self.gamma)
-        return targets * present + (1 - targets) * _reduced(-logits, self.gamma)
+    def _costs(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        return _reduced(logits, self.gamma), _reduced(-logits, self.gamma)
 
 
 def _reduced(logits: Tensor, gamma: float) -> Tensor:
@@ -81,14 +93,14 @@ class AsymmetricLoss(_LabelLoss):
         Ridnik et al. 2021, "Asymmetric Loss For Multi-Label Classification", arXiv:2009.14119, equations 4 to 7.
     """
 
-    def __init__(self, params: Asymmetric, label_smoothing: float) -> None:
-        super().__init__(None, label_smoothing)
+    def __init__(self, params: Asymmetric) -> None:
+        super().__init__()
         self._params = params
 
-    def _costs(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def _costs(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         lowered = (torch.sigmoid(logits) - self._params.clip).clamp(min=torch.finfo(logits.dtype).tiny)
         absent = -(lowered**self._params.gamma_absent) * torch.log1p(-lowered.clamp(max=1 - 1e-6))
-        return targets * _reduced(logits, self._params.gamma_present) + (1 - targets) * absent
+        return _reduced(logits, self._params.gamma_present), absent
 
 
 class DistributionBalancedLoss(_LabelLoss):
@@ -109,18 +121,23 @@ class DistributionBalancedLoss(_LabelLoss):
     def __init__(self, params: DistributionBalanced, counts: Tensor, num_clips: int, label_smoothing: float) -> None:
         super().__init__(None, label_smoothing)
         self._params = params
-        share = (counts / num_clips).clamp(min=1e-6, max=1 - 1e-6)
-        self.register_buffer("frequency", share)
-        self.register_buffer("margins", params.kappa * torch.log(1 / share - 1))
+        frequency = (counts / num_clips).clamp(min=1e-6, max=1 - 1e-6)
+        self.register_buffer("frequency", frequency)
+        self.register_buffer("margins", params.kappa * torch.log(1 / frequency - 1))
 
-    def _costs(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def _costs(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        shifted, scale = logits - self.margins, self._params.scale
+        return F.softplus(-shifted), F.softplus(scale * shifted) / scale
+
+    def _present_weights(self, targets: Tensor) -> Tensor:
         meant = 1 / self.frequency
         seen = (targets * meant).sum(dim=1, keepdim=True)
-        # A clip without labels is seen by none of the classes; all its labels have the greatest weight.
+        # A clip without labels is seen through none of the classes; all its labels have the greatest weight.
         ratio = torch.where(seen > 0, meant / seen.clamp(min=1e-12), 1.0)
-        weights = self._params.alpha + torch.sigmoid(self._params.beta * (ratio - self._params.mu))
-        shifted, scale = logits - self.margins, self._params.scale
-        return weights * (targets * F.softplus(-shifted) + (1 - targets) * F.softplus(scale * shifted) / scale)
+        return self._params.floor + torch.sigmoid(self._params.slope * (ratio - self._params.center))
+
+    def _absent_weights(self, targets: Tensor) -> Tensor:
+        return self._present_weights(targets)
 
 
 def build_label_loss(
@@ -155,7 +172,7 @@ def build_label_loss(
         case Focal():
             return BinaryFocalLoss(params.gamma, by_class)
         case Asymmetric():
-            return AsymmetricLoss(params, label_smoothing)
+            return AsymmetricLoss(params)
         case DistributionBalanced():
             frequency = torch.tensor([float(counts[name]) for name in labels])
             return DistributionBalancedLoss(params, frequency, num_clips, label_smoothing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from audiocls.params import (
+    Asymmetric,
     Decoupled,
     EmbeddingBalance,
     Focal,
@@ -37,7 +38,7 @@ def _class_counts_are_given_once(params: RunParams) -> Iterator[Conflict]:
 
 def _loss_allows_label_smoothing(params: RunParams) -> Iterator[Conflict]:
     smoothing = params.training.label_smoothing
-    if smoothing > 0 and isinstance(params.balance, Focal | Ldam):
+    if smoothing > 0 and isinstance(params.balance, Focal | Ldam | Asymmetric):
         yield (
             "training.label_smoothing",
             f"= {smoothing:g}: balance.method={params.balance.method} uses the probability of the true class, which a "

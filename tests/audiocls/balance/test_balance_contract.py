@@ -21,6 +21,7 @@ from audiocls.params.balance import (
     AnyLoss,
     BalanceParams,
     HeadOnly,
+    MultiLabelLoss,
     NoBalance,
     Resampled,
     SyntheticParams,
@@ -47,9 +48,12 @@ def labels_of(counts, seed=0):
 
 
 def test_every_method_belongs_to_one_kind_and_so_to_a_test_below():
-    kinds = [(NoBalance,), get_args(Resampled), get_args(AnyLoss), get_args(HeadOnly), get_args(AfterTraining)]
+    kinds = [
+        (NoBalance,), get_args(Resampled), get_args(AnyLoss), get_args(MultiLabelLoss), get_args(HeadOnly),
+        get_args(AfterTraining),
+    ]  # fmt: skip
     assert sorted(m.__name__ for kind in kinds for m in kind) == sorted(m.__name__ for m in get_args(BalanceParams))
-    assert len(METHODS) == 18
+    assert len(METHODS) == 20
     annotated = {*get_args(METHODS["decoupled"].model_fields["resampling"].annotation)}
     named = {tag for part in annotated for tag in (get_args(part) or (part,))}
     assert named == set(RESAMPLINGS)

@@ -339,3 +339,43 @@ def test_lora_is_for_the_families_that_say_where_it_goes(family):
 def test_balance_goes_with_how_clips_come(method, sections, keys):
     section = method if isinstance(method, dict) else {"method": method}
     assert [key for key, _ in conflicts(balance=section, **sections)] == keys
+
+
+TABLE = {"source": "table", "path": Path("a.csv")}
+
+
+@pytest.mark.parametrize(
+    ("data", "keys"),
+    [
+        ({"labels": "multi"}, []),
+        ({"labels": "multi", "label_separator": ";", "unknown_column": "u"}, []),
+        ({"label_separator": ";"}, ["data.label_separator"]),
+        ({"class_columns": ["a"]}, ["data.class_columns"]),
+        ({"labels": "multi", "class_columns": ["a"], "label_columns": ["b"]}, ["data.class_columns"]),
+        ({"labels": "multi", "class_columns": ["a"], "unknown_column": "u"}, ["data.unknown_column"]),
+        ({"labels": "multi", "label_columns": ["b"], "label_column": "c"}, ["data.label_column"]),
+        ({"labels": "multi", "events": {}}, ["data.events", "data.events"]),
+        ({"labels": "multi", "events": {}, "start_column": "s", "end_column": "e"}, []),
+    ],
+)
+def test_labels_are_given_in_one_way(data, keys):
+    assert [key for key, _ in conflicts(data=TABLE | data)] == keys
+
+
+@pytest.mark.parametrize(
+    ("balance", "allowed"),
+    [
+        ({"method": "oversample"}, ("single", "multi")),
+        ({"method": "weighted_loss"}, ("single", "multi")),
+        ({"method": "asymmetric"}, ("multi",)),
+        ({"method": "distribution_balanced"}, ("multi",)),
+        ({"method": "undersample"}, ("single",)),
+        ({"method": "ldam"}, ("single",)),
+        ({"method": "decoupled"}, ("single",)),
+        ({"method": "class_thresholds"}, ("single",)),
+    ],
+)
+def test_a_balance_method_fits_the_number_of_labels(balance, allowed):
+    for labels in ("single", "multi"):
+        found = conflicts(data=TABLE | {"labels": labels}, balance=balance)
+        assert [key for key, _ in found] == ([] if labels in allowed else ["balance.method"])
