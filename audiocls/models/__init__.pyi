@@ -36,7 +36,9 @@ from .graph_front_ends import (
 )
 from .inference_settings import (
     InferenceSettings as InferenceSettings,
+    has_settings as has_settings,
     load_settings as load_settings,
+    note_choices as note_choices,
     note_data_digest as note_data_digest,
     read_settings as read_settings,
     settings_of as settings_of,

@@ -18,9 +18,10 @@ from transformers import (
     TrainingArguments,
 )
 
-from audiocls.balance import Balanced, EpochSampler, LabelSetSampler, check_training_only
+from audiocls.balance import Balanced, check_training_only
 from audiocls.batches import (
     CLIP,
+    CLIP_KEY,
     Collator,
     PassCounter,
     TrainingClips,
@@ -31,7 +32,7 @@ from audiocls.batches import (
 )
 from audiocls.features import open_clips
 from audiocls.files import told_when_full
-from audiocls.metrics import ValidationScores
+from audiocls.metrics import ValidationScores, fixed_pooling
 from audiocls.models import (
     ADAPTERS,
     build_model,
@@ -44,15 +45,15 @@ from audiocls.models import (
     settings_of,
     write_settings,
 )
-from audiocls.params import EmbeddingBalance, HeadOnly, Resampled, RunParams, TrainingParams
-from audiocls.sources import LABELS, class_names
+from audiocls.params import AudioParams, EmbeddingBalance, HeadOnly, RunParams, TrainingParams
+from audiocls.sources import class_names, label_columns
 from audiocls.training.arguments import choose_device, prepare_model, training_arguments
 from audiocls.training.job import TrainingJob
 from audiocls.training.loss_watch import LossWatch
 from audiocls.training.losses import TrainingLoss, build_loss
-from audiocls.training.machines import num_processes
 from audiocls.training.multi_label_losses import build_label_loss
 from audiocls.training.resumption import SaveByTheClock, SaveOnInterrupt
+from audiocls.training.samplers import choose_sampler
 from audiocls.training.step_progress import step_progress
 from audiocls.training.trained_model import TrainedModel
 from audiocls.training.trainer import ClassifierTrainer, MetricLog, MetricReporter
@@ -109,7 +110,10 @@ def _build_trainer(
     windows = cut_into_windows(table[table["split"] == "validation"], params.audio)
     clip = windows[CLIP].to_numpy(np.int64)
     validation = open_clips(windows, labels, extractor, data)
-    training = TrainingClips(open_clips(table.iloc[rows], labels, extractor, data, training=True), params.seed)
+    chunks = _chunks(table.iloc[rows], params.audio)
+    served = table.iloc[rows] if chunks is None else chunks
+    clip_of = None if chunks is None else chunks[CLIP].to_numpy(np.int64)
+    training = TrainingClips(open_clips(served, labels, extractor, data, training=True), params.seed, clip_of)
     arguments = training_arguments(params.training, params.best_metric, params.seed, job.folder / "checkpoints")
     augmenter = build_augmenter(params, len(labels))
     collator = _collator(model, extractor, params, arguments)
@@ -120,17 +124,28 @@ def _build_trainer(
         data_collator=TrainingCollator(collator, augmenter, leave_to_device=on_device),
         train_dataset=training,
         eval_dataset=validation,
-        compute_metrics=ValidationScores(clip, validation.targets[np.unique(clip, return_index=True)[1]]),
+        compute_metrics=ValidationScores(
+            clip, validation.targets[np.unique(clip, return_index=True)[1]], fixed_pooling(params.evaluation)
+        ),
         preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
         callbacks=[*callbacks, PassCounter(training)],
         params=params.training,
         loss=_loss(params, balanced, len(rows), labels),
-        sampler=_sampler(table.iloc[rows], params),
+        sampler=choose_sampler(table.iloc[rows], params, clip_of),
         watch=LossWatch(table["clip_id"].iloc[rows].tolist(), arguments),
         augmenter=augmenter if on_device else None,
         finish=collator.finish,
         group_by_length=params.training.group_by_length,
     )
+
+
+def _chunks(clips: pd.DataFrame, audio: AudioParams) -> pd.DataFrame | None:
+    """Return the windows of training clips, or None if each clip is served as it is."""
+    if audio.chunk is None:
+        return None
+    # Long files have many windows, and only these columns are read.
+    columns = [*CLIP_KEY, *label_columns(clips), "shard", "first_sample", "num_samples"]
+    return cut_into_windows(clips[columns], audio)
 
 
 def _check_layer(model: PreTrainedModel, params: RunParams) -> None:
@@ -189,20 +204,6 @@ def _loss(params: RunParams, balanced: Balanced, num_clips: int, labels: Sequenc
     if params.is_multi_label:
         return build_label_loss(params.balance, counts, num_clips, weights, labels, smoothing)
     return build_loss(params.balance, counts, weights, labels, smoothing)
-
-
-def _sampler(clips: pd.DataFrame, params: RunParams) -> EpochSampler | None:
-    """Return the sampler of the clips of each epoch, or None if each clip is used once."""
-    if not isinstance(params.balance, Resampled):
-        return None
-    training = params.training
-    clips_per_step = training.batch_size * training.gradient_accumulation_steps * num_processes()
-    max_clips = None if training.max_steps is None else training.max_steps * clips_per_step
-    if params.is_multi_label:
-        sets = clips[LABELS].tolist()
-        return LabelSetSampler(sets, params.balance, params.seed, epochs=training.epochs, max_clips=max_clips)
-    labels = clips["label"].to_numpy()
-    return EpochSampler(labels, params.balance, params.seed, epochs=training.epochs, max_clips=max_clips)
 
 
 def _describe(trainer: ClassifierTrainer, model: PreTrainedModel, folder: Path) -> TrainedModel:
