@@ -63,6 +63,29 @@ def draw_confusion(counts: pd.DataFrame, title: str, target: Path) -> Path:
     return _save(figure, target)
 
 
+def draw_label_scores(table: pd.DataFrame, title: str, target: Path) -> Path:
+    """Draw average precision and F1 of each label as PNG, the most frequent label first, over the labels' frequency.
+
+    Args:
+        table: As `metrics.per_label_metrics` returns it.
+        title: Title of the plot.
+        target: Path of the PNG file.
+    """
+    shown = table[table["clips"] > 0].sort_values(["clips", "label"], ascending=[False, True])
+    figure = Figure(figsize=(8, float(np.clip(1.8 + 0.32 * len(shown), 3, 40))), layout="constrained")
+    axes = figure.add_subplot()
+    positions = np.arange(len(shown))
+    axes.barh(positions - 0.2, shown["average_precision"], height=0.4, label="average precision", color="#3182bd")
+    axes.barh(positions + 0.2, shown["f1"], height=0.4, label="F1", color="#9ecae1")
+    names = [f"{shortened(row.label)} ({row.clips})" for row in shown.itertuples()]
+    axes.set_yticks(positions, names, parse_math=False)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1), ylabel="label (test clips that have it)")
+    axes.set_title(title, parse_math=False)
+    figure.legend(frameon=False, loc="outside lower right", ncols=2)
+    return _save(figure, target)
+
+
 def draw_class_counts(before: dict[str, int], after: dict[str, int], target: Path) -> Path:
     """Draw the training clips per class before and after balancing as PNG, the most frequent class first."""
     names = sorted(before, key=lambda name: (-before[name], name))

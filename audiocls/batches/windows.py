@@ -85,7 +85,7 @@ class WindowAverager:
 
     def add(self, logits: NDArray[Any]) -> NDArray[np.float32]:
         """Add the next windows; return the clips that they complete, shape (clips, classes), in order."""
-        if not len(self._clip) or len(self._counts) == len(self._clip):
+        if not len(logits) or len(self._counts) == len(self._clip):
             return np.asarray(logits, np.float32)
         clip = self._clip[self._next : self._next + len(logits)]
         self._next += len(logits)

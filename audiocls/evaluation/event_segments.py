@@ -19,6 +19,7 @@ from audiocls.evaluation.held_out import window_logits
 from audiocls.inference import Segment, SegmentParams, WindowScores, find_segments, tune_segments
 from audiocls.metrics import event_f1, probabilities_of
 from audiocls.models import labels_of
+from audiocls.sources import is_multi_label
 from audiocls.splits import PreparedData
 from audiocls.waveforms import recording_keys, whole_recordings
 
@@ -41,6 +42,8 @@ class TunedSegments:
 def tune_on_events(model: PreTrainedModel, extractor: Any, table: pd.DataFrame, data: PreparedData) -> TunedSegments:
     """Tune the thresholds of segments on validation, and measure the events that they find in test.
 
+    Clips with any number of labels are windows and not events, so there is nothing to tune by.
+
     The resolution is the distance of the windows, as in `Classifier.segments`. Only recordings are used whose clips are
     all segments of one split, and at most `evaluation.segment_minutes` of each split.
 
@@ -51,7 +54,7 @@ def tune_on_events(model: PreTrainedModel, extractor: Any, table: pd.DataFrame, 
         data: The run's.
     """
     audio, minutes = data.params.audio, data.params.evaluation.segment_minutes
-    if minutes == 0 or audio.truncate == "fusion" or "recording_hash" not in table:
+    if minutes == 0 or audio.truncate == "fusion" or "recording_hash" not in table or is_multi_label(table):
         return TunedSegments()
     chosen = {split: _recordings(table, split, data) for split in ("validation", "test")}
     if chosen["validation"].empty:

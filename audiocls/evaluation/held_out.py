@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from audiocls.batches import Collator, Windows, choose_loading, cut_into_windows, place_windows
 from audiocls.features import open_clips
 from audiocls.models import labels_of
+from audiocls.sources import targets_of
 from audiocls.splits import PreparedData
 
 _BATCH_WINDOWS: Final = 8_192
@@ -27,9 +28,14 @@ class HeldOut:
     """The clips of a split, and the logits of their windows, which are mapped from disk."""
 
     clips: pd.DataFrame
-    targets: NDArray[np.int64]  # (num_clips,), class indices
+    targets: NDArray[Any]  # (num_clips,), class indices; or (num_clips, num_classes), see `sources.targets_of`
     windows: Windows
     logits: NDArray[np.float32]  # (num_windows, num_classes)
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether clips may have any number of labels."""
+        return self.targets.ndim == 2
 
     @property
     def per_clip(self) -> NDArray[np.int64]:
@@ -50,7 +56,7 @@ def score_windows(
     with file.open("wb") as out:
         for batch in window_logits(model, extractor, clips, data):
             out.write(batch.astype("<f4").tobytes())
-    targets = clips["label"].map({label: i for i, label in enumerate(labels)}).to_numpy(np.int64)
+    targets = targets_of(clips, labels)
     windows = place_windows(clips["num_samples"].to_numpy(np.int64), data.params.audio)
     shape = (len(windows.clip), len(labels))
     # An empty file cannot be mapped.

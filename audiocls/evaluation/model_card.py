@@ -15,8 +15,19 @@ from audiocls.errors import name_some
 from audiocls.evaluation.scoring import Evaluation
 from audiocls.files import replacing
 from audiocls.markdown import escaped
-from audiocls.metrics import GroupCounts, Interval, accuracy, balanced_accuracy, f1_macro, interval, jackknife
+from audiocls.metrics import (
+    DEFAULT_THRESHOLD,
+    GroupCounts,
+    Interval,
+    accuracy,
+    balanced_accuracy,
+    f1_macro,
+    interval,
+    jackknife,
+    multi_label_jackknife,
+)
 from audiocls.models import ADAPTERS, InferenceSettings, load_settings
+from audiocls.sources import targets_of
 from audiocls.training import TrainedModel
 
 CARD: Final = "README.md"
@@ -25,6 +36,13 @@ _WITH_INTERVALS: Final = {
     "accuracy": ("Accuracy", accuracy),
     "balanced_accuracy": ("Balanced accuracy", balanced_accuracy),
     "f1_macro": ("F1, macro", f1_macro),
+}
+_OF_LABEL_SETS: Final = {
+    "map_macro": "Average precision, macro (mAP)",
+    "auroc_macro": "Area under the ROC curve, macro",
+    "lwlrap": "Label-weighted label-ranking average precision",
+    "f1_macro": "F1, macro",
+    "exact_match": "All labels right",
 }
 _FILLING: Final = {
     "nothing": "Give it shorter clips as they are.",
@@ -78,9 +96,13 @@ def _opening(settings: InferenceSettings, model: TrainedModel) -> str:
     return (
         f"# {escaped(settings.params['experiment'])}: {len(settings.labels)} classes of audio\n\n"
         f"A `{trained['family']}` model of {model.num_parameters:,} parameters, trained {start} for {model.steps} "
-        f"steps ({model.epochs:.4g} epochs). It classifies recordings as one of {len(settings.labels)} classes: "
+        f"steps ({model.epochs:.4g} epochs). It {_task(settings)} {len(settings.labels)} classes: "
         f"{name_some(map(escaped, settings.labels), most=_SHOWN_CLASSES)}. Versions: {versions}."
     )
+
+
+def _task(settings: InferenceSettings) -> str:
+    return "gives a recording any number of" if settings.multi_label else "classifies recordings as one of"
 
 
 def _use(settings: InferenceSettings) -> str:
@@ -90,7 +112,7 @@ def _use(settings: InferenceSettings) -> str:
 ```python
 from audiocls.inference import Classifier  # any file, rate, channels and length
 
-Classifier.load("path/to/this/folder").predict("clip.wav").label
+Classifier.load("path/to/this/folder").predict("clip.wav").{_answer(settings)}
 ```
 
 ```python
@@ -104,6 +126,10 @@ model.predict(pandas.DataFrame({{"path": ["clip.wav"]}}))  # or "audio": bytes; 
 
 `transformers.pipeline` neither resamples nor cuts: give it mono samples of {audio.sample_rate_hz} Hz and at most
 {audio.max_seconds:g} s. {_FILLING[_filled_with(settings)]}"""
+
+
+def _answer(settings: InferenceSettings) -> str:
+    return "labels" if settings.multi_label else "label"
 
 
 def _filled_with(settings: InferenceSettings) -> str:
@@ -136,12 +162,18 @@ def _data(settings: InferenceSettings, facts: dict[str, Any]) -> str:
 
 
 def _metrics(settings: InferenceSettings, evaluation: Evaluation) -> str:
-    intervals = _intervals(settings, evaluation)
+    intervals = _label_intervals(settings, evaluation) if settings.multi_label else _intervals(settings, evaluation)
+    shown = _OF_LABEL_SETS if settings.multi_label else {key: name for key, (name, _) in _WITH_INTERVALS.items()}
     lines = ["## Metrics", "", "| | validation | test | 95 % interval of test |", "|---|---|---|---|"]
-    for key, (name, _) in _WITH_INTERVALS.items():
+    for key, name in shown.items():
         validation, test = (evaluation.metrics[f"{split}/{key}"] for split in ("validation", "test"))
         lines.append(f"| {name} | {validation:.4f} | {test:.4f} | {_ends(intervals[key])} |")
     lines += ["", "The intervals hold for other groups of such recordings, and for this model."]
+    if settings.multi_label:
+        lines += [
+            "A label is given from its threshold on, which was chosen for F1 on validation; F1 of validation is by "
+            "thresholds that were fitted on other groups."
+        ]
     return "\n".join(lines)
 
 
@@ -157,6 +189,16 @@ def _intervals(settings: InferenceSettings, evaluation: Evaluation) -> dict[str,
     targets, predicted = (test[name].map(index).to_numpy(np.int64) for name in ("label", "predicted"))
     counts = GroupCounts.of(targets, predicted[None], test["group"].to_numpy(str), len(index))
     return {key: interval(jackknife(counts, metric), fraction=True) for key, (_, metric) in _WITH_INTERVALS.items()}
+
+
+def _label_intervals(settings: InferenceSettings, evaluation: Evaluation) -> dict[str, Interval]:
+    table = pd.read_parquet(evaluation.folder / "predictions.parquet")
+    test = table[table["split"] == "test"]
+    probabilities = test[[f"probability/{label}" for label in settings.labels]].to_numpy()
+    thresholds = np.array([settings.thresholds.get(label, DEFAULT_THRESHOLD) for label in settings.labels])
+    targets, groups = targets_of(test, settings.labels), test["group"].to_numpy(str)
+    found = multi_label_jackknife(targets, probabilities, probabilities >= thresholds, groups)
+    return {key: interval(scores, fraction=True) for key, scores in found.items()}
 
 
 def _classes(splits: dict[str, Any], evaluation: Evaluation) -> pd.DataFrame:
@@ -179,12 +221,17 @@ def _class_table(classes: pd.DataFrame) -> str:
 
 def _limits(settings: InferenceSettings, splits: dict[str, Any], classes: pd.DataFrame) -> str:
     audio = settings.audio
+    unheard = (
+        "A recording of anything else should get no label, if training had such recordings."
+        if settings.multi_label
+        else "A recording of anything else gets one of them; with a threshold, answers of a lower probability become "
+        '"unknown".'
+    )
     limits = [
-        f"The model knows {len(settings.labels)} classes. A recording of anything else gets one of them; with a "
-        'threshold, answers of a lower probability become "unknown".',
+        f"The model knows {len(settings.labels)} classes. {unheard}",
         f"Recordings are resampled to {audio.sample_rate_hz} Hz: nothing above {audio.sample_rate_hz // 2} Hz is used.",
-        f"Longer recordings are cut into windows of {audio.max_seconds:g} s, and one label is given to the whole, by "
-        f"the {settings.pooling} of the windows.",
+        f"Longer recordings are cut into windows of {audio.max_seconds:g} s, and the whole gets "
+        f"{'its labels' if settings.multi_label else 'one label'} by the {settings.pooling} of the windows.",
         f"It was trained on {splits['train']['groups']} groups of recordings. Other speakers, devices, rooms and "
         "noise than these can cost accuracy, which the metrics do not show.",
     ]

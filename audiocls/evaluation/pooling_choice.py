@@ -9,7 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.evaluation.held_out import HeldOut
-from audiocls.metrics import GroupCounts, Jackknife, WindowPooler, f1_macro, fixed_pooling, interval, jackknife
+from audiocls.metrics import (
+    DEFAULT_THRESHOLD,
+    GroupCounts,
+    Jackknife,
+    LabelScores,
+    WindowPooler,
+    f1_macro,
+    fixed_pooling,
+    interval,
+    jackknife,
+    multi_label_jackknife,
+)
 from audiocls.params import EvaluationParams, Pooling
 
 _PLAIN: Final[Pooling] = "mean"
@@ -17,9 +28,12 @@ _PLAIN: Final[Pooling] = "mean"
 
 @dataclass(frozen=True, slots=True)
 class PooledScore:
-    """Macro-F1 of a pooling on validation, and the 95 % interval of its gain over the mean; NaN if there is none."""
+    """Score of a pooling on validation, and the 95 % interval of its gain over the mean; NaN if there is none.
 
-    f1_macro: float
+    The score is macro-F1, or the mean average precision if clips may have any number of labels.
+    """
+
+    score: float
     gain: float
     low: float
     high: float
@@ -39,7 +53,7 @@ class PoolingChoice:
 
 
 def choose_pooling(held_out: HeldOut, params: EvaluationParams, num_classes: int) -> PoolingChoice:
-    """Choose the pooling that is best in macro-F1 on validation, if it is clearly better than the mean.
+    """Choose the pooling that has the best score on validation, if it is clearly better than the mean.
 
     Clearly: the low end of the 95 % interval over groups of the difference to the mean is above 0. Without an interval,
     with fewer than five groups, the mean is kept.
@@ -54,6 +68,10 @@ def choose_pooling(held_out: HeldOut, params: EvaluationParams, num_classes: int
     groups = held_out.clips["group"].to_numpy(str)
     counted: dict[Pooling, Jackknife] = {}
     for pooling in get_args(Pooling):
+        if held_out.is_multi_label:
+            if pooling != "attention":
+                counted[pooling] = _ranking(held_out, pooling, groups)
+            continue
         counts = GroupCounts.of(held_out.targets, _predicted(held_out, pooling)[None], groups, num_classes)
         counted[pooling] = jackknife(counts, f1_macro)
     scores: dict[Pooling, PooledScore] = {}
@@ -62,12 +80,20 @@ def choose_pooling(held_out: HeldOut, params: EvaluationParams, num_classes: int
         ends = (np.nan, np.nan) if pooling == _PLAIN else (float(gain.low), float(gain.high))
         scores[pooling] = PooledScore(float(scored.whole[0]), float(gain.value), *ends)
     better = [pooling for pooling, score in scores.items() if score.low > 0]
-    return PoolingChoice(max(better, key=lambda pooling: scores[pooling].f1_macro, default=_PLAIN), scores)
+    return PoolingChoice(max(better, key=lambda pooling: scores[pooling].score, default=_PLAIN), scores)
 
 
 def _predicted(held_out: HeldOut, pooling: Pooling) -> NDArray[np.int64]:
     pooler = WindowPooler(held_out.windows.clip, pooling)
     return np.concatenate([pooler.add(batch).argmax(axis=1) for batch in held_out.batches()])
+
+
+def _ranking(held_out: HeldOut, pooling: Pooling, groups: NDArray[np.str_]) -> Jackknife:
+    scores = LabelScores(held_out.windows.clip, held_out.targets, pooling)
+    for batch in held_out.batches():
+        scores.add(batch)
+    predicted = scores.probabilities >= DEFAULT_THRESHOLD
+    return multi_label_jackknife(scores.targets, scores.probabilities, predicted, groups)["map_macro"]
 
 
 def _or_none(value: float) -> float | None:

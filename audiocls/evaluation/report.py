@@ -26,6 +26,16 @@ _SHOWN_METRICS = {
     "f1_macro": "F1, macro",
     "f1_weighted": "F1, weighted",
 }
+_SHOWN_OF_LABEL_SETS = {
+    "map_macro": "Average precision, macro (mAP)",
+    "map_micro": "Average precision, micro",
+    "lwlrap": "Label-ranking average precision",
+    "auroc_macro": "Area under the ROC curve, macro",
+    "d_prime": "d'",
+    "f1_macro": "F1, macro",
+    "f1_micro": "F1, micro",
+    "exact_match": "All labels right",
+}
 _SHOWN_CLASSES = 30
 
 
@@ -33,9 +43,10 @@ def summarise(
     run: TrackedRun, corpus: Corpus, splits: Path, balanced: Balanced, model: TrainedModel, evaluation: Evaluation
 ) -> str:
     """Return the data, the model, the metrics and the locations of the results, in Markdown."""
+    shown = _SHOWN_METRICS if "test/accuracy" in evaluation.metrics else _SHOWN_OF_LABEL_SETS
     rows = [
         f"| {name} | {evaluation.metrics['validation/' + key]:.4f} | {evaluation.metrics['test/' + key]:.4f} |"
-        for key, name in _SHOWN_METRICS.items()
+        for key, name in shown.items()
     ]
     left_out = ". ".join(filter(None, [quarantine_summary(corpus), dropped_summary(splits)]))
     lines = [
@@ -102,11 +113,13 @@ def _class_table(report: Path, balanced: Balanced) -> list[str]:
     table = pd.read_csv(report, dtype={"label": str}, keep_default_na=False, na_values={"f1": [""]})
     left_out = len(table) - _SHOWN_CLASSES
     table = table.sort_values("f1", kind="stable").head(_SHOWN_CLASSES)
-    lines = ["| class | training clips | after balance | test clips | test F1 |", "|---|---|---|---|---|"]
-    for row in table.itertuples():
-        before, after = balanced.counts_before[row.label], balanced.counts_after[row.label]
-        f1 = "" if pd.isna(row.f1) else f"{row.f1:.4f}"
-        lines.append(f"| {escaped(row.label)} | {before} | {after} | {row.clips} | {f1} |")
+    ranked = {"average_precision": "test average precision"} if "average_precision" in table else {}
+    heads = ["class", "training clips", "after balance", "test clips", "test F1", *ranked.values()]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in table.to_dict(orient="records"):
+        before, after = balanced.counts_before[row["label"]], balanced.counts_after[row["label"]]
+        scores = ["" if pd.isna(row[name]) else f"{row[name]:.4f}" for name in ("f1", *ranked)]
+        lines.append(f"| {' | '.join([escaped(row['label']), str(before), str(after), str(row['clips']), *scores])} |")
     if left_out > 0:
         lines += ["", f"{left_out} more classes are in `{report}`"]
     return lines

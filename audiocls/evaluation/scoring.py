@@ -16,10 +16,11 @@ from transformers import PreTrainedModel
 from audiocls.batches import WindowAverager, count_windows
 from audiocls.evaluation.event_segments import tune_on_events
 from audiocls.evaluation.held_out import HeldOut, score_windows, window_logits
+from audiocls.evaluation.label_report import chosen_thresholds, validation_metrics, write_label_report
 from audiocls.evaluation.pooling_choice import PoolingChoice, choose_pooling
-from audiocls.evaluation.tables import WriteRows, prediction_rows, predictions_file, write_windows
+from audiocls.evaluation.tables import WriteRows, label_set_rows, prediction_rows, predictions_file, write_windows
 from audiocls.files import replacing
-from audiocls.metrics import ClipScores, confusion, per_class_metrics
+from audiocls.metrics import ClipScores, LabelScores, confusion, per_class_metrics
 from audiocls.models import has_settings, labels_of, load_model, note_choices
 from audiocls.params import Pooling
 from audiocls.plots import draw_confusion
@@ -55,7 +56,6 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
     prepare_model(model, params.training)
     model.to(choose_device(params.training))
     labels = labels_of(model)
-    metrics: dict[str, float] = {}
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="logits-", dir=folder.parent) as logits:
         splits = {
@@ -66,15 +66,58 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
         _write_choice(choice, folder / "pooling.json")
         write_windows(splits, labels, params.audio.sample_rate_hz, folder / "windows.parquet")
         with predictions_file(table, labels, folder / "predictions.parquet") as write:
-            for split, held_out in splits.items():
-                scores = _score(held_out, labels, choice.pooling, write)
-                metrics[f"{split}/{WINDOWED}"] = float((held_out.per_clip > 1).sum())
-                metrics |= {f"{split}/{name}": value for name, value in scores.metrics().items()}
+            score = _score_label_sets if params.is_multi_label else _score_classes
+            scored = score(splits, labels, choice.pooling, params.seed, write)
     tuned = tune_on_events(model, extractor, table, data)
     if has_settings(model_folder):
-        note_choices(model_folder, choice.pooling, tuned.params.as_settings() if tuned.params else None)
-    per_class = _write_test_report(scores.targets, scores.predicted, labels, metrics | tuned.metrics, folder)
-    return Evaluation(metrics | tuned.metrics | per_class, folder, choice.pooling)
+        segmentation = tuned.params.as_settings() if tuned.params else None
+        note_choices(model_folder, choice.pooling, segmentation, scored.thresholds_of(labels))
+    metrics = scored.metrics | tuned.metrics
+    metrics |= {f"{split}/{WINDOWED}": float((each.per_clip > 1).sum()) for split, each in splits.items()}
+    return Evaluation(metrics | _write_test_report(scored, labels, metrics, folder), folder, choice.pooling)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """The metrics of both splits, the scores of test, and the thresholds of clips with any number of labels."""
+
+    metrics: dict[str, float]
+    test: ClipScores | LabelScores
+    thresholds: NDArray[np.float64] | None = None
+
+    def thresholds_of(self, labels: list[str]) -> dict[str, float] | None:
+        return None if self.thresholds is None else dict(zip(labels, self.thresholds.tolist(), strict=True))
+
+
+def _score_classes(
+    splits: dict[str, HeldOut], labels: list[str], pooling: Pooling, seed: int, write: WriteRows
+) -> _Scored:
+    metrics: dict[str, float] = {}
+    for split, held_out in splits.items():
+        scores = _score(held_out, labels, pooling, write)
+        metrics |= {f"{split}/{name}": value for name, value in scores.metrics().items()}
+    return _Scored(metrics, scores)
+
+
+def _score_label_sets(
+    splits: dict[str, HeldOut], labels: list[str], pooling: Pooling, seed: int, write: WriteRows
+) -> _Scored:
+    """Score clips that may have any number of labels, with thresholds that are chosen on validation."""
+    scores = {split: _label_scores(held_out, pooling) for split, held_out in splits.items()}
+    thresholds = chosen_thresholds(scores["validation"])
+    for split, held_out in splits.items():
+        write(label_set_rows(held_out.clips, scores[split], thresholds, labels, held_out.per_clip))
+    of_validation = validation_metrics(scores["validation"], splits["validation"].clips["group"].to_numpy(), seed)
+    metrics = {f"validation/{name}": value for name, value in of_validation.items()}
+    metrics |= {f"test/{name}": value for name, value in scores["test"].metrics(thresholds).items()}
+    return _Scored(metrics, scores["test"], thresholds)
+
+
+def _label_scores(held_out: HeldOut, pooling: Pooling) -> LabelScores:
+    scores = LabelScores(held_out.windows.clip, held_out.targets, pooling)
+    for batch in held_out.batches():
+        scores.add(batch)
+    return scores
 
 
 def predict(model: PreTrainedModel, extractor: Any, clips: pd.DataFrame, data: PreparedData) -> NDArray[np.float32]:
@@ -102,11 +145,18 @@ def _write_choice(choice: PoolingChoice, target: Path) -> None:
             part.write_text(json.dumps(choice.described(), indent=2) + "\n", encoding="utf-8")
 
 
-def _write_test_report(
+def _write_test_report(scored: _Scored, labels: list[str], metrics: dict[str, float], folder: Path) -> dict[str, float]:
+    """Write tables and plots of the test split; return the scores of each class."""
+    if isinstance(scored.test, ClipScores):
+        return _write_class_report(scored.test.targets, scored.test.predicted, labels, metrics, folder)
+    assert scored.thresholds is not None
+    return write_label_report(scored.test, scored.thresholds, labels, metrics, folder)
+
+
+def _write_class_report(
     targets: NDArray[np.int64], predicted: NDArray[np.int64], labels: list[str], metrics: dict[str, float], folder: Path
 ) -> dict[str, float]:
     """Write tables and plots of the test split; return precision, recall and F1 of each class."""
-    folder.mkdir(parents=True, exist_ok=True)
     per_class = per_class_metrics(targets, predicted, labels)
     per_class.to_csv(folder / "classification_report.csv", index=False)
     summary = {name.removeprefix("test/"): value for name, value in metrics.items() if name.startswith("test/")}

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from audiocls.evaluation.held_out import HeldOut
 from audiocls.files import replacing
-from audiocls.metrics import probabilities_of
+from audiocls.metrics import LabelScores, probabilities_of
+from audiocls.sources import LABEL_SET_FIELDS, LABEL_SETS, is_multi_label
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +37,11 @@ def predictions_file(clips: pd.DataFrame, labels: list[str], target: Path) -> It
     """Yield a function that appends rows of `prediction_rows` to a Parquet file, which appears once it is complete."""
     # Types from all clips, because a column may be empty in some of them.
     fields = [pa.Schema.from_pandas(clips[[*IDENTITY]], preserve_index=False).field(name) for name in IDENTITY]
-    text = fields[0].type
-    fields += [("predicted", text), ("correct", pa.bool_()), ("windows", pa.int64()), *_probabilities(labels)]
+    predicted = fields[0].type
+    if is_multi_label(clips):
+        fields += LABEL_SET_FIELDS
+        predicted = LABEL_SET_FIELDS[0].type
+    fields += [("predicted", predicted), ("correct", pa.bool_()), ("windows", pa.int64()), *_probabilities(labels)]
     with _rows_file(pa.schema(fields), target) as write:
         yield write
 
@@ -60,6 +64,33 @@ def prediction_rows(
     table["windows"] = windows
     table["probability"] = probabilities.max(axis=1)
     return table.join(pd.DataFrame(probabilities, columns=[f"probability/{name}" for name in labels]))
+
+
+def label_set_rows(
+    clips: pd.DataFrame,
+    scores: LabelScores,
+    thresholds: NDArray[np.float64],
+    labels: list[str],
+    windows: NDArray[np.int64],
+) -> pd.DataFrame:
+    """Return a row per clip, if clips may have any number of labels.
+
+    `correct` says whether all labels that are known of a clip are right, and `probability` is the highest.
+
+    Args:
+        clips: Rows of the clips table.
+        scores: Of all these clips.
+        thresholds: From which on a label is predicted, (num_classes,).
+        labels: Class names.
+        windows: Number of windows of each clip.
+    """
+    found = scores.probabilities >= thresholds
+    table = clips[[*IDENTITY, *LABEL_SETS]].reset_index(drop=True)
+    table["predicted"] = pd.Series([[labels[i] for i in np.flatnonzero(row)] for row in found], dtype=object)
+    table["correct"] = (found == (scores.targets == 1)).all(axis=1, where=~np.isnan(scores.targets))
+    table["windows"] = windows
+    table["probability"] = scores.probabilities.max(axis=1)
+    return table.join(pd.DataFrame(scores.probabilities, columns=[f"probability/{name}" for name in labels]))
 
 
 def write_windows(splits: dict[str, HeldOut], labels: list[str], rate_hz: int, target: Path) -> None:
@@ -89,7 +120,7 @@ def _window_rows(
     held_out: HeldOut, part: slice, logits: NDArray[np.float32], labels: list[str], rate_hz: int
 ) -> pd.DataFrame:
     clip, start, length = (column[part] for column in held_out.windows)
-    probabilities = probabilities_of(logits)
+    probabilities = probabilities_of(logits, multi_label=held_out.is_multi_label)
     table = held_out.clips[["clip_id", "label"]].iloc[clip].reset_index(drop=True)
     table["start_seconds"], table["end_seconds"] = start / rate_hz, (start + length) / rate_hz
     table["predicted"] = [labels[i] for i in logits.argmax(axis=1)]

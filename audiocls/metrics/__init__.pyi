@@ -1,5 +1,11 @@
 from .classification import confusion as confusion, per_class_metrics as per_class_metrics
-from .clip_scores import CLIP_LOSS as CLIP_LOSS, ClipScores as ClipScores, ValidationScores as ValidationScores
+from .clip_scores import (
+    CLIP_LOSS as CLIP_LOSS,
+    ClipScores as ClipScores,
+    LabelScores as LabelScores,
+    ValidationScores as ValidationScores,
+    scores_of as scores_of,
+)
 from .events import EventScores as EventScores, event_f1 as event_f1
 from .intervals import (
     FEWEST_GROUPS as FEWEST_GROUPS,
@@ -12,9 +18,16 @@ from .intervals import (
     interval as interval,
     jackknife as jackknife,
 )
+from .multi_label import multi_label_metrics as multi_label_metrics, per_label_metrics as per_label_metrics
+from .multi_label_intervals import multi_label_jackknife as multi_label_jackknife
 from .pooling import (
     Pooler as Pooler,
     WindowPooler as WindowPooler,
     fixed_pooling as fixed_pooling,
     probabilities_of as probabilities_of,
+)
+from .thresholds import (
+    DEFAULT_THRESHOLD as DEFAULT_THRESHOLD,
+    cross_fitted as cross_fitted,
+    fit_thresholds as fit_thresholds,
 )

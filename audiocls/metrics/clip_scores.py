@@ -11,7 +11,9 @@ from torch.nn import functional as F
 from transformers import EvalPrediction
 
 from audiocls.metrics.classification import summary_metrics
-from audiocls.metrics.pooling import WindowPooler
+from audiocls.metrics.multi_label import multi_label_metrics
+from audiocls.metrics.pooling import WindowPooler, probabilities_of
+from audiocls.metrics.thresholds import DEFAULT_THRESHOLD
 from audiocls.params import Pooling
 
 CLIP_LOSS: Final = "clip_loss"
@@ -63,16 +65,60 @@ class ClipScores:
         return found | {f"{WINDOW}/{name}": value for name, value in of_windows.items()}
 
 
+class LabelScores:
+    """Keeps the probabilities of clips that may have any number of labels, and one loss per clip."""
+
+    def __init__(self, clip: NDArray[np.int64], targets: NDArray[np.float32], pooling: Pooling = "mean") -> None:
+        """Prepare to score windows in their order.
+
+        Args:
+            clip: Clip index of each window, ascending from 0 without gaps, shape (num_windows,).
+            targets: 1, 0 or NaN (unknown), shape (num_clips, num_classes).
+            pooling: How the windows of a clip become one answer.
+        """
+        self._pooler = WindowPooler(clip, pooling, multi_label=True)
+        self._scored = 0
+        self.targets = targets
+        self.probabilities = np.empty(targets.shape, np.float32)
+        self._losses = np.empty(len(targets), np.float32)
+
+    def add(self, logits: NDArray[Any]) -> NDArray[np.float32]:
+        """Add the logits of the next windows, (windows, classes); return those of the clips that are now complete."""
+        pooled = self._pooler.add(logits)
+        part = slice(self._scored, self._scored + len(pooled))
+        self._scored = part.stop
+        self.probabilities[part] = probabilities_of(pooled, multi_label=True)
+        targets = torch.from_numpy(self.targets[part])
+        losses = F.binary_cross_entropy_with_logits(torch.from_numpy(pooled), targets.nan_to_num(0), reduction="none")
+        self._losses[part] = losses.masked_fill(targets.isnan(), 0).mean(dim=1).numpy()
+        return pooled
+
+    def metrics(self, thresholds: NDArray[np.float64] | None = None) -> dict[str, float]:
+        """Return the metrics, and `loss`, the mean binary cross entropy.
+
+        Args:
+            thresholds: From which on a label is predicted, (num_classes,) or (num_clips, num_classes); None: one half.
+        """
+        used = np.full(self.targets.shape[1], DEFAULT_THRESHOLD) if thresholds is None else thresholds
+        loss = float(self._losses.mean(dtype=np.float64))
+        return multi_label_metrics(self.targets, self.probabilities, used) | {"loss": loss}
+
+
+def scores_of(clip: NDArray[np.int64], targets: NDArray[Any], pooling: Pooling = "mean") -> ClipScores | LabelScores:
+    """Return the scores of clips with one label, or with any number, by the shape of the targets."""
+    return ClipScores(clip, targets, pooling) if targets.ndim == 1 else LabelScores(clip, targets, pooling)
+
+
 class ValidationScores:
     """`compute_metrics` for a Trainer with `batch_eval_metrics`, which calls it for every batch."""
 
-    def __init__(self, clip: NDArray[np.int64], targets: NDArray[np.int64], pooling: Pooling = "mean") -> None:
-        """Take the arguments of `ClipScores`."""
+    def __init__(self, clip: NDArray[np.int64], targets: NDArray[Any], pooling: Pooling = "mean") -> None:
+        """Take the arguments of `scores_of`."""
         self._clip, self._targets, self._pooling = clip, targets, pooling
         self._scores = self._begin()
 
-    def _begin(self) -> ClipScores:
-        return ClipScores(self._clip, self._targets, self._pooling)
+    def _begin(self) -> ClipScores | LabelScores:
+        return scores_of(self._clip, self._targets, self._pooling)
 
     def __call__(self, prediction: EvalPrediction, compute_result: bool) -> dict[str, float]:
         """Add a batch's logits; after the last batch, return the metrics and reset."""

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
-from sklearn.metrics import average_precision_score, label_ranking_average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 Floats = NDArray[np.floating[Any]]
 _MOST_CERTAIN: Final = 1e-4  # from 0 and 1, for the d' of a perfect area
@@ -24,7 +24,7 @@ def multi_label_metrics(targets: Floats, probabilities: Floats, thresholds: Floa
     Args:
         targets: 1 for the labels of a clip, 0 for the others, NaN for unknown ones; shape (num_clips, num_classes).
         probabilities: The same shape.
-        thresholds: From which on a label is predicted, shape (num_classes,).
+        thresholds: From which on a label is predicted, shape (num_classes,) or (num_clips, num_classes).
 
     Returns:
         `map_macro`, `map_micro`, `lwlrap`, `auroc_macro`, `d_prime` (of the mean area), `f1_macro`, `f1_micro`,
@@ -68,14 +68,21 @@ def lwlrap(targets: Floats, probabilities: Floats) -> float:
     Source:
         The metric of DCASE 2019 task 2: Fonseca et al. 2019, arXiv:1906.02975.
     """
+    precision, labels = lwlrap_parts(targets, probabilities)
+    return float(precision.sum() / labels.sum()) if labels.any() else float("nan")
+
+
+def lwlrap_parts(targets: Floats, probabilities: Floats) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return for each clip the sum of the precisions at its labels, and how many labels it has, each (num_clips,)."""
     true = targets == 1
-    some = true.any(axis=1)
-    if not some.any():
-        return float("nan")
-    # An unknown label ranks last, so that it counts as no mistake above a true one.
-    scores = np.where(np.isnan(targets), -np.inf, probabilities)[some]
-    ranked = np.argsort(np.argsort(scores, axis=1, kind="stable"), axis=1) if not np.isfinite(scores).all() else scores
-    return float(label_ranking_average_precision_score(true[some], ranked, sample_weight=true[some].sum(axis=1)))
+    # Unknown labels are not ranked.
+    scores = np.where(np.isnan(targets), -np.inf, probabilities)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    ranked, hits = np.take_along_axis(scores, order, 1), np.take_along_axis(true, order, 1)
+    # Labels of equal probability have the rank of the last of them.
+    last = np.array([np.searchsorted(-row, -row, side="right") for row in ranked]).reshape(ranked.shape) - 1
+    precision = np.take_along_axis(np.cumsum(hits, axis=1), last, 1) / (last + 1)
+    return (precision * hits).sum(axis=1), true.sum(axis=1)
 
 
 def per_label_metrics(targets: Floats, probabilities: Floats, thresholds: Floats, labels: list[str]) -> pd.DataFrame:

@@ -1,6 +1,8 @@
 """How the windows of a recording become one answer, as `Pooling` of the params names it.
 
-A recording of a single window has the probabilities of that window, whatever the pooling.
+A recording of a single window has the probabilities of that window, whatever the pooling. If a clip may have any number
+of labels, each label is pooled on its own: the sum over the labels is not 1, and a window votes for every label that is
+more likely present than not.
 """
 
 from __future__ import annotations
@@ -20,10 +22,18 @@ ATTENTION_SHARPNESS: Final = 4.0
 _LEAST: Final = 1e-12  # the logarithm of a class that no window votes for
 
 
-def probabilities_of(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
-    """Return the probabilities, shape (num_windows, num_classes), of logits of that shape."""
+def probabilities_of(
+    logits: NDArray[np.float32], temperature: float = 1.0, *, multi_label: bool = False
+) -> NDArray[np.float64]:
+    """Return the probabilities, shape (num_windows, num_classes), of logits of that shape.
+
+    Args:
+        logits: Of a model.
+        temperature: The logits are divided by it.
+        multi_label: Whether each label is scored on its own.
+    """
     scaled = torch.from_numpy(np.asarray(logits, np.float64)) / temperature
-    probabilities: NDArray[np.float64] = torch.softmax(scaled, dim=1).numpy()
+    probabilities: NDArray[np.float64] = (scaled.sigmoid() if multi_label else scaled.softmax(dim=1)).numpy()
     return probabilities
 
 
@@ -35,16 +45,17 @@ def fixed_pooling(params: EvaluationParams) -> Pooling:
 class Pooler:
     """Takes the probabilities of a recording's windows one by one, and keeps a few numbers a class."""
 
-    def __init__(self, pooling: Pooling) -> None:
-        """Pool in this way."""
-        self._pooling = pooling
+    def __init__(self, pooling: Pooling, *, multi_label: bool = False) -> None:
+        """Pool in this way, each label on its own if a recording may have any number of them."""
+        self._pooling: Pooling = pooling
+        self._multi_label = multi_label
         self._joined: NDArray[np.float64] | None = None  # (num_classes,)
         self._only: NDArray[np.float64] | None = None  # the probabilities of the first window
         self.windows = 0
 
     def add(self, probabilities: NDArray[np.float64]) -> None:
         """Take a window's probabilities, shape (num_classes,)."""
-        (counted,) = _counted(probabilities[None], self._pooling)
+        (counted,) = _counted(probabilities[None], self._pooling, self._multi_label)
         if self._joined is None:
             self._joined, self._only = counted, probabilities
         else:
@@ -52,7 +63,7 @@ class Pooler:
         self.windows += 1
 
     def result(self) -> NDArray[np.float64]:
-        """Return the recording's probabilities, shape (num_classes,); their sum is 1.
+        """Return the recording's probabilities, shape (num_classes,).
 
         Raises:
             ValueError: There was no window.
@@ -61,23 +72,25 @@ class Pooler:
             raise ValueError("no window was added")
         if self.windows == 1:
             return self._only
-        pooled: NDArray[np.float64] = self._joined / self._joined.sum()
+        (pooled,) = _normalised(self._joined[None], np.array([self.windows]), self._pooling, self._multi_label)
         return pooled
 
 
 class WindowPooler:
     """Pools the windows of many recordings batch by batch, and keeps only what is complete of one."""
 
-    def __init__(self, clip: NDArray[np.int64], pooling: Pooling = "mean") -> None:
+    def __init__(self, clip: NDArray[np.int64], pooling: Pooling = "mean", *, multi_label: bool = False) -> None:
         """Expect windows in the order of their clips.
 
         Args:
             clip: Clip of each window, ascending from 0 without gaps, shape (num_windows,).
             pooling: How they are pooled.
+            multi_label: Whether each label is pooled on its own.
         """
-        self._pooling = pooling
+        self._pooling: Pooling = pooling
+        self._multi_label = multi_label
         # The mean of logits with a wide range is more precise as a sum of logarithms.
-        self._averager = WindowAverager(clip) if pooling == "mean" else None
+        self._averager = WindowAverager(clip) if pooling == "mean" and not multi_label else None
         self._clip = clip
         self._counts = np.bincount(clip)
         self._next = 0
@@ -86,7 +99,7 @@ class WindowPooler:
     def add(self, logits: NDArray[Any]) -> NDArray[np.float32]:
         """Add the next windows; return the logits of the clips that they complete, shape (clips, classes), in order.
 
-        They are the unchanged logits of clips with one window, and the log of the pooled probabilities of others.
+        They are the unchanged logits of clips with one window, and those of the pooled probabilities of others.
         """
         if self._averager is not None:
             return self._averager.add(logits)
@@ -94,7 +107,8 @@ class WindowPooler:
         self._next += len(logits)
         if not len(clip):
             return np.asarray(logits, np.float32)
-        counted = _counted(probabilities_of(logits), self._pooling)
+        probabilities = probabilities_of(logits, multi_label=self._multi_label)
+        counted = _counted(probabilities, self._pooling, self._multi_label)
         held = len(self._open)
         if held:  # as an extra window, so that the result is the same for any batch boundaries
             counted, clip = np.vstack([self._open, counted]), np.append(clip[0], clip)
@@ -103,10 +117,10 @@ class WindowPooler:
         is_open = self._next < len(self._clip) and self._clip[self._next] == clip[-1]
         self._open = joined[-1:] if is_open else joined[:0]
         whole = len(first) - is_open
-        pooled = joined[:whole] / joined[:whole].sum(axis=1, keepdims=True)
+        counts = self._counts[clip[first[:whole]]]
+        pooled = _normalised(joined[:whole], counts, self._pooling, self._multi_label)
         alone = np.asarray(logits)[first[:whole] - held]
-        is_alone = self._counts[clip[first[:whole]]][:, None] == 1
-        return np.where(is_alone, alone, np.log(np.maximum(pooled, _LEAST))).astype(np.float32)
+        return np.where(counts[:, None] == 1, alone, _logits_of(pooled, self._multi_label)).astype(np.float32)
 
 
 _JOIN: Final[dict[Pooling, np.ufunc]] = {
@@ -118,15 +132,33 @@ _JOIN: Final[dict[Pooling, np.ufunc]] = {
 """How what two windows count for becomes what both count for; the result is in proportion to it."""
 
 
-def _counted(probabilities: NDArray[np.float64], pooling: Pooling) -> NDArray[np.float64]:
+def _normalised(
+    joined: NDArray[np.float64], counts: NDArray[np.int64], pooling: Pooling, multi_label: bool
+) -> NDArray[np.float64]:
+    """Return the probabilities of recordings, (num_recordings, num_classes), from what their windows count for."""
+    if not multi_label:
+        return joined / joined.sum(axis=1, keepdims=True)
+    return joined if pooling == "max" else joined / counts[:, None]
+
+
+def _logits_of(probabilities: NDArray[np.float64], multi_label: bool) -> NDArray[np.float64]:
+    logits: NDArray[np.float64] = np.log(np.maximum(probabilities, _LEAST))
+    return logits - np.log(np.maximum(1 - probabilities, _LEAST)) if multi_label else logits
+
+
+def _counted(probabilities: NDArray[np.float64], pooling: Pooling, multi_label: bool) -> NDArray[np.float64]:
     """Return what each window counts for, shape (num_windows, num_classes)."""
     match pooling:
         case "mean" | "max":
             return probabilities
+        case "vote" if multi_label:
+            return (probabilities >= 0.5).astype(np.float64)
         case "vote":
             votes = np.zeros_like(probabilities)
             votes[np.arange(len(votes)), probabilities.argmax(axis=1)] = 1.0
             return votes
+        case "attention" if multi_label:
+            raise ValueError("pooling by attention weights windows by how sure they are of one label")
         case "attention":
             return _certainty(probabilities)[:, None] * probabilities
 

@@ -34,6 +34,12 @@ class InferenceSettings(Params):
     feature_statistics: dict[str, float] = Field(
         default_factory=dict, description="Mean and deviation that the feature extractor takes out, if it has any."
     )
+    multi_label: bool = Field(False, description="Whether a recording may have any number of the labels.")
+    thresholds: dict[str, float] = Field(
+        default_factory=dict,
+        description="With `multi_label`: the probability from which on each label is given, as chosen on validation. A "
+        "label that is not named has 0.5.",
+    )
     segmentation: dict[str, float] = Field(
         default_factory=dict, description="Thresholds and durations of segments, as tuned on validation."
     )
@@ -62,6 +68,7 @@ def settings_of(params: RunParams, labels: Sequence[str], extractor: Any) -> Inf
     return InferenceSettings(
         audio=params.audio.model_copy(update={"store": None}),
         labels=list(labels),
+        multi_label=params.is_multi_label,
         feature_statistics={name: float(value) for name, value in statistics.items() if isinstance(value, int | float)},
         params=masked_values(params.model_dump(mode="json")),
         versions=_versions(),
@@ -84,7 +91,9 @@ def write_settings(settings: InferenceSettings, folder: Path) -> Path:
     return target
 
 
-def read_settings(folder: Path, labels: Sequence[str], rate_hz: int, window_seconds: float | None) -> InferenceSettings:
+def read_settings(
+    folder: Path, labels: Sequence[str], rate_hz: int, window_seconds: float | None, *, multi_label: bool = False
+) -> InferenceSettings:
     """Read the settings of a model folder; a folder without them gets defaults, which are logged.
 
     Args:
@@ -92,17 +101,19 @@ def read_settings(folder: Path, labels: Sequence[str], rate_hz: int, window_seco
         labels: Of the config; the position is the class index.
         rate_hz: Of the feature extractor.
         window_seconds: Length of the model's input as its extractor has it; None if it takes any length.
+        multi_label: Whether the config says that a recording may have any number of labels.
 
     Raises:
         ParamsError: The file is damaged, of a newer version, or contradicts the model.
     """
     file = folder / FILE_NAME
     if not has_settings(folder):
-        return _defaults(folder, labels, rate_hz, window_seconds)
+        return _defaults(folder, labels, rate_hz, window_seconds).model_copy(update={"multi_label": multi_label})
     settings = load_settings(folder)
     for name, found, expected in (
         ("labels", settings.labels, list(labels)),
         ("audio.sample_rate_hz", settings.audio.sample_rate_hz, rate_hz),
+        ("multi_label", settings.multi_label, multi_label),
     ):
         if found != expected:
             raise ParamsError(f"{file}: {name} = {found}, and the model has {expected}; the file is of another model")
@@ -129,16 +140,23 @@ def load_settings(folder: Path) -> InferenceSettings:
         ) from error
 
 
-def note_choices(folder: Path, pooling: Pooling, segmentation: dict[str, float] | None) -> None:
+def note_choices(
+    folder: Path,
+    pooling: Pooling,
+    segmentation: dict[str, float] | None,
+    thresholds: dict[str, float] | None = None,
+) -> None:
     """Write what was chosen on validation into the settings of a model folder.
 
     Args:
         folder: With `inference.json`.
         pooling: How windows are pooled.
         segmentation: Thresholds and durations of segments; None keeps those that are there.
+        thresholds: Of each label, if a recording may have any number.
     """
     settings = load_settings(folder)
-    chosen = {"pooling": pooling, "segmentation": settings.segmentation if segmentation is None else segmentation}
+    chosen: dict[str, Any] = {"pooling": pooling, "thresholds": thresholds or {}}
+    chosen |= {} if segmentation is None else {"segmentation": segmentation}
     write_settings(settings.model_copy(update=chosen), folder)
 
 

@@ -181,8 +181,9 @@ class MetricReporter(TrainerCallback):  # type: ignore[misc]  # transformers has
             if name.startswith("eval_") and not name.endswith(("_runtime", "_per_second"))
         }
         self._log(found, state.global_step)
+        ranked = "validation/map_macro" in found
         logger.info(
-            "epoch %.4g of %g, step %d: training loss %.4f, validation loss %.4f, macro-F1 %.4f",
-            state.epoch, state.num_train_epochs, state.global_step, self._loss,
-            found["validation/loss"], found["validation/f1_macro"],
+            "epoch %.4g of %g, step %d: training loss %.4f, validation loss %.4f, %s %.4f",
+            state.epoch, state.num_train_epochs, state.global_step, self._loss, found["validation/loss"],
+            "mAP" if ranked else "macro-F1", found["validation/map_macro" if ranked else "validation/f1_macro"],
         )  # fmt: skip

@@ -74,4 +74,17 @@ def _metric_fits_the_labels(params: RunParams) -> Iterator[Conflict]:
         yield "training.best_metric", f"= {name!r}: needs data.labels=multi; use f1_macro, for example"
 
 
-RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (_balance_fits_the_labels, _metric_fits_the_labels)
+def _pooling_fits_the_labels(params: RunParams) -> Iterator[Conflict]:
+    if params.is_multi_label and params.evaluation.pooling == "attention":
+        yield (
+            "evaluation.pooling",
+            "= 'attention': weights windows by how sure they are of one label; with data.labels=multi, use mean, max "
+            "or vote",
+        )
+
+
+RULES: tuple[Callable[[RunParams], Iterator[Conflict]], ...] = (
+    _balance_fits_the_labels,
+    _metric_fits_the_labels,
+    _pooling_fits_the_labels,
+)

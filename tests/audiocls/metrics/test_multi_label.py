@@ -6,6 +6,7 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from audiocls.metrics.multi_label import lwlrap, multi_label_metrics, per_label_metrics
+from audiocls.metrics.multi_label_intervals import multi_label_jackknife
 from audiocls.metrics.thresholds import cross_fitted, fit_thresholds
 
 
@@ -39,6 +40,21 @@ def test_lwlrap_is_the_mean_precision_at_the_rank_of_each_label(scored):
             above = scores >= scores[label]
             precisions.append(true[above].sum() / above.sum())
     assert lwlrap(targets, probabilities) == pytest.approx(np.mean(precisions))
+
+
+def test_the_jackknife_leaves_out_one_group_after_another(scored):
+    targets, probabilities = scored[0].copy(), np.round(scored[1], 2)  # with ties
+    targets[np.random.default_rng(3).random(targets.shape) < 0.1] = np.nan
+    groups = np.random.default_rng(4).integers(0, 12, len(targets)).astype(str)
+    thresholds = np.full(4, 0.4)
+    found = multi_label_jackknife(targets, probabilities, probabilities >= thresholds, groups)
+    whole = multi_label_metrics(targets, probabilities, thresholds)
+    for name, scores in found.items():
+        assert scores.whole == pytest.approx([whole[name]]), name
+        for i, group in enumerate(np.unique(groups)):
+            left = groups != group
+            expected = multi_label_metrics(targets[left], probabilities[left], thresholds)[name]
+            assert scores.without[0, i] == pytest.approx(expected), (name, group)
 
 
 def test_unknown_labels_count_nowhere(scored):

@@ -1,0 +1,137 @@
+"""The metrics of clips with any number of labels without each group, for the intervals of `intervals.py`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocls.metrics.intervals import GroupCounts, Jackknife, f1_macro, jackknife, jackknife_auroc
+from audiocls.metrics.multi_label import lwlrap_parts
+
+Floats = NDArray[np.floating[Any]]
+
+MOST_BLOCKS: Final = 200
+"""More groups are joined at random into so many blocks, of which each is left out once."""
+
+_MOST_CELLS: Final = 20_000_000  # in memory at a time
+
+
+def multi_label_jackknife(
+    targets: Floats, probabilities: Floats, predicted: NDArray[np.bool_], groups: NDArray[Any], seed: int = 0
+) -> dict[str, Jackknife]:
+    """Compute the metrics of one model without each group.
+
+    Args:
+        targets: 1, 0 or NaN (unknown), shape (num_clips, num_classes).
+        probabilities: The same shape.
+        predicted: Which labels are predicted, the same shape.
+        groups: Groups of the clips, shape (num_clips,).
+        seed: Of the blocks, if there are more groups than MOST_BLOCKS.
+
+    Returns:
+        `map_macro`, `auroc_macro`, `lwlrap`, `f1_macro` and `exact_match`, each with an axis of one seed.
+    """
+    blocks = _blocks(groups, seed)
+    known = ~np.isnan(targets)
+    true, found = known & (targets == 1), known & predicted
+    counts = GroupCounts(*(_sums(each, blocks)[None] for each in (true, found, true & found)))
+    effective = jackknife(counts, f1_macro).effective_groups
+    ranked, areas = _by_class(targets, probabilities, blocks)
+    precision, labels = lwlrap_parts(targets, probabilities)
+    exact = (found == true).all(axis=1, where=known)
+    scores = {
+        "map_macro": _mean_of_classes(ranked),
+        "auroc_macro": _mean_of_classes(areas),
+        "lwlrap": _ratio_without_each(precision, labels, blocks),
+        "exact_match": _ratio_without_each(exact, np.ones(len(exact)), blocks),
+    }
+    found_scores = {name: Jackknife(whole, without, effective) for name, (whole, without) in scores.items()}
+    return found_scores | {"f1_macro": jackknife(counts, f1_macro)}
+
+
+def _blocks(groups: NDArray[Any], seed: int) -> NDArray[np.int64]:
+    names, group = np.unique(groups, return_inverse=True)
+    if len(names) <= MOST_BLOCKS:
+        return group
+    return (np.random.default_rng(seed).permutation(len(names)) % MOST_BLOCKS)[group]
+
+
+def _sums(values: NDArray[Any], blocks: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Sum over the clips of each block, (num_blocks, num_classes)."""
+    sums = np.zeros((blocks.max() + 1, values.shape[1]), np.int32)
+    np.add.at(sums, blocks, values)
+    return sums
+
+
+def _ratio_without_each(
+    part: NDArray[Any], whole: NDArray[Any], blocks: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    parts, wholes = (np.bincount(blocks, each.astype(np.float64)) for each in (part, whole))
+    left = np.maximum(wholes.sum() - wholes, 1e-12)
+    return np.array([parts.sum() / max(wholes.sum(), 1e-12)]), ((parts.sum() - parts) / left)[None]
+
+
+def _by_class(
+    targets: Floats, probabilities: Floats, blocks: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return average precision and area of each class, of all blocks and then without each, (classes, 1 + blocks)."""
+    ranked, areas = [], []
+    for true, scores in zip(targets.T, probabilities.T, strict=True):
+        known = ~np.isnan(true)
+        if not 0 < true[known].sum() < known.sum():
+            continue
+        kept, present = blocks[known], true[known] == 1
+        ranked.append(average_precision_without_each(present, scores[known], kept, int(blocks.max()) + 1))
+        area = jackknife_auroc(scores[known][None].astype(np.float64), present, kept)
+        # A block without a known clip of this class changes nothing.
+        without = np.full(int(blocks.max()) + 1, area.whole[0])
+        without[np.unique(kept)] = area.without[0]
+        areas.append(np.append(area.whole, without))
+    return np.array(ranked), np.array(areas)
+
+
+def average_precision_without_each(
+    present: NDArray[np.bool_], scores: Floats, blocks: NDArray[np.int64], num_blocks: int
+) -> NDArray[np.float64]:
+    """Return the average precision of all clips, and then without each block; NaN without a positive clip left.
+
+    Args:
+        present: Which clips have the label, shape (num_clips,).
+        scores: Higher if the label is more likely, the same shape.
+        blocks: Block of each clip, the same shape.
+        num_blocks: Number of blocks.
+
+    Returns:
+        Shape (1 + num_blocks,).
+    """
+    order = np.argsort(-scores, kind="stable")
+    present, blocks = present[order].astype(np.float64), blocks[order]
+    # Equal scores form one step of the curve: all see the counts at its end.
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    step_of = np.searchsorted(ends, np.arange(len(scores)))
+    hits, ranks = np.cumsum(present)[ends], (ends + 1).astype(np.float64)
+    gained = np.bincount(step_of, present)
+    found = [float((gained * hits / ranks).sum() / present.sum())]
+    at_a_time = max(1, _MOST_CELLS // len(scores))
+    for start in range(0, num_blocks, at_a_time):
+        inside = blocks == np.arange(start, min(start + at_a_time, num_blocks))[:, None]
+        own = inside * present
+        left_hits, left_ranks = hits - np.cumsum(own, axis=1)[:, ends], ranks - np.cumsum(inside, axis=1)[:, ends]
+        steps = np.add.reduceat(own, np.append(0, ends[:-1] + 1), axis=1)
+        terms = (gained - steps) * left_hits / np.maximum(left_ranks, 1)
+        positives = present.sum() - own.sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found += np.where(positives > 0, terms.sum(axis=1) / positives, np.nan).tolist()
+    return np.array(found)
+
+
+def _mean_of_classes(by_class: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean over the classes of all blocks, (1,), and without each, (1, num_blocks)."""
+    if not len(by_class):
+        return np.array([np.nan]), np.full((1, 1), np.nan)
+    # A class that only one block has keeps its score without that block, as in `intervals.jackknife`.
+    filled = np.where(np.isnan(by_class), by_class[:, :1], by_class)
+    means = filled.mean(axis=0)
+    return means[:1], means[None, 1:]
