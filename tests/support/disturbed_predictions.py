@@ -1,6 +1,6 @@
 """Predict in forked children that are killed with SIGKILL, at random times and in the middle of lines of the journal.
 
-    python disturbed_predictions.py MODEL CLIPS FOLDER
+    python disturbed_predictions.py MODEL CLIPS FOLDER none|segments
 
 FOLDER/whole.parquet is by an undisturbed run; FOLDER/random-<n>.parquet by runs that are killed up to three times at
 random times, and FOLDER/line-<n>.parquet by runs that are killed when half of the n-th line is written. Prints as JSON,
@@ -19,19 +19,24 @@ from pathlib import Path
 
 from audiocls.inference import groups
 from audiocls.inference.journal import JournalWriter, locked_journal
-from audiocls.inference.outputs import TableParams
+from audiocls.inference.parts import PartParams
 from audiocls.inference.prediction import PredictParams, plan_predictions, score_shard, write_predictions
 from audiocls.inference.recordings import list_recordings
+from audiocls.inference.rows import TableParams
+
+PARTS = PartParams("segments", hop_seconds=0.1, on=0.4) if sys.argv[-1] == "segments" else None
 
 
 def predict(model: str, clips: str, out: Path) -> None:
     """Write an output, and its summary beside it."""
     found = list_recordings([clips])
     with locked_journal(out):
-        plan = plan_predictions(found.paths, found.left_out, PredictParams((model,), threads=2), out, shard_files=40)
+        plan = plan_predictions(
+            found.paths, found.left_out, PredictParams((model,), threads=2, parts=PARTS), out, shard_files=40
+        )
         for shard in plan.shards:
             score_shard(shard, plan.params)
-        summary = write_predictions(plan, TableParams(top=3))
+        summary = write_predictions(plan, TableParams(top=1 if PARTS else 3))
     out.with_suffix(".json").write_text(json.dumps(summary.as_dict()))
 
 
