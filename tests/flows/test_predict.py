@@ -178,9 +178,9 @@ def test_segments_in_a_table_are_those_of_the_classifier(model, clips, tmp_path,
     params = SegmentParams(on=0.96, off=0.92, min_seconds=0.15)
     for path in clips.rglob("0*.wav"):
         expected = classifier.segments(path, hop_seconds=0.1, params=params)
-        rows = found.pop(str(path), [])
-        assert [label for label, *_ in rows] == [segment.label for segment in expected]
-        for (_, *numbers), segment in zip(rows, expected, strict=True):
+        segments = found.pop(str(path), [])
+        assert [label for label, *_ in segments] == [segment.label for segment in expected]
+        for (_, *numbers), segment in zip(segments, expected, strict=True):
             assert numbers == pytest.approx(segment[1:], abs=1e-6)
     ((broken, ((label, *_),)),) = found.items()
     assert (broken.endswith("broken.wav"), label) == (True, None)
