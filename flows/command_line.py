@@ -71,13 +71,18 @@ def run_flow(
     return exit_status(work)
 
 
-def exit_status(work: Callable[[], object]) -> int:
-    """Run a command; report an error in one message, and return the exit status."""
+def exit_status(work: Callable[[], object], *, interrupted: str = "interrupted") -> int:
+    """Run a command; report an error in one message, and return the exit status.
+
+    Args:
+        work: The command.
+        interrupted: The message if the user interrupts it.
+    """
     _end_cleanly_when_terminated()
     try:
         work()
     except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+        return _fail(interrupted, 130)
     except (UserMistake, FullDiskError) as error:
         return _fail(str(error), 2)
     except AudioclsError as error:
