@@ -144,7 +144,7 @@ def _chunks(clips: pd.DataFrame, audio: AudioParams) -> pd.DataFrame | None:
     if audio.chunk is None:
         return None
     # Long files have many windows, and only these columns are read.
-    return cut_into_windows(clips[[*CLIP_KEY, "label", "shard", "first_sample", "num_samples"]], audio)
+    return cut_into_windows(clips[[*CLIP_KEY, "label", "split", "shard", "first_sample", "num_samples"]], audio)
 
 
 def _check_layer(model: PreTrainedModel, params: RunParams) -> None:
