@@ -144,7 +144,7 @@ def _chunks(clips: pd.DataFrame, audio: AudioParams) -> pd.DataFrame | None:
     if audio.chunk is None:
         return None
     # Long files have many windows, and only these columns are read.
-    columns = [*CLIP_KEY, *label_columns(clips), "shard", "first_sample", "num_samples"]
+    columns = [*CLIP_KEY, *label_columns(clips), "split", "shard", "first_sample", "num_samples"]
     return cut_into_windows(clips[columns], audio)
 
 

@@ -101,6 +101,9 @@ def test_a_sound_in_few_windows_is_learned_from_the_labels_of_files(trained):
     # The mean over the windows hears mostly noise.
     assert load_settings(folder).pooling == evaluation.pooling != "mean"
     assert (evaluation.folder / "pooling.json").exists()
+    # Of a file with one label it is not known when its sound is there.
+    assert load_settings(folder).segmentation == {}
+    assert "validation/event_f1" not in evaluation.metrics
 
 
 def test_the_classifier_pools_as_it_was_evaluated(trained):
