@@ -1,5 +1,6 @@
 from .choices import LabelFormat as LabelFormat, PartKind as PartKind, RuntimeKind as RuntimeKind
-from .classifier import UNKNOWN as UNKNOWN, Classifier as Classifier, Prediction as Prediction
+from .classifier import Classifier as Classifier, Prediction as Prediction
+from .decisions import UNKNOWN as UNKNOWN, Decisions as Decisions
 from .journal import locked_journal as locked_journal
 from .label_files import SUFFIXES as SUFFIXES, write_labels as write_labels
 from .listening import Sound as Sound, record as record, replay as replay

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from audiocls.batches import hop_samples
 from audiocls.decoding import UnusableClipError
 from audiocls.errors import ParamsError
 from audiocls.inference.choices import RuntimeKind
+from audiocls.inference.decisions import Decisions
 from audiocls.inference.feeding import Fed, feed
 from audiocls.inference.loading import find_model
 from audiocls.inference.runtime import Runtime, TorchRuntime
@@ -26,12 +27,14 @@ from audiocls.inference.streaming import Stream
 from audiocls.metrics import Pooler, probabilities_of
 from audiocls.models import InferenceSettings
 
-UNKNOWN: Final = "unknown"
-
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer on one recording, or the reason why there is none."""
+    """The answer on one recording, or the reason why there is none.
+
+    If a recording may have any number of labels, `label` is all of them as text, `a + b` or "(none)", and
+    `probability` is the highest of any label.
+    """
 
     name: str
     label: str | None = None
@@ -42,6 +45,8 @@ class Prediction:
     reason: str | None = None
     """As in quarantine: `missing`, `unreadable`, `truncated`, `empty`, `too_short`, `silent`, `non_finite` ..."""
     detail: str | None = None
+    labels: tuple[str, ...] = ()
+    """The labels that are given, the most probable first."""
 
     def top(self, k: int) -> list[tuple[str, float]]:
         """Return the `k` most probable labels with their probabilities, the most probable first."""
@@ -54,6 +59,7 @@ class Classifier:
     def __init__(self, runtime: Runtime, settings: InferenceSettings, *, threads: int = 1) -> None:
         """Classify with a runtime, as the settings say, in so many batches at a time."""
         self.settings = settings
+        self.decisions = Decisions.of(settings)
         self.runtime = runtime
         self.threads = threads
 
@@ -95,7 +101,8 @@ class Classifier:
 
         Args:
             given: A path or URI, the bytes of a file, (samples, rate in Hz), or a list of these.
-            threshold: Answers of a lower probability get the label "unknown".
+            threshold: Answers of a lower probability get the label "unknown". If a recording may have any number of
+                labels, it replaces the thresholds that come with the model.
 
         Returns:
             Of a list, an answer for each in its order; one that cannot be used has a `reason`.
@@ -125,16 +132,20 @@ class Classifier:
     def _predict(
         self, sources: Iterable[Source], threshold: float | None, closes: Closes = never
     ) -> Iterator[Prediction]:
-        pooler = Pooler(self.settings.pooling)
+        pooler = self._pooler()
         for item, row in self._run(sources, self._probabilities, closes=closes):
             if row is not None:
                 pooler.add(row)
             else:
                 yield self._answer(item, pooler, threshold)
-                pooler = Pooler(self.settings.pooling)
+                pooler = self._pooler()
+
+    def _pooler(self) -> Pooler:
+        return Pooler(self.settings.pooling, multi_label=self.settings.multi_label)
 
     def _probabilities(self, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-        return probabilities_of(self.runtime.logits(windows), self.settings.temperature)
+        logits, settings = self.runtime.logits(windows), self.settings
+        return probabilities_of(logits, settings.temperature, multi_label=settings.multi_label)
 
     def windows(self, source: Source, *, hop_seconds: float | None = None) -> WindowScores:
         """Return the probabilities of all windows of one recording.
@@ -211,7 +222,9 @@ class Classifier:
         audio = self.settings.audio
         hop = hop_samples(audio) if hop_seconds is None else round(hop_seconds * audio.sample_rate_hz)
         chosen = params or SegmentParams.of(self.settings.segmentation)
-        return find_segments(scores, self.labels, chosen, hop, audio.sample_rate_hz, ignore)
+        # Nothing was said of segments, but each label has a threshold of its own.
+        own = self.settings.thresholds if params is None and not self.settings.segmentation else {}
+        return find_segments(scores, self.labels, chosen, hop, audio.sample_rate_hz, ignore, own)
 
     def stream(self, rate_hz: int, *, hop_seconds: float | None = None) -> Stream:
         """Begin to listen to samples at a rate; see `Stream`."""
@@ -257,13 +270,13 @@ class Classifier:
         if done.reason is not None:
             return Prediction(done.name, reason=done.reason, detail=done.detail)
         pooled = pooler.result()
-        best = int(pooled.argmax())
-        is_known = threshold is None or pooled[best] >= threshold
+        given = self.decisions.given(pooled.tolist(), threshold)
         return Prediction(
             done.name,
-            self.labels[best] if is_known else UNKNOWN,
-            float(pooled[best]),
+            self.decisions.text_of(given),
+            float(pooled.max()),
             dict(zip(self.labels, map(float, pooled), strict=True)),
             done.num_samples / self.settings.audio.sample_rate_hz,
             pooler.windows,
+            labels=given,
         )

@@ -18,6 +18,7 @@ from audiocls.errors import ParamsError, name_some
 from audiocls.inference.answers import Answer
 from audiocls.inference.choices import RuntimeKind
 from audiocls.inference.classifier import Classifier, Prediction
+from audiocls.inference.decisions import Decisions
 from audiocls.inference.loading import find_model
 from audiocls.inference.onnx_runtime import ONNX_FILES
 from audiocls.inference.parts import PartFinder, PartParams
@@ -49,6 +50,7 @@ class Ensemble:
                 )
         if parts is not None and len(classifiers) > 1:
             raise ParamsError(f"--{parts.kind} takes one model, and {len(classifiers)} are named.")
+        self.decisions = Decisions.averaged([each.decisions for each in classifiers])
         self.rate_hz = classifiers[0].settings.audio.sample_rate_hz
         self._finder = None if parts is None else PartFinder(classifiers[0], parts)
         self._classifiers = classifiers

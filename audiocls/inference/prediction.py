@@ -17,6 +17,7 @@ from audiocls.errors import ParamsError
 from audiocls.files import replacing
 from audiocls.inference.answers import Answer
 from audiocls.inference.choices import RuntimeKind
+from audiocls.inference.decisions import Decisions
 from audiocls.inference.ensemble import Ensemble, find_models, fingerprint_of
 from audiocls.inference.groups import Group, group_files
 from audiocls.inference.journal import Journal, JournalWriter, journal_of, kept_fingerprint
@@ -66,7 +67,7 @@ class PredictPlan:
     params: PredictParams
     """With the folders of the models, and the runtime of each."""
     shards: tuple[PredictShard, ...]
-    labels: tuple[str, ...]
+    decisions: Decisions
     rate_hz: int
     """Of the model's input."""
     fingerprint: dict[str, Any]
@@ -123,7 +124,7 @@ def plan_predictions(
     shards = tuple(_shards(missing, journal.folder, digest, shard_files or SHARD_FILES))
     scored = sum(len(group.paths) for group in missing)
     return PredictPlan(
-        out, params, shards, tuple(ensemble.labels), ensemble.rate_hz, fingerprint, left_out, len(files) - scored
+        out, params, shards, ensemble.decisions, ensemble.rate_hz, fingerprint, left_out, len(files) - scored
     )
 
 
@@ -160,7 +161,7 @@ def write_predictions(plan: PredictPlan, table: TableParams) -> PredictSummary:
         paths = [path for group in groups for path in group.paths]
         write_label_folder(plan.out, paths, answers, table.label_format, plan.rate_hz / 2)
     else:
-        maker = _row_maker(plan.labels, table, plan.params)
+        maker = _row_maker(plan.decisions, table, plan.params)
         write_rows((row for path, answer in answers for row in maker.rows(path, answer)), maker.schema, plan.out)
     journal.keep(keys)
     for file in journal.folder.glob("*.txt"):
@@ -173,7 +174,7 @@ def predict_rows(files: Sequence[str], params: PredictParams, table: TableParams
     folders = find_models(params.models)
     params = replace(params, models=tuple(map(str, folders)), runtimes=_of_each(params, folders))
     ensemble = _load(params)
-    maker = _row_maker(ensemble.labels, table, params)
+    maker = _row_maker(ensemble.decisions, table, params)
     groups = [group.paths for group in group_files(files)]
     for paths, answers in zip(groups, ensemble.answer_groups(groups), strict=True):
         for path, answer in tally.count(zip(paths, answers, strict=True)):
@@ -228,8 +229,8 @@ def _settled(params: PredictParams, folders: Sequence[Path], kept: dict[str, Any
     )
 
 
-def _row_maker(labels: Sequence[str], table: TableParams, params: PredictParams) -> RowMaker:
-    return row_maker(labels, table, None if params.parts is None else params.parts.kind)
+def _row_maker(decisions: Decisions, table: TableParams, params: PredictParams) -> RowMaker:
+    return row_maker(decisions, table, None if params.parts is None else params.parts.kind)
 
 
 def _load_once(params: PredictParams, digest: str) -> Ensemble:

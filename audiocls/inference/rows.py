@@ -10,7 +10,7 @@ import pyarrow as pa
 from audiocls.files import masked
 from audiocls.inference.answers import Answer
 from audiocls.inference.choices import LabelFormat, PartKind
-from audiocls.inference.classifier import UNKNOWN
+from audiocls.inference.decisions import Decisions
 from audiocls.inference.segments import Segment
 
 Row = dict[str, Any]
@@ -27,7 +27,8 @@ class TableParams(NamedTuple):
     top: int = 1
     """Above 1: as many columns `label_1`, `probability_1`, `label_2`, ..., from the most probable label on."""
     threshold: float | None = None
-    """Where the highest probability is below it, `label` is "unknown"."""
+    """Where the highest probability is below it, `label` is "unknown"; of models that give any number of labels, it
+    replaces the thresholds of all."""
     label_format: LabelFormat | None = None
     """Of the files with the segments of each recording; None: one table."""
 
@@ -43,22 +44,23 @@ class RowMaker(Protocol):
         """Yield the rows of a file."""
 
 
-def row_maker(labels: Sequence[str], params: TableParams, parts: PartKind | None) -> RowMaker:
+def row_maker(decisions: Decisions, params: TableParams, parts: PartKind | None) -> RowMaker:
     """Return what makes rows of answers that have these parts, or none."""
     match parts:
         case "segments":
             return _SegmentRows()
         case "windows":
-            return _WindowRows(labels, params)
+            return _WindowRows(decisions, params)
         case None:
-            return _RecordingRows(labels, params)
+            return _RecordingRows(decisions, params)
 
 
 class _Ranking:
     """Columns with the most probable labels."""
 
-    def __init__(self, labels: Sequence[str], params: TableParams) -> None:
-        self._labels = labels
+    def __init__(self, decisions: Decisions, params: TableParams) -> None:
+        self._decisions = decisions
+        self._labels = labels = decisions.labels
         self._threshold = params.threshold
         self._top = min(params.top, len(labels)) if params.top > 1 else 0
         self.columns = {
@@ -69,17 +71,16 @@ class _Ranking:
 
     def row(self, probabilities: Sequence[float]) -> Row:
         ranked = sorted(range(len(self._labels)), key=lambda index: -probabilities[index])
-        highest = probabilities[ranked[0]]
-        is_known = self._threshold is None or highest >= self._threshold
-        row: Row = {"label": self._labels[ranked[0]] if is_known else UNKNOWN, "probability": highest}
+        given = self._decisions.given(probabilities, self._threshold)
+        row: Row = {"label": self._decisions.text_of(given), "probability": probabilities[ranked[0]]}
         for rank, index in enumerate(ranked[: self._top], start=1):
             row |= {f"label_{rank}": self._labels[index], f"probability_{rank}": probabilities[index]}
         return row
 
 
 class _RecordingRows:
-    def __init__(self, labels: Sequence[str], params: TableParams) -> None:
-        self._ranking = _Ranking(labels, params)
+    def __init__(self, decisions: Decisions, params: TableParams) -> None:
+        self._ranking = _Ranking(decisions, params)
         self.schema = pa.schema(_PATH | _LABEL | _SIZE | _REASON | self._ranking.columns)
 
     def rows(self, path: str, answer: Answer) -> Iterator[Row]:
@@ -101,8 +102,8 @@ class _SegmentRows:
 
 
 class _WindowRows:
-    def __init__(self, labels: Sequence[str], params: TableParams) -> None:
-        self._ranking = _Ranking(labels, params)
+    def __init__(self, decisions: Decisions, params: TableParams) -> None:
+        self._ranking = _Ranking(decisions, params)
         self.schema = pa.schema(_PATH | _SPAN | _LABEL | _REASON | self._ranking.columns)
 
     def rows(self, path: str, answer: Answer) -> Iterator[Row]:

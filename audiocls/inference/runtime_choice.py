@@ -16,7 +16,14 @@ from audiocls.errors import ParamsError
 from audiocls.inference.choices import RuntimeKind
 from audiocls.inference.onnx_runtime import ONNX_FILES, OnnxRuntime, load_onnx
 from audiocls.inference.runtime import Runtime, TorchRuntime, choose_device
-from audiocls.models import ADAPTERS, InferenceSettings, load_model, read_settings, use_matrix_products
+from audiocls.models import (
+    ADAPTERS,
+    InferenceSettings,
+    is_multi_label_model,
+    load_model,
+    read_settings,
+    use_matrix_products,
+)
 
 _BATCH_SECONDS: Final = 0.1  # of a batch that is measured, if more than one window takes less
 _MOST_WINDOWS: Final = 32  # as `Classifier` scores at a time; with fewer, ONNX Runtime would look faster than it is
@@ -59,7 +66,8 @@ def load_torch(folder: Path, device: str = "auto") -> tuple[TorchRuntime, Infere
     adapter = ADAPTERS.get(network.config.model_type)
     longest = adapter.longest_samples(network.config, extractor) if adapter else None
     rate_hz = int(extractor.sampling_rate)
-    settings = read_settings(folder, labels, rate_hz, None if longest is None else longest / rate_hz)
+    seconds = None if longest is None else longest / rate_hz
+    settings = read_settings(folder, labels, rate_hz, seconds, multi_label=is_multi_label_model(network))
     chosen = choose_device(device)
     if chosen == "cpu":
         use_matrix_products(network)

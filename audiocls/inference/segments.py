@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import product
 from typing import Final, NamedTuple
@@ -94,8 +94,9 @@ def find_segments(
     hop: int,
     rate_hz: int,
     ignore: Iterable[str] = (),
+    thresholds: Mapping[str, float] | None = None,
 ) -> list[Segment]:
-    """Find the segments of a recording, by their start.
+    """Find the segments of a recording, by their start; those of different labels may overlap.
 
     Args:
         scores: Of its windows.
@@ -104,6 +105,7 @@ def find_segments(
         hop: Samples between the starts of two windows, which is the resolution of the segments.
         rate_hz: Of the samples.
         ignore: Labels that are not reported, such as that of background noise.
+        thresholds: Of single labels, instead of `params.on`; `params.off` changes in proportion.
     """
     if not scores.num_samples:
         return []
@@ -114,7 +116,9 @@ def find_segments(
     for label, probability in zip(labels, frames.T, strict=True):
         if label in left_out:
             continue
-        for first, last in _merged(_hysteresis(probability, params), round(params.merge_seconds * rate_hz / hop)):
+        on = (thresholds or {}).get(label, params.on)
+        runs = _hysteresis(probability, on, params.off * on / params.on)
+        for first, last in _merged(runs, round(params.merge_seconds * rate_hz / hop)):
             start, stop = first * hop / rate_hz, min(last * hop / rate_hz, end)
             if stop - start >= params.min_seconds:
                 found.append(Segment(label, start, stop, float(probability[first:last].mean())))
@@ -133,12 +137,12 @@ def _smoothed(frames: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     return medians
 
 
-def _hysteresis(probability: NDArray[np.float64], params: SegmentParams) -> list[tuple[int, int]]:
+def _hysteresis(probability: NDArray[np.float64], on: float, off: float) -> list[tuple[int, int]]:
     """Return (first, one past the last) of the runs of at least `off` that reach `on`."""
-    above = np.concatenate([[False], probability >= params.off, [False]])
+    above = np.concatenate([[False], probability >= off, [False]])
     edges = np.flatnonzero(np.diff(above.astype(np.int8)))
     runs = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
-    return [(first, last) for first, last in runs if probability[first:last].max() >= params.on]
+    return [(first, last) for first, last in runs if probability[first:last].max() >= on]
 
 
 def _merged(runs: list[tuple[int, int]], gap: int) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from audiocls.batches import hop_samples, input_samples
 from audiocls.decoding import MonoStream, UnusableClipError
+from audiocls.inference.decisions import Decisions
 from audiocls.inference.sources import as_frames
 from audiocls.inference.windows import Window, WindowCutter
 from audiocls.models import InferenceSettings
@@ -28,6 +29,8 @@ class Decision:
     label: str
     probability: float
     probabilities: dict[str, float]
+    labels: tuple[str, ...] = ()
+    """The labels that are given; one, or any number, with `label` as their text."""
 
 
 class Stream:
@@ -60,6 +63,7 @@ class Stream:
         self._cutter = WindowCutter(input_samples(audio), hop)
         self._score = score
         self._settings = settings
+        self._decisions = Decisions.of(settings)
         self._hop = hop
         self._finished = False
 
@@ -117,15 +121,17 @@ class Stream:
     def _decide(self, windows: list[Window]) -> list[Decision]:
         if not windows:
             return []
-        rate_hz = self._settings.audio.sample_rate_hz
         found = self._score([window.samples for window in windows])
-        return [
-            Decision(
-                window.first_sample / rate_hz,
-                (window.first_sample + len(window.samples)) / rate_hz,
-                self._settings.labels[int(row.argmax())],
-                float(row.max()),
-                dict(zip(self._settings.labels, map(float, row), strict=True)),
-            )
-            for window, row in zip(windows, found, strict=True)
-        ]
+        return [self._decision(window, row) for window, row in zip(windows, found, strict=True)]
+
+    def _decision(self, window: Window, probabilities: NDArray[np.float64]) -> Decision:
+        rate_hz = self._settings.audio.sample_rate_hz
+        given = self._decisions.given(probabilities.tolist())
+        return Decision(
+            window.first_sample / rate_hz,
+            (window.first_sample + len(window.samples)) / rate_hz,
+            self._decisions.text_of(given),
+            float(probabilities.max()),
+            dict(zip(self._settings.labels, map(float, probabilities), strict=True)),
+            given,
+        )

@@ -92,7 +92,7 @@ def write_settings(settings: InferenceSettings, folder: Path) -> Path:
 
 
 def read_settings(
-    folder: Path, labels: Sequence[str], rate_hz: int, window_seconds: float | None, *, multi_label: bool = False
+    folder: Path, labels: Sequence[str], rate_hz: int, window_seconds: float | None, *, multi_label: bool | None = None
 ) -> InferenceSettings:
     """Read the settings of a model folder; a folder without them gets defaults, which are logged.
 
@@ -101,19 +101,20 @@ def read_settings(
         labels: Of the config; the position is the class index.
         rate_hz: Of the feature extractor.
         window_seconds: Length of the model's input as its extractor has it; None if it takes any length.
-        multi_label: Whether the config says that a recording may have any number of labels.
+        multi_label: Whether the config says that a recording may have any number of labels; None: not known.
 
     Raises:
         ParamsError: The file is damaged, of a newer version, or contradicts the model.
     """
     file = folder / FILE_NAME
     if not has_settings(folder):
-        return _defaults(folder, labels, rate_hz, window_seconds).model_copy(update={"multi_label": multi_label})
+        defaults = _defaults(folder, labels, rate_hz, window_seconds)
+        return defaults.model_copy(update={"multi_label": bool(multi_label)})
     settings = load_settings(folder)
     for name, found, expected in (
         ("labels", settings.labels, list(labels)),
         ("audio.sample_rate_hz", settings.audio.sample_rate_hz, rate_hz),
-        ("multi_label", settings.multi_label, multi_label),
+        ("multi_label", settings.multi_label, settings.multi_label if multi_label is None else multi_label),
     ):
         if found != expected:
             raise ParamsError(f"{file}: {name} = {found}, and the model has {expected}; the file is of another model")

@@ -34,17 +34,21 @@ INPUTS: Final = ("audio", "path", "rate_hz")
 OUTPUTS: Final = ("label", "probability", "probabilities", "reason", "detail")
 
 
-def classify_table(classifier: Classifier, table: pd.DataFrame, *, threshold: float, read_paths: bool) -> pd.DataFrame:
+def classify_table(
+    classifier: Classifier, table: pd.DataFrame, *, threshold: float | None, read_paths: bool
+) -> pd.DataFrame:
     """Classify the clip of each row; a clip that cannot be used has a reason, and the others are answered.
 
     Args:
         classifier: The model.
         table: With the columns `audio`, `path` and `rate_hz`, as far as they are used.
-        threshold: Answers of a lower probability get the label "unknown".
+        threshold: Answers of a lower probability get the label "unknown"; of a model that gives any number of labels,
+            it replaces the thresholds of all.
         read_paths: Whether `path` may name a file of this machine.
 
     Returns:
-        A table with the index of the input.
+        A table with the index of the input and the columns OUTPUTS; that of a model that gives any number of labels has
+        the list of them in `labels` as well.
 
     Raises:
         ParamsError: The table has no column of clips.
@@ -64,8 +68,9 @@ def classify_table(classifier: Classifier, table: pd.DataFrame, *, threshold: fl
             answers.append(Prediction("", reason=error.reason, detail=error.detail))
     found = classifier.predict_each(sources, threshold=threshold)
     rows = [_row(next(found) if answer is None else answer) for answer in answers]
+    columns = [*OUTPUTS, "labels"] if classifier.settings.multi_label else [*OUTPUTS]
     # Of objects: a number that is not there is null in JSON, and as NaN would not be JSON at all.
-    return pd.DataFrame(rows, index=table.index, columns=list(OUTPUTS), dtype=object)
+    return pd.DataFrame(rows, index=table.index, columns=columns, dtype=object)
 
 
 def _source_of(row: Mapping[Hashable, Any], *, read_paths: bool) -> Source:
@@ -130,4 +135,5 @@ def _is_missing(value: Any) -> bool:
 
 def _row(answer: Prediction) -> dict[str, Any]:
     values = {name: getattr(answer, name) for name in OUTPUTS}
-    return values | {"probabilities": answer.probabilities or None}
+    labels = None if answer.reason is not None else list(answer.labels)
+    return values | {"probabilities": answer.probabilities or None, "labels": labels}

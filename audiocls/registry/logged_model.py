@@ -15,15 +15,18 @@ from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 from mlflow.models import Model, ModelSignature
 from mlflow.pyfunc import save_model
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-from mlflow.types.schema import AnyType, Map
+from mlflow.types.schema import AnyType, Array, Map
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 import audiocls
+from audiocls.models import has_settings, load_settings
 from audiocls.registry.requirements import pinned_requirements
 from audiocls.tracking import TrackedRun, log_logged_model
 
 _CODE: Final = Path(__file__).with_name("pyfunc_model.py")
 _PACKAGE: Final = Path(audiocls.__file__).parent
+
+_LABELS: Final = ColSpec(Array(DataType.string), "labels", required=False)
 
 SIGNATURE: Final = ModelSignature(
     inputs=Schema(
@@ -85,11 +88,18 @@ def save_pyfunc(folder: Path, path: Path, record: Model | None = None) -> None:
         artifacts={"model": str(folder)},
         code_paths=[str(_PACKAGE)],
         pip_requirements=pinned_requirements(_RUNTIMES if any(folder.glob("*.onnx")) else ()),
-        signature=SIGNATURE,
+        signature=_signature(load_settings(folder).multi_label if has_settings(folder) else False),
         input_example=_example(),
         model_config=MODEL_CONFIG,
         mlflow_model=record,
     )
+
+
+def _signature(multi_label: bool) -> ModelSignature:
+    if not multi_label:
+        return SIGNATURE
+    outputs = Schema([*SIGNATURE.outputs.inputs, _LABELS])
+    return ModelSignature(inputs=SIGNATURE.inputs, outputs=outputs, params=SIGNATURE.params)
 
 
 def _example() -> pd.DataFrame:

@@ -35,7 +35,7 @@ class AudioClassifier(PythonModel):  # type: ignore[misc]
         read_paths = self._config.get("read_paths")
         if read_paths is None:
             read_paths = os.environ.get("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "false").lower() != "true"
-        threshold = float((params or {}).get("threshold", 0.0))
+        threshold = float((params or {}).get("threshold", 0.0)) or None
         return classify_table(self._classifier, model_input, threshold=threshold, read_paths=bool(read_paths))
 
 
