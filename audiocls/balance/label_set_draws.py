@@ -43,6 +43,7 @@ def expected_draws(sets: LabelSets, params: Resampled, progress: float = 1.0) ->
     Source:
         Gupta et al. 2019, "LVIS", arXiv:1908.03195, section B.2, for the factor of the rarest label.
     """
+    sets = [tuple(labels) for labels in sets]  # arrays, as pandas reads them, have no truth value
     counts = label_counts(sets)
     if not counts:
         raise BalanceError(f"balance.method = {params.method}: no training clip has a label.")
