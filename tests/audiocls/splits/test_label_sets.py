@@ -90,7 +90,7 @@ def test_folds_have_every_label_of_many_groups(seed):
 
 def test_labels_that_tell_no_clips_apart_are_refused():
     clips = with_label_sets(pd.DataFrame({"group": list("abc"), "split": list(SPLITS)}), [["a"], ["a"], ["a"]])
-    with pytest.raises(DataError, match="all 3 usable clips have the labels a; .* a label that some clips have and"):
+    with pytest.raises(DataError, match=r"all 3 usable clips have the labels a; .* a label that some clips have and"):
         check_classes(clips)
     clips = with_label_sets(pd.DataFrame({"group": list("abc"), "split": list(SPLITS)}), [["a"], [], ["a"]])
     check_classes(clips)
