@@ -24,6 +24,7 @@ from audiocls.files import replacing
 from audiocls.metrics import ClipScores, confusion, per_class_metrics
 from audiocls.models import labels_of, load_model
 from audiocls.plots import draw_confusion
+from audiocls.progress import progress_bar
 from audiocls.splits import PreparedData
 from audiocls.training import choose_device, prepare_model
 
@@ -57,9 +58,17 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
     model.to(choose_device(params.training))
     labels = labels_of(model)
     metrics: dict[str, float] = {}
-    with _predictions_file(table, labels, folder / "predictions.parquet") as write:
-        for split in ("validation", "test"):
-            clips = table[table["split"] == split]
+    held_out = {split: table[table["split"] == split] for split in ("validation", "test")}
+    with (
+        progress_bar("evaluating", sum(map(len, held_out.values()))) as bar,
+        _predictions_file(table, labels, folder / "predictions.parquet") as append,
+    ):
+
+        def write(rows: pd.DataFrame) -> None:
+            append(rows)
+            bar.advance(len(rows))
+
+        for split, clips in held_out.items():
             windows = count_windows(clips, params.audio)
             scores = _score(window_logits(model, extractor, clips, data), clips, labels, windows, write)
             metrics[f"{split}/{WINDOWED}"] = float((windows > 1).sum())
