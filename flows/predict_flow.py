@@ -1,4 +1,4 @@
-"""Classify recordings in shards on one of Prefect's task runners: `python -m flows.predict ... --runner process`."""
+"""Classify recordings in shards on one of Prefect's task runners: `audiocls predict ... --runner process`."""
 
 from __future__ import annotations
 
