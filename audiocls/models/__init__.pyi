@@ -36,7 +36,6 @@ from .graph_front_ends import (
 from .inference_settings import (
     InferenceSettings as InferenceSettings,
     load_settings as load_settings,
-    note_data_digest as note_data_digest,
     read_settings as read_settings,
     settings_of as settings_of,
     write_settings as write_settings,
