@@ -1,4 +1,4 @@
-"""Classify recordings: `python -m flows.predict MODEL FILES... [--out FILE]`; --help lists the options.
+"""Classify recordings: `audiocls predict MODEL FILES... [--out FILE]`; `python -m flows.predict` has more options.
 
 Needs neither Prefect nor MLflow, unless --runner asks for shards on Prefect's task runners or MODEL is in MLflow.
 Progress goes to stderr; the last line on stdout is one JSON object: how many files were answered, how many not and why,
@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from audiocls.errors import AudioclsError, FullDiskError, ParamsError, UserMistake
+from audiocls.errors import AudioclsError, FullDiskError, ParamsError, UserMistake, counted
 from audiocls.files import is_uri, masked
 from audiocls.inference import (
     PredictParams,
@@ -141,7 +141,7 @@ def _progress(done: int, total: int) -> Iterator[Callable[[int], None]]:
         nonlocal done
         done += files
         if is_terminal:
-            sys.stderr.write(f"\r{done:,} of {total:,} files")
+            sys.stderr.write(f"\r{done:,} of {counted(total, 'file')}")
             sys.stderr.flush()
 
     advance(0)

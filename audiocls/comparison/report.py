@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from audiocls.comparison.scores import METRICS, thirds_of
+from audiocls.errors import counted
 from audiocls.files import masked, replacing
 from audiocls.markdown import escaped
 from audiocls.metrics import FEWEST_GROUPS
@@ -55,8 +56,8 @@ def judge(scores: pd.DataFrame, num_groups: int, num_trainings: int | None) -> t
     """
     if num_groups < FEWEST_GROUPS:
         return NONE, (
-            f"Whether balancing helps is unknown here: test has {num_groups} groups, and intervals need at least "
-            f"{FEWEST_GROUPS}, so take none."
+            f"Whether balancing helps is unknown here: test has {counted(num_groups, 'group')}, and intervals need at "
+            f"least {FEWEST_GROUPS}, so take none."
         )
     validation, test = (scores[scores["split"] == split] for split in ("validation", "test"))
     chosen, others = choose(validation), len(test) - 1
@@ -70,8 +71,8 @@ def judge(scores: pd.DataFrame, num_groups: int, num_trainings: int | None) -> t
         )
     if not row["f1_macro_gain_low"] > 0:
         return NONE, (
-            f"Balancing did not help here: {chosen}, the best of {others} methods on validation, changes macro-F1 on "
-            f"test by {_gain(row, 'f1_macro')}{_doubt(row)}, so take none{_in_hindsight(test)}."
+            f"Balancing did not help here: {chosen}, the best of {counted(others, 'method')} on validation, changes "
+            f"macro-F1 on test by {_gain(row, 'f1_macro')}{_doubt(row)}, so take none{_in_hindsight(test)}."
         )
     return chosen, (
         f"Take {chosen}: macro-F1 on test {_gain(row, 'f1_macro')} over none; the rarest third of the classes "
@@ -132,7 +133,7 @@ def write_report(
             "",
             *(f"Not compared: {escaped(name)}. {escaped(why)}" for name, why in refused.items()),
             "",
-            f"Train with {method}: `python -m flows.train {file}`",
+            f"Train with {method}: `audiocls train {file}`",
         ]
     )
     _write(folder / "comparison" / "comparison.md", summary + "\n")
@@ -182,7 +183,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _size(counts: tuple[int, int]) -> str:
-    return f"{counts[0]} clips, {counts[1]} groups"
+    return f"{counted(counts[0], 'clip')}, {counted(counts[1], 'group')}"
 
 
 def _tables(scores: pd.DataFrame, method: str) -> list[str]:
@@ -204,7 +205,8 @@ def _tables(scores: pd.DataFrame, method: str) -> list[str]:
         rare, frequent = "f1_rarest_third", "f1_most_frequent_third"
         by_third = [_level(row, rare), _gain(row, rare), _level(row, frequent), _gain(row, frequent)]
         thirds.append(f"| {' | '.join([name, *by_third, _level(row, 'calibration_error')])} |")
-    return [*all_classes, "", *thirds]
+    # MLflow's page leaves no gap between two tables.
+    return [*all_classes, "", "The rarest and the most frequent third of the classes in training:", "", *thirds]
 
 
 def _level(row: Any, metric: str) -> str:
@@ -220,7 +222,7 @@ def _gain(row: Any, metric: str) -> str:
 
 
 def _train_file(params: RunParams, verdict: str, file: Path) -> str:
-    return f"# {verdict}\n#\n#   python -m flows.train {file}\n\n{dump_params(params)}"
+    return f"# {verdict}\n#\n#   audiocls train {file}\n\n{dump_params(params)}"
 
 
 def _write(file: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from audiocls.balance import Balanced
+from audiocls.errors import counted
 from audiocls.evaluation.scoring import WINDOWED, Evaluation
 from audiocls.files import masked
 from audiocls.markdown import escaped
@@ -40,8 +41,9 @@ def summarise(
         f"**{corpus.num_clips} clips**, {len(balanced.counts_before)} classes. {left_out}".strip(),
         "",
         *_lost_lines(corpus),
-        f"**{model.num_parameters:,} parameters**, {model.num_trainable:,} of them trained for {model.steps} steps "
-        f"({model.epochs:.4g} epochs) on {model.device} in {model.precision}; best: step {model.best_step}.",
+        f"**{model.num_parameters:,} parameters**, {model.num_trainable:,} of them trained for "
+        f"{counted(model.steps, 'step')} ({model.epochs:.4g} epochs) on {model.device} in {model.precision}; best: "
+        f"step {model.best_step}.",
         "",
         "| | validation | test |",
         "|---|---|---|",
@@ -68,8 +70,8 @@ def _windows_line(evaluation: Evaluation) -> list[str]:
     if not validation + test:
         return []
     return [
-        f"{validation} clips of validation and {test} of test are longer than the model's input. Each was scored in "
-        "overlapping windows, whose probabilities were averaged.",
+        f"{counted(validation, 'clip')} of validation and {test} of test are longer than the model's input. Each was "
+        "scored in overlapping windows, whose probabilities were averaged.",
         "",
     ]
 
@@ -92,13 +94,18 @@ def _class_table(report: Path, balanced: Balanced) -> list[str]:
     table = pd.read_csv(report, dtype={"label": str}, keep_default_na=False, na_values={"f1": [""]})
     left_out = len(table) - _SHOWN_CLASSES
     table = table.sort_values("f1", kind="stable").head(_SHOWN_CLASSES)
-    lines = ["| class | training clips | after balance | test clips | test F1 |", "|---|---|---|---|---|"]
+    lines = [
+        "By class, the lowest F1 first:",  # MLflow's page leaves no gap between two tables
+        "",
+        "| class | training clips | after balance | test clips | test F1 |",
+        "|---|---|---|---|---|",
+    ]
     for row in table.itertuples():
         before, after = balanced.counts_before[row.label], balanced.counts_after[row.label]
         f1 = "" if pd.isna(row.f1) else f"{row.f1:.4f}"
         lines.append(f"| {escaped(row.label)} | {before} | {after} | {row.clips} | {f1} |")
     if left_out > 0:
-        lines += ["", f"{left_out} more classes are in `{report}`"]
+        lines += ["", f"{counted(left_out, 'more class is', 'more classes are')} in `{report}`"]
     return lines
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from audiocls import decoding
 from audiocls.decoding import FileFound, read_file
-from audiocls.errors import FullDiskError
+from audiocls.errors import FullDiskError, counted
 from audiocls.files import Place, open_table, read_table, write_table, writing
 from audiocls.params import AudioParams
 
@@ -159,8 +159,9 @@ def _space_needed(shard: ShardPlan) -> str:
     unread = read_table(shard.plan)["size_bytes"].slice(
         shard.start, int(shard.plan.stem.partition("-")[2]) - shard.start
     )
+    size = f"{pc.sum(unread).as_py() / 1e6:,.0f} MB"
     return (
-        f"{len(unread)} files of {pc.sum(unread).as_py() / 1e6:,.0f} MB remain to be stored. As 16-bit "
+        f"{counted(len(unread), f'file of {size} remains', f'files of {size} remain')} to be stored. As 16-bit "
         "samples, WAV takes about the same space again, FLAC twice and MP3 ten times as much."
     )
 

@@ -6,6 +6,7 @@ import pytest
 
 from audiocls.comparison.report import judge, write_report
 from audiocls.comparison.scores import METRICS, thirds_of
+from audiocls.errors import counted
 from audiocls.params.balance import NoBalance
 from audiocls.params.run import RunParams
 from audiocls.params_file.candidates import Candidate, list_candidates, params_to_train
@@ -41,7 +42,7 @@ def test_validation_chooses_and_test_reports():
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.1, 0.2)), "a, the best of 1 methods on validation, changes macro-F1"),
+        (scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.1, 0.2)), "a, the best of 1 method on validation, changes macro-F1"),
         (scores(none=(0.7, 0.0, 0.0), a=(0.6, 0.2, 0.1)), "no method of 1 beats none on validation"),
         (scores(none=(0.7, 0.0, 0.0), a=(0.7, 0.2, 0.1)), "no method of 1 beats none on validation"),
     ],
@@ -80,7 +81,7 @@ def test_too_few_groups_of_test_tell_nothing(groups):
     """With one group all draws are alike, and their interval has no width."""
     method, verdict = judge(scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.1, 0.0)), groups, 5)
     assert method == "none"
-    assert verdict.startswith(f"Whether balancing helps is unknown here: test has {groups} groups")
+    assert verdict.startswith(f"Whether balancing helps is unknown here: test has {counted(groups, 'group')}")
 
 
 @pytest.mark.parametrize(("trainings", "told"), [(1, True), (5, False), (None, False)])
