@@ -375,24 +375,5 @@ def test_a_failed_stage_ends_with_1(tmp_path, capsys):
     assert "Traceback" not in captured.err
 
 
-def test_a_full_disk_in_training_ends_with_2_and_the_same_command_goes_on(tones, tmp_path, capsys, full_disk):
-    # Its weights are larger than every other file of the run.
-    model = {"config": {"channels": [64, 128, 256]}}
-    params_file = write_params(tmp_path, tones, model=model, training=TRAINING | {"epochs": 1})
-    with full_disk(2_000_000):
-        assert run_flow(train_flow, [str(params_file)]) == 2
-    refused = capsys.readouterr()
-    (error,) = re.findall("^error: .*", refused.err, flags=re.MULTILINE)
-    folder = tmp_path / "workspace" / "runs"
-    assert re.search(f"{folder}.*no space left while a checkpoint was written.* Make room", error)
-    assert "Traceback" not in refused.err
-    assert refused.out == ""
-    assert run_flow(train_flow, [str(params_file)]) == 0
-    done = json.loads(capsys.readouterr().out.splitlines()[-1])
-    client = MlflowClient(load_params(params_file).tracking_uri)
-    (run,) = client.search_runs([client.get_experiment_by_name("tones").experiment_id])
-    assert (run.info.run_id, run.info.status) == (done["run_id"], "FINISHED")
-
-
 def test_the_library_tells_epochs_to_prefect_at_info(finished):
     assert logging.getLogger("audiocls").isEnabledFor(logging.INFO)
