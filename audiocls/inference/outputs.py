@@ -30,7 +30,8 @@ def check_output(out: Path, table: TableParams) -> None:
         raise ParamsError(f"--out {out}: the suffix must be one of {', '.join(_WRITERS)}.")
     if table.label_format is not None and (is_table or out.is_file() or not out.name):
         raise ParamsError(
-            f"--out {out}: must be a folder with a name, as --format {table.label_format} writes a file for each recording."
+            f"--out {out}: must be a folder with a name, as --format {table.label_format} writes a file for each "
+            "recording."
         )
 
 
