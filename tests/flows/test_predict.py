@@ -220,6 +220,8 @@ def test_windows_are_those_of_the_classifier(model, clips, tmp_path, capsys):
 )
 def test_a_folder_gets_a_label_file_for_each_recording(label_format, suffix, columns, model, clips, tmp_path, capsys):
     out = tmp_path / "labels"
+    out.mkdir()
+    (out / f"broken{suffix}").write_text("of an earlier run")
     status, said = run(capsys, model, clips, "--segments", "--format", label_format, "--out", out, *PARTS)
     written = {file.relative_to(out).as_posix(): file.read_text().splitlines() for file in out.rglob(f"*{suffix}")}
     assert (status, len(written)) == (0, 30)
