@@ -65,7 +65,8 @@ $(VENV)/.clusters: $(VENV)/.dev
 	@touch $@
 
 test-clusters: $(VENV)/.clusters ## Install Dask and Ray, and run the tests of every runner
-	@TEST_CLUSTERS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/flows/test_runners.py $(ARGS)
+	@TEST_CLUSTERS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/flows/test_runners.py \
+		tests/flows/test_predict.py $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and types
 	@$(BIN)/ruff check .

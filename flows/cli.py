@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows import predict_options as options
 from flows.command_line import exit_status, run_flow
 
 if TYPE_CHECKING:
@@ -108,26 +109,70 @@ def balance(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbo
 
 @app.command(rich_help_panel=_RUN)
 def predict(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a run, an MLflow URI or a hub id; commas.")],
-    files: Annotated[list[str], typer.Argument(metavar="FILES", help="Files, folders, globs, tables and URIs.")],
-    out: Annotated[str | None, typer.Option(help="A .parquet, .csv or .jsonl file; else a table on stdout.")] = None,
-    top: Annotated[int, typer.Option(help="How many labels a row has.")] = 1,
-    threshold: Annotated[float | None, typer.Option(help="Less probable answers are 'unknown'.")] = None,
-    path_column: Annotated[str, typer.Option(help="Of tables among FILES.")] = "path",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    runner: Annotated[str | None, typer.Option(help="thread, process, dask or ray: by predict-flow.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a file cannot be used.")] = False,
+    model: options.Models,
+    files: options.Files,
+    out: options.Out = None,
+    more_models: options.MoreModels = None,
+    path_column: options.PathColumn = "path",
+    strict: options.Strict = False,
+    top: options.Top = 1,
+    threshold: options.Threshold = None,
+    segments: options.Segments = False,
+    windows: options.Windows = False,
+    label_format: options.Format = None,
+    hop: options.Hop = None,
+    on: options.On = None,
+    off: options.Off = None,
+    smoothing_seconds: options.Smoothing = None,
+    min_seconds: options.Shortest = None,
+    merge_seconds: options.Merge = None,
+    ignore: options.Ignore = None,
+    runtime: options.Runtime = "torch",
+    device: options.Device = "auto",
+    runner: options.Runner = None,
+    address: options.Address = None,
+    workers: options.Workers = None,
 ) -> None:
-    """Classify recordings with a trained model; a broken file gets a reason and ends nothing.
+    """Classify recordings with a trained model, or find segments in them.
 
-    The last line on stdout is one JSON object: how many files were answered, and how many not and why.
+    A file that cannot be used gets a reason, and the others are answered. The last line on stdout is one JSON object:
+    how many files were answered, and how many not and why. With --out, a run that was killed resumes.
+
+    Exit status: 0 done, also if files could not be used; 1 a stage failed, or with --strict a file was not answered;
+    2 a mistake in the arguments, the files or the model; 130 interrupted, 143 terminated.
     """
-    from flows.predict import predict_command
+    from flows.predict import PredictRequest, predict_command
 
-    status = predict_command(
-        model.split(","), files, out=out, top=top, threshold=threshold, path_column=path_column, device=device,
-        runner=runner, strict=strict,
+    part_options = {
+        "hop_seconds": hop, "on": on, "off": off, "smoothing_seconds": smoothing_seconds, "min_seconds": min_seconds,
+        "merge_seconds": merge_seconds, "ignore": tuple(ignore or ()),
+    }  # fmt: skip
+    request = PredictRequest(
+        [model, *(more_models or ())], files, out, path_column, strict, top, threshold, segments, windows,
+        label_format, part_options, runtime, device, runner, address, workers,
     )  # fmt: skip
+    raise typer.Exit(predict_command(request))
+
+
+@app.command(rich_help_panel=_RUN)
+def listen(
+    model: options.Model,
+    file: options.Replayed = None,
+    microphone: options.Microphone = None,
+    hop: options.Hop = None,
+    threshold: options.Threshold = None,
+    runtime: options.Runtime = "torch",
+    device: options.Device = "auto",
+) -> None:
+    """Classify what a microphone hears, until you press Ctrl-C.
+
+    A decision is printed when its window is complete: a line on a terminal, and else a JSON object.
+    """
+    from flows.listen import listen_command
+
+    status = listen_command(
+        model, file=file, microphone=microphone, hop=hop, threshold=threshold, runtime=runtime, device=device
+    )
     raise typer.Exit(status)
 
 

@@ -7,7 +7,16 @@ from pathlib import Path
 
 from prefect import flow
 
-from audiocls.inference import PredictParams, PredictSummary, TableParams, locked_journal
+from audiocls.inference import (
+    LabelFormat,
+    PartParams,
+    PredictParams,
+    PredictSummary,
+    RuntimeKind,
+    TableParams,
+    check_output,
+    locked_journal,
+)
 from audiocls.params import RunnerParams
 from flows.server import begin_server, wait_for_server
 from tasks.prediction import plan_predictions, score_shards, write_predictions
@@ -23,13 +32,18 @@ def predict_flow(
     path_column: str = "path",
     device: str = "auto",
     runner: RunnerParams | None = None,
+    runtime: RuntimeKind = "torch",
+    parts: PartParams | None = None,
+    label_format: LabelFormat | None = None,
 ) -> PredictSummary:
-    """Classify files with a model, or the mean of several, and write a table of the answers."""
-    params, target = PredictParams(tuple(models), device), Path(out).absolute()
+    """Classify files with a model, or the mean of several, or find their segments, and write the answers."""
+    params = PredictParams(tuple(models), device, runtimes=(runtime,), parts=parts)
+    table, target = TableParams(top, threshold, label_format), Path(out).absolute()
+    check_output(target, table)
     with locked_journal(target):
         plan = plan_predictions(files, path_column, params, target)
         score_shards(plan, runner or RunnerParams())
-        return write_predictions(plan, TableParams(top, threshold))
+        return write_predictions(plan, table)
 
 
 def run_predict_flow(
@@ -46,5 +60,6 @@ def run_predict_flow(
     wait_for_server(begin_server())
     where = RunnerParams.model_validate({"kind": runner, "address": address, "workers": workers})
     return predict_flow(
-        list(params.models), list(files), out, table.top, table.threshold, path_column, params.device, where
-    )
+        list(params.models), list(files), out, table.top, table.threshold, path_column, params.device, where,
+        params.runtimes[0], params.parts, table.label_format,
+    )  # fmt: skip

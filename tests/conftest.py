@@ -21,6 +21,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "tests/flows/" not in item.path.as_posix())
 
 
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A model with its exports to ONNX, in float32 and in int8."""
+    pytest.importorskip("onnxscript", reason="NOT TESTED: pip install 'audiocls[onnx]'")
+    # Imported late: importing the library takes seconds, and few tests need this.
+    from tiny_classifiers import save_classifier
+
+    from audiocls.inference import export_onnx
+
+    folder = save_classifier(tmp_path_factory.mktemp("exported"))
+    for int8 in (False, True):
+        export_onnx(folder, int8=int8)
+    return folder
+
+
 RATE_HZ = 16_000
 TONES_HZ = {"low": 250.0, "middle": 1_000.0, "high": 3_500.0}
 

@@ -205,7 +205,7 @@ def test_without_the_extra_a_saved_model_classifies_files_as_evaluation_does(sma
 def test_without_the_extra_files_are_classified_to_a_table(small_python, tmp_path):
     model, clips, out = save_classifier(tmp_path / "model"), write_clips(tmp_path), tmp_path / "out.parquet"
     (tmp_path / "clips.csv").write_text("path\n" + "\n".join(clips) + "\nnone.wav\n")
-    command = [small_python, "-I", "-m", "flows.predict", model, tmp_path / "clips.csv", "--out", out]
+    command = [small_python, "-I", "-m", "flows.cli", "predict", model, tmp_path / "clips.csv", "--out", out]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

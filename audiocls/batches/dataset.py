@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from audiocls.batches.kept_features import MappedFeatures
 from audiocls.batches.lengths import cut_of, fill, filled_length, input_samples
 from audiocls.errors import ParamsError
-from audiocls.models import WaveformFeatureExtractor, build_front_end, model_inputs
+from audiocls.models import WaveformFeatureExtractor, build_front_end, masked_waveforms, model_inputs
 from audiocls.params import AudioParams
 from audiocls.waveforms import MappedWaveforms
 
@@ -44,13 +44,7 @@ class WaveformBatch:
 
     def masked(self) -> dict[str, torch.Tensor]:
         """Return the output of `WaveformFeatureExtractor` for `rows`, without copying them."""
-        shape = self.waveforms.shape
-        if self.lengths.min() == shape[1]:
-            # An expanded single element: writing a mask of ones takes as long as reading the waveforms.
-            mask = torch.ones(1, dtype=torch.int32).expand(shape)
-        else:
-            mask = torch.from_numpy((np.arange(shape[1]) < self.lengths[:, None]).astype(np.int32))
-        return {"input_values": torch.from_numpy(self.waveforms), "attention_mask": mask}
+        return masked_waveforms(self.waveforms, self.lengths)
 
 
 class ClipDataset(Dataset[Example]):

@@ -1,23 +1,26 @@
+from .choices import LabelFormat as LabelFormat, PartKind as PartKind, RuntimeKind as RuntimeKind
 from .classifier import UNKNOWN as UNKNOWN, Classifier as Classifier, Prediction as Prediction
 from .journal import locked_journal as locked_journal
-from .label_files import SUFFIXES as SUFFIXES, LabelFormat as LabelFormat, write_labels as write_labels
+from .label_files import SUFFIXES as SUFFIXES, write_labels as write_labels
+from .listening import Sound as Sound, record as record, replay as replay
 from .onnx_export import OnnxExport as OnnxExport, export_onnx as export_onnx
 from .onnx_parity import Parity as Parity
 from .onnx_runtime import ONNX_FILES as ONNX_FILES, OnnxRuntime as OnnxRuntime, load_onnx as load_onnx
-from .outputs import TableParams as TableParams, check_output as check_output, show_rows as show_rows
+from .outputs import check_output as check_output, show_rows as show_rows
+from .parts import PartParams as PartParams
 from .prediction import (
     PredictParams as PredictParams,
     PredictPlan as PredictPlan,
     PredictShard as PredictShard,
     PredictSummary as PredictSummary,
+    Tally as Tally,
     plan_predictions as plan_predictions,
     predict_rows as predict_rows,
     score_shard as score_shard,
-    summarise as summarise,
     write_predictions as write_predictions,
 )
 from .recordings import Recordings as Recordings, list_recordings as list_recordings
-from .runtime_choice import RuntimeKind as RuntimeKind
+from .rows import TableParams as TableParams
 from .segments import (
     Segment as Segment,
     SegmentParams as SegmentParams,

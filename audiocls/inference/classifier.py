@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, overload
@@ -15,12 +14,13 @@ from numpy.typing import NDArray
 from audiocls.batches import hop_samples
 from audiocls.decoding import UnusableClipError
 from audiocls.errors import ParamsError
+from audiocls.inference.choices import RuntimeKind
 from audiocls.inference.feeding import Fed, feed
 from audiocls.inference.loading import find_model
 from audiocls.inference.pooling import Pooler, probabilities_of
 from audiocls.inference.runtime import Runtime, TorchRuntime
-from audiocls.inference.runtime_choice import RuntimeKind, load_runtime
-from audiocls.inference.scoring import Score, batch_windows, score_in_batches
+from audiocls.inference.runtime_choice import load_runtime
+from audiocls.inference.scoring import Closes, Score, batch_windows, in_groups, never, score_in_batches
 from audiocls.inference.segments import Segment, SegmentParams, WindowScores, find_segments
 from audiocls.inference.sources import Source, as_sources
 from audiocls.inference.streaming import Stream
@@ -69,12 +69,13 @@ class Classifier:
             device: "auto", "cpu", "cuda" or another of torch's names; "auto" takes a GPU if there is one.
             runtime: "torch"; "onnx" or "onnx-int8" for what `export_onnx` wrote into the folder; or "auto" for the
                 faster of "torch" and "onnx", by a short measurement with each load.
-            threads: Batches that are scored at a time; None: on a CPU as many as torch has threads, else one.
+            threads: Batches that are scored at a time, each by one thread; None: on a CPU as many as torch has threads,
+                and one on a GPU.
 
         Raises:
             ParamsError: There is no such model, its settings do not belong to it, or the runtime cannot be used.
         """
-        chosen, settings = load_runtime(find_model(model), runtime, device)
+        chosen, settings = load_runtime(find_model(model), runtime, device, threads=None if threads is None else 1)
         on_cpu = not isinstance(chosen, TorchRuntime) or chosen.model.device.type == "cpu"
         return cls(chosen, settings, threads=threads or (torch.get_num_threads() if on_cpu else 1))
 
@@ -119,28 +120,10 @@ class Classifier:
 
         On a CPU, the answers of a group are the same, bit for bit, whatever the other groups are.
         """
-        sizes: deque[int] = deque()
-        ends: set[int] = set()  # the last recording of each group
-
-        def flat() -> Iterator[Source]:
-            count = 0
-            for group in filter(None, groups):
-                count += len(group)
-                sizes.append(len(group))
-                ends.add(count - 1)
-                yield from group
-
-        predictions = self._predict(flat(), None, closes=lambda item: item.window is None and item.index in ends)
-        found: list[Prediction] = []
-        for prediction in predictions:
-            found.append(prediction)
-            if len(found) == sizes[0]:
-                yield found
-                sizes.popleft()
-                found = []
+        return in_groups(groups, lambda sources, closes: self._predict(sources, None, closes))
 
     def _predict(
-        self, sources: Iterable[Source], threshold: float | None, closes: Callable[[Fed], bool] = lambda _: False
+        self, sources: Iterable[Source], threshold: float | None, closes: Closes = never
     ) -> Iterator[Prediction]:
         pooler = Pooler(self.settings)
         for item, row in self._run(sources, self._probabilities, closes=closes):
@@ -163,17 +146,36 @@ class Classifier:
         Raises:
             UnusableClipError: The recording cannot be used.
         """
-        starts: list[int] = []
-        lengths: list[int] = []
+        ((end, scores),) = self._window_scores([source], hop_seconds)
+        if scores is None:
+            raise UnusableClipError(str(end.reason), f"{end.name}: {end.detail}")
+        return scores
+
+    def window_groups(
+        self, groups: Iterable[Sequence[Source]], *, hop_seconds: float | None = None
+    ) -> Iterator[list[tuple[Fed, WindowScores | None]]]:
+        """Yield the ends and the windows of the recordings of each group in its turn; None: it cannot be used.
+
+        On a CPU, they are the same, bit for bit, whatever the other groups are.
+        """
+        return in_groups(groups, lambda sources, closes: self._window_scores(sources, hop_seconds, closes))
+
+    def _window_scores(
+        self, sources: Iterable[Source], hop_seconds: float | None, closes: Closes = never
+    ) -> Iterator[tuple[Fed, WindowScores | None]]:
+        places: list[tuple[int, int]] = []
         rows: list[NDArray[np.float64]] = []
-        for item, row in self._run([source], self._probabilities, hop_seconds):
+        for item, row in self._run(sources, self._probabilities, hop_seconds, closes):
             if item.window is not None and row is not None:
-                starts.append(item.first_sample)
-                lengths.append(len(item.window))
+                places.append((item.first_sample, len(item.window)))
                 rows.append(row)
-            elif item.reason is not None:
-                raise UnusableClipError(item.reason, f"{item.name}: {item.detail}")
-        return WindowScores(np.array(starts), np.array(lengths), np.stack(rows), item.num_samples)
+                continue
+            if item.reason is None:
+                starts, lengths = np.array(places).T
+                yield item, WindowScores(starts, lengths, np.stack(rows), item.num_samples)
+            else:
+                yield item, None
+            places, rows = [], []
 
     def segments(
         self,
@@ -194,8 +196,19 @@ class Classifier:
         Raises:
             UnusableClipError: The recording cannot be used.
         """
-        audio = self.settings.audio
         scores = self.windows(source, hop_seconds=hop_seconds)
+        return self.segments_in(scores, hop_seconds=hop_seconds, params=params, ignore=ignore)
+
+    def segments_in(
+        self,
+        scores: WindowScores,
+        *,
+        hop_seconds: float | None = None,
+        params: SegmentParams | None = None,
+        ignore: Iterable[str] = (),
+    ) -> list[Segment]:
+        """Do what `segments` does with the scores of `windows`, of the same `hop_seconds`."""
+        audio = self.settings.audio
         hop = hop_samples(audio) if hop_seconds is None else round(hop_seconds * audio.sample_rate_hz)
         chosen = params or SegmentParams.of(self.settings.segmentation)
         return find_segments(scores, self.labels, chosen, hop, audio.sample_rate_hz, ignore)
@@ -234,7 +247,7 @@ class Classifier:
         sources: Iterable[Source],
         score: Score,
         hop_seconds: float | None = None,
-        closes: Callable[[Fed], bool] = lambda _: False,
+        closes: Closes = never,
     ) -> Iterator[tuple[Fed, NDArray[Any] | None]]:
         """Yield the windows of all sources with their rows of scores, and after those of a source its end."""
         items = feed(sources, self.settings.audio, hop_seconds)

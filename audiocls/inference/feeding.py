@@ -46,7 +46,7 @@ def cut(source: Source, audio: AudioParams, index: int = 0, hop_seconds: float |
             yield Fed(index, name, whole)
             windows, received = 1, len(whole)
         else:
-            hop = hop_samples(audio) if hop_seconds is None else max(1, round(hop_seconds * audio.sample_rate_hz))
+            hop = hop_samples(audio) if hop_seconds is None else round(hop_seconds * audio.sample_rate_hz)
             cutter = WindowCutter(input_samples(audio), hop)
             for block in stream(source, audio):
                 for window in cutter.add(block):

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final
 
 from audiocls.errors import StoreError
 from audiocls.files import replacing, told_when_full
-from audiocls.inference.ensemble import Answer
+from audiocls.inference.answers import Answer
 
 _SETTINGS: Final = "settings.json"
 _KEPT: Final = "answers.jsonl"
@@ -76,7 +76,7 @@ class Journal:
         """Open a journal; answers that are not of this fingerprint are deleted."""
         self.folder = folder
         settings = folder / _SETTINGS
-        if _read_settings(settings) != fingerprint:
+        if kept_fingerprint(folder) != fingerprint:
             for part in folder.glob("*.jsonl"):
                 part.unlink()
             with replacing(settings) as written:
@@ -119,11 +119,13 @@ class Journal:
         self.refresh()
 
 
-def _read_settings(file: Path) -> Any:
+def kept_fingerprint(folder: Path) -> dict[str, Any]:
+    """Return what the answers in a journal depend on; nothing if there are none."""
     try:
-        return json.loads(file.read_text())
+        kept = json.loads((folder / _SETTINGS).read_text())
     except (FileNotFoundError, ValueError):
-        return None
+        return {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def _lines_of(lines: BinaryIO) -> Iterator[tuple[str, int]]:

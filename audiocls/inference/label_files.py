@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from audiocls.files import replacing
+from audiocls.inference.choices import LabelFormat
 from audiocls.inference.segments import Segment
-
-LabelFormat = Literal["audacity", "raven", "rttm"]
 
 SUFFIXES: Final[dict[LabelFormat, str]] = {"audacity": ".txt", "raven": ".selections.txt", "rttm": ".rttm"}
 """Of a recording's label file in each format."""

@@ -7,79 +7,32 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TextIO
+from typing import Final, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audiocls.errors import ParamsError
-from audiocls.files import masked, replacing
-from audiocls.inference.classifier import UNKNOWN
-from audiocls.inference.ensemble import Answer
+from audiocls.files import replacing
+from audiocls.inference.rows import Row, TableParams
 
-Row = dict[str, Any]
 _ROWS: Final = 10_000  # in a row group of Parquet
-_COLUMNS: Final = {
-    "path": pa.string(), "label": pa.string(), "probability": pa.float64(), "seconds": pa.float64(),
-    "windows": pa.int64(), "reason": pa.string(), "detail": pa.string(),
-}  # fmt: skip
 
 
-class TableParams(NamedTuple):
-    """What a row says."""
-
-    top: int = 1
-    """Above 1: as many columns `label_1`, `probability_1`, `label_2`, ..., from the most probable label on."""
-    threshold: float | None = None
-    """Where the highest probability is below it, `label` is "unknown"."""
-
-
-class RowMaker:
-    """Makes a row of an answer; all rows have the same columns."""
-
-    def __init__(self, labels: Sequence[str], params: TableParams) -> None:
-        """Make rows with these labels."""
-        self._labels = labels
-        self._threshold = params.threshold
-        self._top = min(params.top, len(labels)) if params.top > 1 else 0
-        more = [
-            (f"{name}_{rank}", kind)
-            for rank in range(1, self._top + 1)
-            for name, kind in (("label", pa.string()), ("probability", pa.float64()))
-        ]
-        self.schema = pa.schema([*_COLUMNS.items(), *more])
-        """The columns and their types."""
-        self._empty: Row = dict.fromkeys(self.schema.names)
-
-    def row(self, path: str, answer: Answer) -> Row:
-        """Return the row of a file."""
-        row = self._empty | {"path": _writable(path)}
-        if answer.reason is not None:
-            return row | {"reason": answer.reason, "detail": _writable(answer.detail or "")}
-        ranked = sorted(range(len(self._labels)), key=lambda index: -answer.probabilities[index])
-        highest = answer.probabilities[ranked[0]]
-        is_known = self._threshold is None or highest >= self._threshold
-        row["label"] = self._labels[ranked[0]] if is_known else UNKNOWN
-        row |= {"probability": highest, "seconds": answer.seconds, "windows": answer.windows}
-        for rank, index in enumerate(ranked[: self._top], start=1):
-            row[f"label_{rank}"] = self._labels[index]
-            row[f"probability_{rank}"] = answer.probabilities[index]
-        return row
-
-
-def _writable(text: str) -> str:
-    """Mask passwords of URIs, and escape what is not UTF-8, as names of files may be."""
-    return masked(text).encode("utf-8", "backslashreplace").decode()
-
-
-def check_output(out: Path) -> None:
-    """Check that the suffix of an output names a format.
+def check_output(out: Path, table: TableParams) -> None:
+    """Check that an output is a folder if label files are written, and else a file whose suffix names a format.
 
     Raises:
-        ParamsError: It does not.
+        ParamsError: It is not.
     """
-    if out.suffix.lower() not in _WRITERS:
+    is_table = out.suffix.lower() in _WRITERS
+    if table.label_format is None and not is_table:
         raise ParamsError(f"--out {out}: the suffix must be one of {', '.join(_WRITERS)}.")
+    if table.label_format is not None and (is_table or out.is_file() or not out.name):
+        raise ParamsError(
+            f"--out {out}: must be a folder with a name, as --format {table.label_format} writes a file for each "
+            "recording."
+        )
 
 
 def write_rows(rows: Iterable[Row], schema: pa.Schema, out: Path) -> None:
@@ -131,11 +84,14 @@ def show_rows(rows: Iterable[Row], paths: Sequence[str], stream: TextIO, width: 
     """
     is_terminal = stream.isatty()
     wide = min(max(map(len, paths)), max(20, width - 40))
-    if is_terminal:
-        stream.write(f"{'path':<{wide}}  label\n")
-    for row in rows:
+    for number, row in enumerate(rows):
+        if is_terminal and not number:
+            stream.write(f"{'path':<{wide}}  {_SPAN_HEADER if 'start_seconds' in row else ''}label\n")
         stream.write((_table_line(row, wide) if is_terminal else json.dumps(row, ensure_ascii=False)) + "\n")
         yield row
+
+
+_SPAN_HEADER: Final = f"{'start':>10}  {'end':>10}  "
 
 
 def _table_line(row: Row, wide: int) -> str:
@@ -148,7 +104,8 @@ def _table_line(row: Row, wide: int) -> str:
     while f"label_{rank}" in row:
         ranked.append((row[f"label_{rank}"], row[f"probability_{rank}"]))
         rank += 1
-    return f"{path:<{wide}}  " + "  ".join(f"{label} {probability:.3f}" for label, probability in ranked)
+    span = f"{row['start_seconds']:>10.3f}  {row['end_seconds']:>10.3f}  " if "start_seconds" in row else ""
+    return f"{path:<{wide}}  {span}" + "  ".join(f"{label} {probability:.3f}" for label, probability in ranked)
 
 
 def _printable(text: str) -> str:

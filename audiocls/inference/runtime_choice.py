@@ -6,18 +6,17 @@ import logging
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.batches import input_samples
 from audiocls.errors import ParamsError
-from audiocls.inference.onnx_runtime import ONNX_FILES, load_onnx
+from audiocls.inference.choices import RuntimeKind
+from audiocls.inference.onnx_runtime import ONNX_FILES, OnnxRuntime, load_onnx
 from audiocls.inference.runtime import Runtime, TorchRuntime, choose_device
 from audiocls.models import ADAPTERS, InferenceSettings, load_model, read_settings, use_matrix_products
-
-RuntimeKind = Literal["torch", "onnx", "onnx-int8", "auto"]
 
 _BATCH_SECONDS: Final = 0.1  # of a batch that is measured, if more than one window takes less
 _MOST_WINDOWS: Final = 32  # as `Classifier` scores at a time; with fewer, ONNX Runtime would look faster than it is
@@ -26,7 +25,9 @@ _ROUNDS: Final = 3
 logger = logging.getLogger(__name__)
 
 
-def load_runtime(folder: Path, kind: RuntimeKind, device: str) -> tuple[Runtime, InferenceSettings]:
+def load_runtime(
+    folder: Path, kind: RuntimeKind, device: str, *, threads: int | None = None
+) -> tuple[Runtime, InferenceSettings]:
     """Load the model of a folder into a runtime.
 
     Args:
@@ -34,6 +35,7 @@ def load_runtime(folder: Path, kind: RuntimeKind, device: str) -> tuple[Runtime,
         kind: "auto" measures PyTorch and the exported model, if there is one, and takes the faster. Nothing of the
             measurement is kept, and int8 is never chosen, as its answers differ.
         device: "auto", or one of torch's names; ONNX Runtime uses the CPU.
+        threads: With which ONNX Runtime computes a batch; None: as many as PyTorch uses.
 
     Raises:
         ParamsError: The runtime cannot be used with this model or device.
@@ -44,9 +46,9 @@ def load_runtime(folder: Path, kind: RuntimeKind, device: str) -> tuple[Runtime,
         case "onnx" | "onnx-int8":
             if device not in ("auto", "cpu"):
                 raise ParamsError(f"device = {device}: runtime={kind!r} uses the CPU; leave out device")
-            return load_onnx(folder, kind)
+            return load_onnx(folder, kind, threads=threads)
         case "auto":
-            return _load_faster(folder, device)
+            return _load_faster(folder, device, threads)
     raise ParamsError(f"runtime = {kind!r}: must be torch, onnx, onnx-int8 or auto")
 
 
@@ -64,13 +66,18 @@ def load_torch(folder: Path, device: str = "auto") -> tuple[TorchRuntime, Infere
     return TorchRuntime(network.to(chosen), extractor, settings.audio), settings
 
 
-def _load_faster(folder: Path, device: str) -> tuple[Runtime, InferenceSettings]:
+def choose_runtime(folder: Path, device: str) -> RuntimeKind:
+    """Return what "auto" is on this machine, now, for the model of a folder."""
+    return "onnx" if isinstance(_load_faster(folder, device, threads=1)[0], OnnxRuntime) else "torch"
+
+
+def _load_faster(folder: Path, device: str, threads: int | None) -> tuple[Runtime, InferenceSettings]:
     plain, settings = load_torch(folder, device)
     if not (folder / ONNX_FILES["onnx"]).is_file() or find_spec("onnxruntime") is None:
         logger.info("runtime='auto': torch, as there is no %s or no ONNX Runtime.", ONNX_FILES["onnx"])
         return plain, settings
     try:
-        exported, _ = load_onnx(folder, "onnx")
+        exported, _ = load_onnx(folder, "onnx", threads=threads)
     except ParamsError as error:
         logger.warning("runtime='auto': torch, as the exported model cannot be used: %s", error)
         return plain, settings

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 from numpy.typing import NDArray
 
 from audiocls.inference.feeding import Fed
+from audiocls.inference.sources import Source
 
 BATCH_WINDOWS: Final = 32
 BATCH_SECONDS: Final = 64.0
@@ -18,6 +19,15 @@ BATCH_SECONDS: Final = 64.0
 Rows = NDArray[Any]
 Score = Callable[[Sequence[NDArray[Any]]], Rows]
 """Returns a row of each window."""
+Closes = Callable[[Fed], bool]
+"""Returns whether a batch ends with an item, however few windows it has."""
+
+Answered = TypeVar("Answered")
+
+
+def never(_: Fed) -> bool:
+    """Close no batch before it is full."""
+    return False
 
 
 def batch_windows(window_seconds: float) -> int:
@@ -26,7 +36,7 @@ def batch_windows(window_seconds: float) -> int:
 
 
 def score_in_batches(
-    items: Iterable[Fed], score: Score, most: int, threads: int, closes: Callable[[Fed], bool]
+    items: Iterable[Fed], score: Score, most: int, threads: int, closes: Closes
 ) -> Iterator[tuple[Fed, Rows | None]]:
     """Yield every item in its turn, a window with its row.
 
@@ -60,7 +70,7 @@ def _compute_alone() -> None:
     torch.set_num_threads(1)
 
 
-def _batches(items: Iterable[Fed], most: int, closes: Callable[[Fed], bool]) -> Iterator[list[Fed]]:
+def _batches(items: Iterable[Fed], most: int, closes: Closes) -> Iterator[list[Fed]]:
     batch: list[Fed] = []
     windows = 0
     for item in items:
@@ -83,3 +93,32 @@ def _with_rows(batch: list[Fed], scored: Future[Rows | None]) -> Iterator[tuple[
     following = iter(()) if rows is None else iter(rows)
     for item in batch:
         yield item, None if item.window is None else next(following)
+
+
+def in_groups(
+    groups: Iterable[Sequence[Source]], answer: Callable[[Iterator[Source], Closes], Iterator[Answered]]
+) -> Iterator[list[Answered]]:
+    """Yield the answers of each group of recordings in its turn; no batch holds windows of two groups.
+
+    Args:
+        groups: Of recordings; empty ones are left out.
+        answer: Yields an answer for each recording, and closes batches where it is told to.
+    """
+    sizes: deque[int] = deque()
+    ends: set[int] = set()  # the last recording of each group
+
+    def flat() -> Iterator[Source]:
+        count = 0
+        for group in filter(None, groups):
+            count += len(group)
+            sizes.append(len(group))
+            ends.add(count - 1)
+            yield from group
+
+    found: list[Answered] = []
+    for each in answer(flat(), lambda item: item.window is None and item.index in ends):
+        found.append(each)
+        if len(found) == sizes[0]:
+            yield found
+            sizes.popleft()
+            found = []

@@ -40,7 +40,11 @@ from .inference_settings import (
     settings_of as settings_of,
     write_settings as write_settings,
 )
-from .inputs import build_front_end as build_front_end, model_inputs as model_inputs
+from .inputs import (
+    build_front_end as build_front_end,
+    masked_waveforms as masked_waveforms,
+    model_inputs as model_inputs,
+)
 from .log_mel import LogMel as LogMel
 from .logmel_resnet import LogmelResnetForAudioClassification as LogmelResnetForAudioClassification
 from .logmel_resnet_config import LogmelResnetConfig as LogmelResnetConfig

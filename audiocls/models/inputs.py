@@ -35,13 +35,31 @@ def model_inputs(waveforms: list[NDArray[np.float32]], extractor: Any, samples: 
         samples: Length of the longest input.
     """
     front_end = build_front_end(extractor, samples)
-    if front_end is None:
+    masks = isinstance(extractor, WaveformFeatureExtractor) and extractor.return_attention_mask
+    if front_end is None and not masks:
         return extractor_inputs(waveforms, extractor, samples)
     lengths = np.array([len(waveform) for waveform in waveforms])
-    rows = np.zeros((len(waveforms), lengths.max()), np.float32)
+    rows = np.full((len(waveforms), lengths.max()), extractor.padding_value if masks else 0.0, np.float32)
     for row, waveform in zip(rows, waveforms, strict=True):
         row[: len(waveform)] = waveform
+    if front_end is None:
+        return masked_waveforms(rows, lengths)
     return front_end(torch.from_numpy(rows), torch.from_numpy(lengths))
+
+
+def masked_waveforms(rows: NDArray[np.float32], lengths: NDArray[np.int64]) -> dict[str, torch.Tensor]:
+    """Return what `WaveformFeatureExtractor` does of padded waveforms, without copying them.
+
+    Args:
+        rows: Shape (batch, samples of the longest).
+        lengths: In samples, (batch,).
+    """
+    if lengths.min() == rows.shape[1]:
+        # An expanded single element: writing a mask of ones takes as long as reading the waveforms.
+        mask = torch.ones(1, dtype=torch.int32).expand(rows.shape)
+    else:
+        mask = torch.from_numpy((np.arange(rows.shape[1]) < lengths[:, None]).astype(np.int32))
+    return {"input_values": torch.from_numpy(rows), "attention_mask": mask}
 
 
 def build_front_end(extractor: Any, samples: int) -> FrontEnd | None:

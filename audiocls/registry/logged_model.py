@@ -45,10 +45,11 @@ SIGNATURE: Final = ModelSignature(
     params=ParamSchema([ParamSpec("threshold", DataType.double, 0.0)]),
 )
 
-MODEL_CONFIG: Final = {"device": "auto", "read_paths": None}
-"""What `mlflow.pyfunc.load_model(..., model_config={...})` can change: the device, and whether `path` is read; None:
-not while MLflow serves the model."""
+MODEL_CONFIG: Final = {"device": "auto", "runtime": "torch", "read_paths": None}
+"""What `mlflow.pyfunc.load_model(..., model_config={...})` can change: device and runtime, as in `Classifier.load`, and
+whether `path` is read; None: not while MLflow serves the model."""
 
+_RUNTIMES: Final = ("onnxruntime",)
 _EXAMPLE_RATE_HZ: Final = 16_000
 _LONGEST_DESCRIPTION: Final = 5_000
 
@@ -83,7 +84,7 @@ def save_pyfunc(folder: Path, path: Path, record: Model | None = None) -> None:
         python_model=str(_CODE),
         artifacts={"model": str(folder)},
         code_paths=[str(_PACKAGE)],
-        pip_requirements=pinned_requirements(),
+        pip_requirements=pinned_requirements(_RUNTIMES if any(folder.glob("*.onnx")) else ()),
         signature=SIGNATURE,
         input_example=_example(),
         model_config=MODEL_CONFIG,

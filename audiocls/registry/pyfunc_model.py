@@ -20,9 +20,13 @@ class AudioClassifier(PythonModel):  # type: ignore[misc]
     """A Classifier behind MLflow's interface."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the model's folder onto the device that the model config names."""
+        """Load the model's folder into the runtime and onto the device that the model config names."""
         self._config = context.model_config or {}
-        self._classifier = Classifier.load(context.artifacts["model"], device=self._config.get("device", "auto"))
+        self._classifier = Classifier.load(
+            context.artifacts["model"],
+            device=self._config.get("device", "auto"),
+            runtime=self._config.get("runtime", "torch"),
+        )
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from typing import Final
 
@@ -15,13 +16,16 @@ _IF_INSTALLED: Final = ("av",)
 _OF_TORCH: Final = ("nvidia-", "cuda-", "triton")
 
 
-def pinned_requirements() -> list[str]:
+def pinned_requirements(more: Sequence[str] = ()) -> list[str]:
     """Return `name==version` of all that `pip install audiocls` installs, and of MLflow, pandas and the decoders.
 
     audiocls itself comes as code with the model.
+
+    Args:
+        more: Packages that this model needs as well, if they are installed.
     """
     closure = _closure(distribution("audiocls"))
-    for name in (*_SERVED_WITH, *_IF_INSTALLED):
+    for name in (*_SERVED_WITH, *_IF_INSTALLED, *more):
         try:
             closure.setdefault(name, distribution(name))
         except PackageNotFoundError:

@@ -20,6 +20,7 @@ from audiocls.inference.classifier import Classifier
 from audiocls.inference.onnx_export import export_onnx, labelled_clips, main
 from audiocls.inference.onnx_runtime import OnnxRuntime, load_onnx
 from audiocls.inference.runtime import TorchRuntime
+from audiocls.inference.segments import SegmentParams
 from audiocls.models.families import build_model, save_model
 from audiocls.models.inference_settings import FILE_NAME, InferenceSettings, write_settings
 from audiocls.params.model import FAMILIES, ModelParams
@@ -136,6 +137,21 @@ def test_the_classifier_takes_the_runtime_that_is_asked_for(resnet, clips):
         assert found.probability == pytest.approx(expected.probability, abs=1e-4)
     with pytest.raises(ParamsError, match="computes no embeddings; load the model with runtime='torch'"):
         exported.embed(files[0])
+
+
+def test_segments_and_streams_are_those_of_torch(resnet):
+    plain, exported = Classifier.load(resnet), Classifier.load(resnet, runtime="onnx")
+    (sound,) = windows(20_000)
+    expected = plain.windows((sound, 16_000), hop_seconds=0.1)
+    params = SegmentParams(on=0.4, off=0.3)
+    found = [each.segments((sound, 16_000), hop_seconds=0.1, params=params) for each in (plain, exported)]
+    assert [segment[:3] for segment in found[0]] == [segment[:3] for segment in found[1]] != []
+    stream, decisions = exported.stream(16_000, hop_seconds=0.1), []
+    for first in range(0, len(sound), 900):
+        decisions += stream.add(sound[first : first + 900])
+    decisions += stream.finish()
+    rows = [[decision.probabilities[label] for label in LABELS] for decision in decisions]
+    np.testing.assert_allclose(rows, expected.probabilities, atol=1e-4)
 
 
 def test_a_repeated_clip_is_repeated_for_the_exported_model_too(copied):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,14 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_classifiers import save_classifier, write_clips, write_noise
 
-from audiocls.errors import ParamsError, StoreError
-from audiocls.inference import prediction
+from audiocls.errors import MissingExtraError, ParamsError, StoreError
+from audiocls.inference import onnx_runtime, prediction, runtime_choice
 from audiocls.inference.classifier import Classifier
 from audiocls.inference.groups import GROUP_FILES, group_files
 from audiocls.inference.journal import journal_of, locked_journal
-from audiocls.inference.outputs import TableParams
+from audiocls.inference.label_folder import label_names
+from audiocls.inference.parts import PartParams
 from audiocls.inference.prediction import PredictParams, plan_predictions, score_shard, write_predictions
 from audiocls.inference.recordings import list_recordings
+from audiocls.inference.rows import TableParams
 
 SUPPORT = Path(__file__).parents[2] / "support"
 
@@ -33,9 +36,9 @@ def clips(tmp_path):
     return write_clips(tmp_path / "clips", 70)
 
 
-def predict(model, clips, out, threads=1, top=3, threshold=None, shard_files=40, models=None):
+def predict(model, clips, out, threads=1, top=3, threshold=None, shard_files=40, models=None, **asked):
     found = list_recordings([clips])
-    params = PredictParams(tuple(models or [str(model)]), "cpu", threads)
+    params = PredictParams(tuple(models or [str(model)]), "cpu", threads, **asked)
     with locked_journal(out):
         plan = plan_predictions(found.paths, found.left_out, params, out, shard_files)
         for shard in plan.shards:
@@ -47,18 +50,22 @@ def scored(summary) -> int:
     return summary.answered + summary.unanswered - summary.reused
 
 
-def test_after_kills_at_any_time_the_output_is_that_of_an_undisturbed_run_byte_for_byte(model, clips, tmp_path):
+@pytest.mark.parametrize(("parts", "randomly", "in_lines"), [("none", 6, 4), ("segments", 2, 2)])
+def test_after_kills_at_any_time_the_output_is_that_of_an_undisturbed_run_byte_for_byte(
+    parts, randomly, in_lines, model, clips, tmp_path
+):
     out = tmp_path / "outputs"
     out.mkdir()
-    command = [sys.executable, SUPPORT / "disturbed_predictions.py", model, clips, out]
+    counts = map(str, (randomly, in_lines))
+    command = [sys.executable, SUPPORT / "disturbed_predictions.py", model, clips, out, *counts, parts]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     summaries = json.loads(done.stdout)
     whole = (out / "whole.parquet").read_bytes()
-    assert len(summaries) == 11
+    assert len(summaries) == 1 + randomly + in_lines
     assert [name for name in summaries if (out / f"{name}.parquet").read_bytes() != whole] == []
     assert {(each["answered"], each["unanswered"]) for each in summaries.values()} == {(70, 1)}
-    reused = [summaries[f"line-{number}"]["reused"] for number in range(4)]
+    reused = [summaries[f"line-{number}"]["reused"] for number in range(in_lines)]
     assert reused[0] == 0
     assert reused == sorted(set(reused))  # each line that was written whole is used
 
@@ -113,6 +120,70 @@ def test_other_weights_or_settings_make_all_answers_anew(clips, tmp_path):
     assert predict(model, clips, out).reused == 0
     # These are only how answers are told.
     assert predict(model, clips, out, top=1, threshold=0.9).reused == 71
+
+
+def test_other_segments_are_found_anew(model, clips, tmp_path):
+    out = tmp_path / "out.csv"
+    asked = [None, *(PartParams("segments", on=on) for on in (0.6, 0.9)), PartParams("windows")]
+    for parts in asked:
+        assert predict(model, clips, out, parts=parts, top=1).reused == 0
+        assert predict(model, clips, out, parts=parts, top=1).reused == 71
+
+
+def test_another_runtime_makes_all_answers_anew_and_so_does_another_export(exported, clips, tmp_path):
+    model, out = shutil.copytree(exported, tmp_path / "model"), tmp_path / "out.csv"
+    predict(model, clips, out)
+    for _ in range(2):
+        assert predict(model, clips, out, runtimes=("onnx",)).reused == 0
+        assert predict(model, clips, out, runtimes=("onnx",)).reused == 71
+        with (model / "model.onnx").open("ab") as file:  # a field that no reader knows, for another digest
+            file.write(b"\xfa\x7f\x00")
+    assert predict(model, clips, out).reused == 0
+
+
+def test_auto_goes_on_with_the_runtime_that_it_began_with(exported, clips, tmp_path, monkeypatch):
+    out = tmp_path / "out.csv"
+    for faster, slower in (("onnx", "torch"), ("torch", "onnx")):
+        seconds = [0.1, 0.2] if faster == "torch" else [0.2, 0.1]
+        monkeypatch.setattr(runtime_choice, "seconds_per_window", lambda runtimes, samples, seconds=seconds: seconds)
+        before = predict(exported, clips, out, runtimes=(slower,))
+        assert before.answered == 70
+        # What is measured now says otherwise, and the answers that are kept go on.
+        assert predict(exported, clips, out, runtimes=("auto",)).reused == 71
+        new = predict(exported, clips, tmp_path / f"{faster}.csv", runtimes=("auto",))
+        assert new.reused == 0
+        predict(exported, clips, tmp_path / f"{faster}.2.csv", runtimes=(faster,))
+        assert (tmp_path / f"{faster}.csv").read_bytes() == (tmp_path / f"{faster}.2.csv").read_bytes()
+    monkeypatch.setattr(onnx_runtime, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="onnxruntime"):
+        predict(exported, clips, tmp_path / "new.csv", runtimes=("onnx",))
+
+
+def test_exported_models_answer_the_same_whatever_the_threads_and_shards(exported, clips, tmp_path):
+    outputs = []
+    for number, (threads, shard_files) in enumerate([(1, 1_000), (3, 1)]):
+        predict(exported, clips, tmp_path / f"{number}.csv", threads, shard_files=shard_files, runtimes=("onnx",))
+        outputs.append((tmp_path / f"{number}.csv").read_bytes())
+    assert outputs[0] == outputs[1]
+
+
+def test_segments_take_one_model(model, clips, tmp_path):
+    with pytest.raises(ParamsError, match=r"--segments takes one model, and 2 are named"):
+        predict(None, clips, tmp_path / "out.csv", models=[str(model)] * 2, parts=PartParams("segments"))
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["/a/b/x.wav", "/a/c/d/y.mp3"], ["b/x.txt", "c/d/y.txt"]),
+        (["/a/x.wav", "/a/x.mp3", "/a/y.wav"], ["x.wav.txt", "x.mp3.txt", "y.wav.txt"]),
+        (["s3://bucket/b/x.wav", "s3://bucket/../b/y.wav"], ["x.txt", "y.txt"]),
+        (["/a/x.wav", "s3://bucket/x.wav"], ["a/x.txt", "bucket/x.txt"]),
+        (["/a/x.wav"], ["x.txt"]),
+    ],
+)
+def test_label_files_lie_as_the_recordings_do(paths, names):
+    assert label_names(paths, ".txt") == names
 
 
 def test_one_file_more_leaves_most_groups_as_they_are(tmp_path):

@@ -6,6 +6,7 @@ import torch
 from transformers import DataCollatorWithPadding
 
 from audiocls.errors import DataError
+from audiocls.models.inputs import extractor_inputs, model_inputs
 from audiocls.models.waveform_extractor import WaveformFeatureExtractor
 
 RATE_HZ = 16_000
@@ -96,3 +97,15 @@ def test_what_is_no_mono_waveform_is_refused(extractor, audio, complaint):
 def test_settings_survive_saving(tmp_path):
     WaveformFeatureExtractor(sampling_rate=8_000).save_pretrained(tmp_path)
     assert WaveformFeatureExtractor.from_pretrained(tmp_path).sampling_rate == 8_000
+
+
+@pytest.mark.parametrize("settings", [{}, {"padding_value": 0.5}, {"return_attention_mask": False}])
+@pytest.mark.parametrize("lengths", [(300,), (300, 300), (1, 250, 70)])
+def test_inputs_of_a_batch_are_those_of_the_extractor_bit_for_bit(settings, lengths):
+    extractor = WaveformFeatureExtractor(sampling_rate=RATE_HZ, **settings)
+    waveforms = [np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32) for length in lengths]
+    expected, found = extractor_inputs(waveforms, extractor, 400), model_inputs(waveforms, extractor, 400)
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)

@@ -22,6 +22,7 @@ import pytest
 import soundfile
 import torch
 from mlflow import MlflowClient
+from mlflow.pyfunc import scoring_server
 from packaging.requirements import Requirement
 from tiny_configs import TINY_CONFIGS
 from transformers import pipeline
@@ -232,6 +233,33 @@ def test_a_low_probability_is_unknown_and_the_config_can_forbid_paths(loaded, py
     assert loaded.predict(table, params={"threshold": 0.99})["label"].tolist() == ["unknown"]
     strict = mlflow.pyfunc.load_model(str(pyfunc_folder), model_config={"read_paths": False})
     assert strict.predict(table)["reason"].tolist() == ["unreadable"]
+
+
+@pytest.fixture(scope="module")
+def exported_pyfunc(exported, tmp_path_factory):
+    target = tmp_path_factory.mktemp("pyfunc") / "model"
+    save_pyfunc(exported, target)
+    return target
+
+
+def test_the_config_chooses_the_runtime_which_has_torchs_answers(exported_pyfunc, clips, monkeypatch):
+    table, answers = pd.DataFrame({"path": list(map(str, clips))}), {}
+    for runtime in ("torch", "onnx", "onnx-int8"):
+        model = mlflow.pyfunc.load_model(str(exported_pyfunc), model_config={"runtime": runtime})
+        answers[runtime] = matrix(model.predict(table)["probabilities"])
+    np.testing.assert_allclose(answers["onnx"], answers["torch"], atol=1e-4)
+    np.testing.assert_allclose(answers["onnx-int8"], answers["torch"], atol=0.05)
+    assert not np.array_equal(answers["onnx"], answers["torch"])  # that is what computed them
+    assert not np.array_equal(answers["onnx"], answers["onnx-int8"])
+    # What a server reads, at its start.
+    monkeypatch.setenv("SERVING_MODEL_CONFIG", '{"runtime": "onnx"}')
+    served_model = scoring_server.load_model_with_mlflow_config(str(exported_pyfunc))
+    np.testing.assert_array_equal(matrix(served_model.predict(table)["probabilities"]), answers["onnx"])
+
+
+def test_an_exported_model_needs_onnx_runtime_and_another_does_not(exported_pyfunc, pyfunc_folder):
+    pinned = [(folder / "requirements.txt").read_text() for folder in (exported_pyfunc, pyfunc_folder)]
+    assert ["\nonnxruntime==" in each for each in pinned] == [True, False]
 
 
 def test_a_run_has_one_model_with_its_metrics_params_card_and_data(tracked_workspace, tmp_path, monkeypatch, clips):
