@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audiocls.errors import ParamsError
+from audiocls.errors import ParamsError, counted
 from audiocls.files import is_uri, masked
 from audiocls.inference import (
     LabelFormat,
