@@ -1,7 +1,7 @@
 """Class balance during training.
 
-`selection` chooses the training clips, `draws` samples them, `weights` weights the loss, `synthetic` makes
-synthetic embeddings.
+`selection` chooses the training clips, `draws` samples them and `window_draws` their windows, `weights` weights the
+loss, `synthetic` makes synthetic embeddings.
 """
 
 import lazy_loader

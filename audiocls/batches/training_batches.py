@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -27,10 +28,10 @@ AUGMENTATION_STREAM, LENGTHS_STREAM = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The clips and augmentation seeds of a training batch."""
+    """The clips and augmentation seeds of a training batch; with `audio.chunk`, each row is a window of a clip."""
 
-    rows: tuple[int, ...]  # positions in the training clips
-    seeds: tuple[int, ...]  # augmentation seed of each clip
+    rows: tuple[int, ...]  # positions of the clips in the training clips
+    seeds: tuple[int, ...]  # augmentation seed of each clip or window
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,17 @@ class TrainingBatch:
 class TrainingClips(Dataset[Example]):
     """A `ClipDataset` whose batches carry their origin."""
 
-    def __init__(self, clips: ClipDataset, seed: int) -> None:
-        """Serve `clips`; `seed` is the run's."""
+    def __init__(self, clips: ClipDataset, seed: int, clip: NDArray[np.int64] | None = None) -> None:
+        """Serve clips, or windows of them.
+
+        Args:
+            clips: The clips, or windows.
+            seed: The run's seed.
+            clip: Position of each window's clip in the training clips, (num_windows,); None: `clips` are whole.
+        """
         self._clips = clips
         self._seed = seed
+        self._clip = clip
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -71,7 +79,8 @@ class TrainingClips(Dataset[Example]):
         # The seeds depend only on the clip, the copy and the epoch, so that they are the same if training is resumed,
         # prefetches, or runs in several processes.
         seeds = clip_seeds(stream_seed(self._seed, AUGMENTATION_STREAM, self.epoch), indices).tolist()
-        rows = tuple(int(index) % len(self) for index in indices)
+        served = np.asarray(indices) % len(self)
+        rows = tuple((served if self._clip is None else self._clip[served]).tolist())
         return TrainingBatch(self._clips.__getitems__(indices), Origin(rows, tuple(seeds)))
 
 

@@ -1,4 +1,4 @@
-"""The clips table with one row per window, as validation and test read it."""
+"""The clips table with one row per window, as validation and test read it, and training with `audio.chunk`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cut_into_windows(clips: pd.DataFrame, audio: AudioParams) -> pd.DataFrame:
 
     Args:
         clips: Rows of the clips table, with `num_samples` and `first_sample`.
-        audio: Length of the input, and the overlap.
+        audio: Length of the input, and the hop.
 
     Returns:
         The rows of the clips with the samples and `audio_hash` of the windows, and the column `clip`.

@@ -27,12 +27,12 @@ class Windows(NamedTuple):
 def place_windows(num_samples: NDArray[np.int64], audio: AudioParams) -> Windows:
     """Return the windows of each clip; a clip that is not longer than the model's input is a single window.
 
-    The windows of a longer clip are as long as the input and overlap by `audio.window_overlap`; the last one ends at
-    the end of the clip. A stream of unknown length is split in the same way.
+    The windows of a longer clip are as long as the input and start every `hop_samples`; the last one ends at the end
+    of the clip. A stream of unknown length is split in the same way.
 
     Args:
         num_samples: Lengths of the clips, shape (num_clips,).
-        audio: Length of the input, and the overlap.
+        audio: Length of the input, and the hop.
     """
     counts = windows_per_clip(num_samples, audio)
     clip = np.repeat(np.arange(len(num_samples)), counts)
@@ -53,6 +53,8 @@ def windows_per_clip(num_samples: NDArray[np.int64], audio: AudioParams) -> NDAr
 
 def hop_samples(audio: AudioParams) -> int:
     """Return the distance between the starts of two windows in samples."""
+    if audio.chunk is not None:
+        return min(max(1, round(audio.chunk.hop * audio.sample_rate_hz)), input_samples(audio))
     return max(1, round(input_samples(audio) * (1 - audio.window_overlap)))
 
 

@@ -17,11 +17,12 @@ from audiocls.batches import CLIP, cut_into_windows
 from audiocls.comparison.heads import Embedded, Scored, compare_methods
 from audiocls.comparison.report import Comparison, write_report
 from audiocls.comparison.scores import compare_scores, score_seed
+from audiocls.errors import ParamsError
 from audiocls.features import embed_clips
 from audiocls.files import write_table
 from audiocls.heads import Clips, LinearHead, head_of, report_rows
 from audiocls.models import load_model
-from audiocls.params import EmbeddingBalance, NoBalance, RunParams
+from audiocls.params import EmbeddingBalance, HeadOnly, NoBalance, RunParams
 from audiocls.params_file import NONE, Candidate, list_candidates, trains_encoder
 from audiocls.splits import PreparedData
 from audiocls.tracking import NestedRun
@@ -50,9 +51,20 @@ def plan_trainings(params: RunParams, folder: Path) -> list[Training]:
     Args:
         params: The run's params.
         folder: The run's folder; each model gets a folder below it.
+
+    Raises:
+        ParamsError: Heads would be trained beside `audio.chunk`.
     """
-    candidates = [candidate for candidate in list_candidates(params) if candidate.end_to_end]
-    if not trains_encoder(params):
+    every = list_candidates(params)
+    trained = trains_encoder(params)
+    if params.audio.chunk is not None and (not trained or any(isinstance(each.balance, HeadOnly) for each in every)):
+        raise ParamsError(
+            "audio.chunk: the comparison trains heads on one embedding of each file, the middle of a long one, and not "
+            "on windows. Compare methods of comparison.end_to_end, and of comparison.methods only tau_norm, "
+            "post_hoc_logit_adjustment and class_thresholds, or none: []"
+        )
+    candidates = [candidate for candidate in every if candidate.end_to_end]
+    if not trained:
         candidates = [Candidate("encoder", EmbeddingBalance(method="smote"))]  # keeps the encoder unchanged
     seeds = _seeds(params) if params.comparison.end_to_end else [params.seed]
     return [

@@ -1,6 +1,7 @@
 """Predictions and metrics of a saved model on the held-out splits.
 
-`scoring` predicts and measures, `report` summarizes a run.
+`scoring` predicts and measures, `pooling_choice` and `event_segments` choose on validation what is kept with the model,
+`report` summarizes a run.
 """
 
 import lazy_loader

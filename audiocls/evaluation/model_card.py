@@ -184,10 +184,13 @@ def _limits(settings: InferenceSettings, splits: dict[str, Any], classes: pd.Dat
         f"The model knows {len(settings.labels)} classes. A recording of anything else gets one of them; with a "
         'threshold, answers of a lower probability become "unknown".',
         f"Recordings are resampled to {audio.sample_rate_hz} Hz: nothing above {audio.sample_rate_hz // 2} Hz is used.",
-        f"Longer recordings are cut into windows of {audio.max_seconds:g} s, and one label is given to the whole.",
+        f"Longer recordings are cut into windows of {audio.max_seconds:g} s, and one label is given to the whole, by "
+        f"the {settings.pooling} of the windows.",
         f"It was trained on {splits['train']['groups']} groups of recordings. Other speakers, devices, rooms and "
         "noise than these can cost accuracy, which the metrics do not show.",
     ]
+    if settings.segmentation:
+        limits.append("The thresholds of segments were tuned on validation recordings whose events are known.")
     if audio.truncate == "fusion":
         limits[2] = "The model sees a recording as a whole, shrunk to one input, and one label is given to the whole."
     for few, what in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
@@ -12,6 +13,7 @@ from audiocls.errors import counted
 from audiocls.evaluation.scoring import WINDOWED, Evaluation
 from audiocls.files import masked
 from audiocls.markdown import escaped
+from audiocls.params import Pooling
 from audiocls.splits import dropped_summary
 from audiocls.tracking import TrackedRun
 from audiocls.training import TrainedModel
@@ -65,13 +67,21 @@ def _lost_lines(corpus: Corpus) -> list[str]:
     return [f"**{escaped(lost)}.**", ""] if lost else []
 
 
+_POOLED: Final[dict[Pooling, str]] = {
+    "mean": "whose probabilities were averaged",
+    "max": "of which each class has its highest probability",
+    "vote": "each of which votes for a class",
+    "attention": "whose probabilities were averaged, weighted by their certainty",
+}
+
+
 def _windows_line(evaluation: Evaluation) -> list[str]:
     validation, test = (int(evaluation.metrics[f"{split}/{WINDOWED}"]) for split in ("validation", "test"))
     if not validation + test:
         return []
     return [
         f"{counted(validation, 'clip')} of validation and {test} of test are longer than the model's input. Each was "
-        "scored in overlapping windows, whose probabilities were averaged.",
+        f"scored in overlapping windows, {_POOLED[evaluation.pooling]}.",
         "",
     ]
 

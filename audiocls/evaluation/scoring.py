@@ -3,54 +3,53 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
-from audiocls.batches import Collator, WindowAverager, choose_loading, count_windows, cut_into_windows
-from audiocls.features import open_clips
+from audiocls.batches import WindowAverager, count_windows
+from audiocls.evaluation.event_segments import tune_on_events
+from audiocls.evaluation.held_out import HeldOut, score_windows, window_logits
+from audiocls.evaluation.pooling_choice import PoolingChoice, choose_pooling
+from audiocls.evaluation.tables import WriteRows, prediction_rows, predictions_file, write_windows
 from audiocls.files import replacing
 from audiocls.metrics import ClipScores, confusion, per_class_metrics
-from audiocls.models import labels_of, load_model
+from audiocls.models import has_settings, labels_of, load_model, note_choices
+from audiocls.params import Pooling
 from audiocls.plots import draw_confusion
 from audiocls.progress import progress_bar
 from audiocls.splits import PreparedData
 from audiocls.training import choose_device, prepare_model
 
 WINDOWED: Final = "clips_scored_by_windows"
-_IDENTITY: Final = ("clip_id", "source", "path", "group", "split", "label")
-_ROW_GROUP_CLIPS: Final = 8_192
-
-WritePredictions = Callable[[pd.DataFrame], None]
-"""Receives the rows of some clips."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Metrics named `test/...` and `validation/...`, and the folder of their tables and plots."""
+    """Metrics named `test/...` and `validation/...`, the folder of their tables and plots, and the pooling chosen."""
 
     metrics: dict[str, float]
     folder: Path
+    pooling: Pooling = "mean"
 
 
 def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation:
     """Score the saved model on validation and, once, on test.
 
+    What is chosen on validation, how windows are pooled and the thresholds of segments, is written into the
+    `inference.json` of the model, so that its use is what was evaluated.
+
     Args:
         model_folder: The saved model; it is reloaded, so that exactly the saved model is scored.
         data: The run's.
-        folder: Gets `predictions.parquet`, `classification_report.json` and `.csv`, `confusion_matrix.csv` and `.png`.
+        folder: Gets `predictions.parquet`, `classification_report.json` and `.csv`, `confusion_matrix.csv` and `.png`;
+            with clips of several windows also `windows.parquet` and `pooling.json`.
     """
     table, params = pd.read_parquet(data.split_clips), data.params
     model, extractor = load_model(model_folder)
@@ -58,23 +57,28 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
     model.to(choose_device(params.training))
     labels = labels_of(model)
     metrics: dict[str, float] = {}
-    held_out = {split: table[table["split"] == split] for split in ("validation", "test")}
-    with (
-        progress_bar("evaluating", sum(map(len, held_out.values()))) as bar,
-        _predictions_file(table, labels, folder / "predictions.parquet") as append,
-    ):
-
-        def write(rows: pd.DataFrame) -> None:
-            append(rows)
-            bar.advance(len(rows))
-
-        for split, clips in held_out.items():
-            windows = count_windows(clips, params.audio)
-            scores = _score(window_logits(model, extractor, clips, data), clips, labels, windows, write)
-            metrics[f"{split}/{WINDOWED}"] = float((windows > 1).sum())
-            metrics |= {f"{split}/{name}": value for name, value in scores.metrics().items()}
-    per_class = _write_test_report(scores.targets, scores.predicted, labels, metrics, folder)
-    return Evaluation(metrics | per_class, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = {split: table[table["split"] == split] for split in ("validation", "test")}
+    num_windows = sum(int(count_windows(each, params.audio).sum()) for each in clips.values())
+    with tempfile.TemporaryDirectory(prefix="logits-", dir=folder.parent) as logits:
+        with progress_bar("evaluating", num_windows, "windows") as bar:
+            splits = {
+                split: score_windows(model, extractor, each, data, Path(logits) / split, bar.advance)
+                for split, each in clips.items()
+            }
+        choice = choose_pooling(splits["validation"], params.evaluation, len(labels))
+        _write_choice(choice, folder / "pooling.json")
+        write_windows(splits, labels, params.audio.sample_rate_hz, folder / "windows.parquet")
+        with predictions_file(table, labels, folder / "predictions.parquet") as write:
+            for split, held_out in splits.items():
+                scores = _score(held_out, labels, choice.pooling, write)
+                metrics[f"{split}/{WINDOWED}"] = float((held_out.per_clip > 1).sum())
+                metrics |= {f"{split}/{name}": value for name, value in scores.metrics().items()}
+    tuned = tune_on_events(model, extractor, table, data)
+    if has_settings(model_folder):
+        note_choices(model_folder, choice.pooling, tuned.params.as_settings() if tuned.params else None)
+    per_class = _write_test_report(scores.targets, scores.predicted, labels, metrics | tuned.metrics, folder)
+    return Evaluation(metrics | tuned.metrics | per_class, folder, choice.pooling)
 
 
 def predict(model: PreTrainedModel, extractor: Any, clips: pd.DataFrame, data: PreparedData) -> NDArray[np.float32]:
@@ -83,77 +87,23 @@ def predict(model: PreTrainedModel, extractor: Any, clips: pd.DataFrame, data: P
     return np.concatenate([averager.add(batch) for batch in window_logits(model, extractor, clips, data)])
 
 
-def window_logits(
-    model: PreTrainedModel, extractor: Any, clips: pd.DataFrame, data: PreparedData
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the logits of the clips' windows in batches, each (windows, num_classes)."""
-    audio, batch_size = data.params.audio, data.params.training.eval_batch_size
-    dataset = open_clips(cut_into_windows(clips, audio), labels_of(model), extractor, data)
-    options = choose_loading(model.device.type).loader_options()
-    collator = Collator(extractor, audio, leave_to_device=model.device.type != "cpu")
-    for batch in DataLoader(dataset, batch_size=batch_size, collate_fn=collator, **options):
-        batch.pop("labels")
-        inputs = collator.finish({name: tensor.to(model.device, non_blocking=True) for name, tensor in batch.items()})
-        # Not around the loop: the caller's code between batches must not run in inference mode.
-        with torch.inference_mode():
-            logits = model(**inputs).logits
-        yield logits.float().cpu().numpy()
-
-
-def _score(
-    logits: Iterator[NDArray[np.float32]],
-    clips: pd.DataFrame,
-    labels: list[str],
-    windows: NDArray[np.int64],
-    write: WritePredictions,
-) -> ClipScores:
+def _score(held_out: HeldOut, labels: list[str], pooling: Pooling, write: WriteRows) -> ClipScores:
     """Score clips from the logits of their windows, and write one row per clip."""
-    index = {label: i for i, label in enumerate(labels)}
-    clip = np.repeat(np.arange(len(clips)), windows)
-    scores = ClipScores(clip, clips["label"].map(index).to_numpy(np.int64))
+    scores = ClipScores(held_out.windows.clip, held_out.targets, pooling)
     done = 0
-    for batch in logits:
-        averaged = scores.add(batch)
-        part = slice(done, done + len(averaged))
-        write(_predictions(clips.iloc[part], averaged, labels, windows[part]))
+    for batch in held_out.batches():
+        pooled = scores.add(batch)
+        part = slice(done, done + len(pooled))
+        write(prediction_rows(held_out.clips.iloc[part], pooled, labels, held_out.per_clip[part]))
         done = part.stop
     return scores
 
 
-@contextmanager
-def _predictions_file(clips: pd.DataFrame, labels: list[str], target: Path) -> Iterator[WritePredictions]:
-    """Yield a function that appends rows to a Parquet file, which appears once it is complete."""
-    # Types from all clips, because a column may be empty in some of them.
-    fields = [pa.Schema.from_pandas(clips[[*_IDENTITY]], preserve_index=False).field(name) for name in _IDENTITY]
-    text = fields[0].type
-    fields += [("predicted", text), ("correct", pa.bool_()), ("windows", pa.int64()), ("probability", pa.float32())]
-    schema = pa.schema(fields + [(f"probability/{label}", pa.float32()) for label in labels])
-    waiting: list[pa.Table] = []
-
-    def flush() -> None:
-        writer.write_table(pa.concat_tables([schema.empty_table(), *waiting]).combine_chunks())
-        waiting.clear()
-
-    def write(rows: pd.DataFrame) -> None:
-        waiting.append(pa.Table.from_pandas(rows, schema=schema, preserve_index=False))
-        if sum(map(len, waiting)) >= _ROW_GROUP_CLIPS:
-            flush()
-
-    with replacing(target) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
-        yield write
-        flush()
-
-
-def _predictions(
-    clips: pd.DataFrame, logits: NDArray[np.float32], labels: list[str], windows: NDArray[np.int64]
-) -> pd.DataFrame:
-    probabilities = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
-    table = clips[[*_IDENTITY]].reset_index(drop=True)
-    table["predicted"] = [labels[i] for i in logits.argmax(axis=1)]
-    table["correct"] = table["label"] == table["predicted"]
-    table["windows"] = windows
-    table["probability"] = probabilities.max(axis=1)
-    return table.join(pd.DataFrame(probabilities, columns=[f"probability/{name}" for name in labels]))
+def _write_choice(choice: PoolingChoice, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    if choice.scores:
+        with replacing(target) as part:
+            part.write_text(json.dumps(choice.described(), indent=2) + "\n", encoding="utf-8")
 
 
 def _write_test_report(

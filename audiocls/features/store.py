@@ -7,10 +7,10 @@
         shards/<digest>.parquet           one row per clip: its key, and the bytes of each model input
         unpacked/<digest>.<input>.bin     one input of one shard, memory-mapped in training
 
-A clip is identified by the hash of its samples and their scale; a window of a long clip in validation or test also by
-its start. Shards are written atomically and named by their content. So a killed run loses only unfinished shards, and
-the next one produces the same bytes. Only features that are always the same are stored. Clips that training cuts at
-random positions have different features in every epoch, and are computed when they are read.
+A clip is identified by the hash of its samples and their scale; a window of a long clip also by its start. Shards are
+written atomically and named by their content. So a killed run loses only unfinished shards, and the next one produces
+the same bytes. Only features that are always the same are stored. Clips that training cuts at random positions have
+different features in every epoch, and are computed when they are read.
 
 The store pays off if the extractor computes clip by clip. A batched front end computes spectrograms on the model's
 device in a hundredth of the time of a training step.
@@ -103,8 +103,9 @@ def plan_features(data: PreparedData) -> FeaturePlan | None:
     store = _open_store(extractor, params.audio, params.workspace)
     clean_up(store)
     mark_used(store / "settings.json")
-    held_out = cut_into_windows(clips[clips["split"] != "train"], params.audio)
-    table = pd.concat([clips[clips["split"] == "train"], held_out], ignore_index=True)
+    # Training reads whole clips, which it cuts itself, or the windows of `audio.chunk`.
+    whole = (clips["split"] == "train") & (params.audio.chunk is None)
+    table = pd.concat([clips[whole], cut_into_windows(clips[~whole], params.audio)], ignore_index=True)
     # Augmented clips differ in every epoch, so their features are not stored.
     lasting = table[~varies(table, params.audio) & ((table["split"] != "train") | (not params.augmentation))]
     wanted = lasting.drop_duplicates(CLIP_KEY).sort_values(CLIP_KEY, ignore_index=True)

@@ -1,6 +1,6 @@
 """A trained model in use: on files, bytes, samples, hours of audio and streams. Needs neither Prefect nor MLflow.
 
-`classifier` is the entry, `sources` reads what it is given, `windows` cuts it and `pooling` makes one answer of it;
+`classifier` is the entry, `sources` reads what it is given, and `windows` cuts it;
 `prediction` does so for many files, with a journal that a killed run goes on from.
 """
 

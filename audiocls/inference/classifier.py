@@ -17,13 +17,13 @@ from audiocls.errors import ParamsError
 from audiocls.inference.choices import RuntimeKind
 from audiocls.inference.feeding import Fed, feed
 from audiocls.inference.loading import find_model
-from audiocls.inference.pooling import Pooler, probabilities_of
 from audiocls.inference.runtime import Runtime, TorchRuntime
 from audiocls.inference.runtime_choice import load_runtime
 from audiocls.inference.scoring import Closes, Score, batch_windows, in_groups, never, score_in_batches
 from audiocls.inference.segments import Segment, SegmentParams, WindowScores, find_segments
 from audiocls.inference.sources import Source, as_sources
 from audiocls.inference.streaming import Stream
+from audiocls.metrics import Pooler, probabilities_of
 from audiocls.models import InferenceSettings
 
 UNKNOWN: Final = "unknown"
@@ -125,13 +125,13 @@ class Classifier:
     def _predict(
         self, sources: Iterable[Source], threshold: float | None, closes: Closes = never
     ) -> Iterator[Prediction]:
-        pooler = Pooler(self.settings)
+        pooler = Pooler(self.settings.pooling)
         for item, row in self._run(sources, self._probabilities, closes=closes):
             if row is not None:
                 pooler.add(row)
             else:
                 yield self._answer(item, pooler, threshold)
-                pooler = Pooler(self.settings)
+                pooler = Pooler(self.settings.pooling)
 
     def _probabilities(self, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
         return probabilities_of(self.runtime.logits(windows), self.settings.temperature)

@@ -1,7 +1,7 @@
 """Metrics of a classifier.
 
-`classification` computes them, `clip_scores` averages windows into clips, `intervals` gives confidence intervals by
-group.
+`classification` computes them, `pooling` makes one answer of a clip's windows, `clip_scores` scores clips and windows,
+and `intervals` gives confidence intervals by group.
 """
 
 import lazy_loader

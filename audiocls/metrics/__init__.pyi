@@ -12,3 +12,9 @@ from .intervals import (
     interval as interval,
     jackknife as jackknife,
 )
+from .pooling import (
+    Pooler as Pooler,
+    WindowPooler as WindowPooler,
+    fixed_pooling as fixed_pooling,
+    probabilities_of as probabilities_of,
+)

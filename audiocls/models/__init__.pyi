@@ -35,7 +35,9 @@ from .graph_front_ends import (
 )
 from .inference_settings import (
     InferenceSettings as InferenceSettings,
+    has_settings as has_settings,
     load_settings as load_settings,
+    note_choices as note_choices,
     read_settings as read_settings,
     settings_of as settings_of,
     write_settings as write_settings,

@@ -14,15 +14,13 @@ from pydantic import Field, ValidationError, model_validator
 
 from audiocls.errors import ParamsError
 from audiocls.files import masked_values, replacing
-from audiocls.params import AudioParams, Params, RunParams
+from audiocls.params import AudioParams, Params, Pooling, RunParams
 
 logger = logging.getLogger(__name__)
 
 FILE_NAME: Final = "inference.json"
 VERSION: Final = 1
 _VERSIONED: Final = ("audiocls", "torch", "transformers")
-
-Pooling = Literal["mean", "max", "vote", "attention"]
 
 
 class InferenceSettings(Params):
@@ -103,7 +101,7 @@ def read_settings(folder: Path, labels: Sequence[str], rate_hz: int, window_seco
         ParamsError: The file is damaged, of a newer version, or contradicts the model.
     """
     file = folder / FILE_NAME
-    if not file.exists():
+    if not has_settings(folder):
         return _defaults(folder, labels, rate_hz, window_seconds)
     settings = load_settings(folder)
     for name, found, expected in (
@@ -113,6 +111,11 @@ def read_settings(folder: Path, labels: Sequence[str], rate_hz: int, window_seco
         if found != expected:
             raise ParamsError(f"{file}: {name} = {found}, and the model has {expected}; the file is of another model")
     return settings
+
+
+def has_settings(folder: Path) -> bool:
+    """Return whether a model folder has its settings; one of another library has none."""
+    return (folder / FILE_NAME).exists()
 
 
 def load_settings(folder: Path) -> InferenceSettings:
@@ -128,6 +131,19 @@ def load_settings(folder: Path) -> InferenceSettings:
         raise ParamsError(
             f"{file}: {_first_line(error)}. Copy the file again from the run that trained the model."
         ) from error
+
+
+def note_choices(folder: Path, pooling: Pooling, segmentation: dict[str, float] | None) -> None:
+    """Write what was chosen on validation into the settings of a model folder.
+
+    Args:
+        folder: With `inference.json`.
+        pooling: How windows are pooled.
+        segmentation: Thresholds and durations of segments; None keeps those that are there.
+    """
+    settings = load_settings(folder)
+    chosen = {"pooling": pooling, "segmentation": settings.segmentation if segmentation is None else segmentation}
+    write_settings(settings.model_copy(update=chosen), folder)
 
 
 def _defaults(folder: Path, labels: Sequence[str], rate_hz: int, window_seconds: float | None) -> InferenceSettings:

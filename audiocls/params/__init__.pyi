@@ -56,6 +56,7 @@ from .data import (
     SingleSource as SingleSource,
     TableData as TableData,
 )
+from .evaluation import EvaluationParams as EvaluationParams, Pooling as Pooling
 from .model import (
     RAW_WAVEFORM_FAMILIES as RAW_WAVEFORM_FAMILIES,
     Family as Family,
@@ -64,6 +65,7 @@ from .model import (
 )
 from .run import (
     AudioParams as AudioParams,
+    ChunkParams as ChunkParams,
     RunnerParams as RunnerParams,
     RunParams as RunParams,
     SplitParams as SplitParams,

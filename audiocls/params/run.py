@@ -8,17 +8,45 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from audiocls.params.augmentation import AugmentationParams
 from audiocls.params.balance import BalanceParams, NoBalance
 from audiocls.params.comparison import ComparisonParams
 from audiocls.params.data import DataSource
+from audiocls.params.evaluation import EvaluationParams
 from audiocls.params.model import ModelParams
 from audiocls.params.strict import LocalPath, Params, PathText
 from audiocls.params.training import TrainingParams
+
+MOST_INPUT_SECONDS: Final = 600
+
+
+class ChunkParams(Params):
+    """Windows of long files to train on, if the label is known of a file and not of its parts."""
+
+    seconds: float = Field(
+        gt=0, le=MOST_INPUT_SECONDS, description="Length of a window, which is that of the model's input."
+    )
+    hop: float = Field(
+        gt=0,
+        description="Seconds between the starts of two windows, at most `seconds`. Training, validation, test and use "
+        "have the same windows.",
+    )
+    per_epoch: int | None = Field(
+        None,
+        ge=1,
+        description="Windows of a file that an epoch draws at random without replacement; all, if it has fewer. null: "
+        "all windows of every file.",
+    )
+
+    @model_validator(mode="after")
+    def _leaves_no_gaps(self) -> Self:
+        if self.hop > self.seconds:
+            raise ValueError(f"hop = {self.hop:g} must be at most seconds = {self.seconds:g}, or windows leave gaps")
+        return self
 
 
 class AudioParams(Params):
@@ -37,7 +65,17 @@ class AudioParams(Params):
     silence_db: float = Field(
         -60.0, lt=0, description="Files with a lower peak, relative to full scale, are quarantined as silent."
     )
-    max_seconds: float = Field(10.0, gt=0, le=600, description="Maximum length of the model's input.")
+    max_seconds: float = Field(
+        10.0,
+        gt=0,
+        le=MOST_INPUT_SECONDS,
+        description="Maximum length of the model's input. With `chunk`, it is `chunk.seconds`.",
+    )
+    chunk: ChunkParams | None = Field(
+        None,
+        description="Train on windows of each file, `{seconds: 2, hop: 1, per_epoch: 10}`, all with the file's label. "
+        "It replaces `max_seconds`, `truncate` and `window_overlap`. null: an epoch has one cut of each clip.",
+    )
     truncate: Literal["random", "head", "center", "fusion"] = Field(
         "random",
         description="Which part of a longer clip to train on. random: another part in every epoch. Evaluation always "
@@ -60,6 +98,18 @@ class AudioParams(Params):
         "auto: only if the transformers extractor computes them clip by clip, as with torchaudio installed, and not if "
         "they are computed in batches on the model's device. never: compute them in every epoch.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_length_of_chunks(cls, fields: Any) -> Any:
+        chunk = fields.get("chunk") if isinstance(fields, dict) else None
+        seconds = chunk.get("seconds") if isinstance(chunk, dict) else getattr(chunk, "seconds", None)
+        # Any other value is a mistake in `chunk`, which the field reports.
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+            return fields
+        if 0 < seconds <= MOST_INPUT_SECONDS:
+            return {"max_seconds": seconds} | fields
+        return fields
 
 
 class SplitParams(Params):
@@ -135,6 +185,7 @@ class RunParams(Params):
         default_factory=list, description="Transforms of the training clips, applied in this order. Empty: none."
     )
     training: TrainingParams = TrainingParams()
+    evaluation: EvaluationParams = EvaluationParams()
     runner: RunnerParams = RunnerParams()
     tracking: TrackingParams = TrackingParams()
 

@@ -19,9 +19,10 @@ from transformers import (
     TrainingArguments,
 )
 
-from audiocls.balance import EpochSampler, check_training_only
+from audiocls.balance import EpochSampler, WindowSampler, check_training_only
 from audiocls.batches import (
     CLIP,
+    CLIP_KEY,
     Collator,
     PassCounter,
     TrainingClips,
@@ -32,7 +33,7 @@ from audiocls.batches import (
 )
 from audiocls.features import open_clips
 from audiocls.files import told_when_full
-from audiocls.metrics import ValidationScores
+from audiocls.metrics import ValidationScores, fixed_pooling
 from audiocls.models import (
     ADAPTERS,
     build_model,
@@ -45,7 +46,7 @@ from audiocls.models import (
     settings_of,
     write_settings,
 )
-from audiocls.params import EmbeddingBalance, HeadOnly, Resampled, RunParams, TrainingParams
+from audiocls.params import AudioParams, EmbeddingBalance, HeadOnly, Resampled, RunParams, TrainingParams
 from audiocls.splits import PreparedData
 from audiocls.training.arguments import choose_device, prepare_model, training_arguments
 from audiocls.training.job import TrainingJob
@@ -108,7 +109,10 @@ def _build_trainer(
     windows = cut_into_windows(table[table["split"] == "validation"], params.audio)
     clip = windows[CLIP].to_numpy(np.int64)
     validation = open_clips(windows, labels, extractor, data)
-    training = TrainingClips(open_clips(table.iloc[rows], labels, extractor, data, training=True), params.seed)
+    chunks = _chunks(table.iloc[rows], params.audio)
+    served = table.iloc[rows] if chunks is None else chunks
+    clip_of = None if chunks is None else chunks[CLIP].to_numpy(np.int64)
+    training = TrainingClips(open_clips(served, labels, extractor, data, training=True), params.seed, clip_of)
     arguments = training_arguments(params.training, params.seed, job.folder / "checkpoints")
     augmenter = build_augmenter(params, len(labels))
     collator = _collator(model, extractor, params, arguments)
@@ -119,19 +123,29 @@ def _build_trainer(
         data_collator=TrainingCollator(collator, augmenter, leave_to_device=on_device),
         train_dataset=training,
         eval_dataset=validation,
-        compute_metrics=ValidationScores(clip, validation.targets[np.unique(clip, return_index=True)[1]]),
+        compute_metrics=ValidationScores(
+            clip, validation.targets[np.unique(clip, return_index=True)[1]], fixed_pooling(params.evaluation)
+        ),
         preprocess_logits_for_metrics=lambda logits, labels: logits[0] if isinstance(logits, tuple) else logits,
         callbacks=[*callbacks, PassCounter(training)],
         params=params.training,
         loss=build_loss(
             params.balance, balanced.counts_before, balanced.class_weights, labels, params.training.label_smoothing
         ),
-        sampler=_sampler(table["label"].to_numpy()[rows], params),
+        sampler=_sampler(table["label"].to_numpy()[rows], params, clip_of),
         watch=LossWatch(table["clip_id"].iloc[rows].tolist(), arguments),
         augmenter=augmenter if on_device else None,
         finish=collator.finish,
         group_by_length=params.training.group_by_length,
     )
+
+
+def _chunks(clips: pd.DataFrame, audio: AudioParams) -> pd.DataFrame | None:
+    """Return the windows of training clips, or None if each clip is served as it is."""
+    if audio.chunk is None:
+        return None
+    # Long files have many windows, and only these columns are read.
+    return cut_into_windows(clips[[*CLIP_KEY, "label", "split", "shard", "first_sample", "num_samples"]], audio)
 
 
 def _check_layer(model: PreTrainedModel, params: RunParams) -> None:
@@ -190,14 +204,21 @@ def _callbacks(params: TrainingParams, log: MetricLog) -> list[TrainerCallback]:
     return [MetricReporter(log), *stopping, *saving]
 
 
-def _sampler(labels: NDArray[np.object_], params: RunParams) -> EpochSampler | None:
-    """Return the sampler of the clips of each epoch, or None if each clip is used once."""
-    if not isinstance(params.balance, Resampled):
-        return None
-    training = params.training
-    clips_per_step = training.batch_size * training.gradient_accumulation_steps * num_processes()
-    max_clips = None if training.max_steps is None else training.max_steps * clips_per_step
-    return EpochSampler(labels, params.balance, params.seed, epochs=training.epochs, max_clips=max_clips)
+def _sampler(
+    labels: NDArray[np.object_], params: RunParams, clip_of: NDArray[np.int64] | None
+) -> EpochSampler | WindowSampler | None:
+    """Return the sampler of the clips of each epoch, or of their windows; None if each clip is used once."""
+    per_epoch = None if params.audio.chunk is None else params.audio.chunk.per_epoch
+    files = None
+    if isinstance(params.balance, Resampled):
+        training = params.training
+        examples_per_step = training.batch_size * training.gradient_accumulation_steps * num_processes()
+        per_clip = 1.0 if clip_of is None else float(np.minimum(np.bincount(clip_of), per_epoch or np.inf).mean())
+        max_clips = None if training.max_steps is None else round(training.max_steps * examples_per_step / per_clip)
+        files = EpochSampler(labels, params.balance, params.seed, epochs=training.epochs, max_clips=max_clips)
+    if clip_of is None:
+        return files
+    return WindowSampler(clip_of, params.seed, per_epoch=per_epoch, files=files)
 
 
 def _describe(trainer: ClassifierTrainer, model: PreTrainedModel, folder: Path) -> TrainedModel:

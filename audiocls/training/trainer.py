@@ -22,7 +22,7 @@ from transformers import (
 )
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from audiocls.balance import EpochSampler
+from audiocls.balance import EpochSampler, WindowSampler
 from audiocls.metrics import CLIP_LOSS
 from audiocls.models import frozen_modules, quieten
 from audiocls.params import TrainingParams
@@ -46,9 +46,14 @@ class ClassifierTrainer(BatchTrainer):
     loss_is_scaled_for_ga = False
 
     def __init__(
-        self, *, params: TrainingParams, loss: TrainingLoss, sampler: EpochSampler | None = None, **kwargs: Any
+        self,
+        *,
+        params: TrainingParams,
+        loss: TrainingLoss,
+        sampler: EpochSampler | WindowSampler | None = None,
+        **kwargs: Any,
     ) -> None:
-        """Initialize with the training loss and the sampler of the clips; None: each clip once per epoch."""
+        """Initialize with the training loss and the sampler of the clips or windows; None: each clip once per epoch."""
         super().__init__(**kwargs)
         self._params = params
         self._loss = loss.to(self.args.device)

@@ -22,7 +22,11 @@ from .counts import (
 from .file_maps import FileMaps as FileMaps
 from .mapped import MappedWaveforms as MappedWaveforms, unpack_shard as unpack_shard
 from .reach import doubtful_reach as doubtful_reach
-from .segments import cut_segment as cut_segment
+from .segments import (
+    cut_segment as cut_segment,
+    recording_keys as recording_keys,
+    whole_recordings as whole_recordings,
+)
 from .shards import ShardPlan as ShardPlan, write_shard as write_shard
 from .store import (
     StorePlan as StorePlan,

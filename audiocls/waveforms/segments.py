@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from audiocls.decoding import FULL_SCALE, hash_audio, measure_levels
-from audiocls.files import Place
+from audiocls.files import Place, home_of, read_table
 from audiocls.waveforms.file_maps import FileMaps
 from audiocls.waveforms.mapped import unpack_shard
 
@@ -51,6 +51,33 @@ def cut_segments(rows: pd.DataFrame, store: Path) -> pd.DataFrame:
     shards = FileMaps([unpack_shard(store, name) for name in names], "<i2")
     cut = [_cut(row, shards[code], limits) for code, row in zip(codes, rows.itertuples(), strict=True)]
     return pd.DataFrame(cut, index=rows.index)
+
+
+def whole_recordings(clips: pd.DataFrame, store: Path) -> pd.DataFrame:
+    """Return the recordings that clips are part of, each once.
+
+    Args:
+        clips: Rows of the clips table.
+        store: The waveform store.
+
+    Returns:
+        A row per recording, in the order of the clips, with the samples and the hash of the whole, and the columns that
+        its clips share. The index is `recording_keys` of its clips.
+    """
+    rows = clips.assign(first_sample=clips["first_sample"] - clips["start_sample"], audio_hash=clips["recording_hash"])
+    rows = rows.set_index(recording_keys(clips))
+    rows = rows[~rows.index.duplicated()]
+    for name, of_shard in rows.groupby("shard", sort=False):
+        stored = read_table(home_of(store) / "shards" / f"{name}.parquet", ["audio_hash", "num_samples"]).to_pandas()
+        lengths = stored.dropna().drop_duplicates("audio_hash").set_index("audio_hash")["num_samples"].astype("int64")
+        rows.loc[of_shard.index, "num_samples"] = lengths.loc[of_shard["audio_hash"]].to_numpy()
+    return rows
+
+
+def recording_keys(clips: pd.DataFrame) -> pd.Index:
+    """Return a key of each clip's recording, the same for all clips of it: the place of its samples in the store."""
+    first = (clips["first_sample"] - clips["start_sample"]).astype("int64").astype(str)
+    return pd.Index(clips["shard"].astype(str) + ":" + first)
 
 
 def cut_segment(row: Any, recording: NDArray[np.int16], store: Place) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from audiocls.batches.loading import choose_loading
-from audiocls.evaluation import scoring
+from audiocls.evaluation import held_out
 from audiocls.models.inference_settings import load_settings
 from audiocls.params_file.reading import load_params
 from audiocls.tracking.models import download_model
@@ -270,7 +270,7 @@ def test_the_same_params_give_the_same_metrics_and_so_do_workers_as_a_gpu_has(fi
     params_file.write_text(yaml.safe_dump(params.model_dump(mode="json")))
     for_gpu = replace(choose_loading("cuda", cores=3), pinned=False)  # pinning takes a GPU
     assert for_gpu.workers == 2
-    for module in (arguments, scoring):
+    for module in (arguments, held_out):
         monkeypatch.setattr(module, "choose_loading", lambda device: for_gpu)
     assert train_flow(str(params_file)).metrics == result.metrics
 

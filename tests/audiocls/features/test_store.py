@@ -174,8 +174,9 @@ def test_every_slow_extractor_reads_back_what_it_wrote_saved_and_loaded_too(fami
     map_features(store, table, AutoFeatureExtractor.from_pretrained(tmp_path / "saved"), params.audio)
 
 
-def test_training_and_scores_are_the_same_and_the_saved_extractor_opens_the_store(prepared, fill, tmp_path):
-    params = run_params(tmp_path, truncate="random")
+@pytest.mark.parametrize("cut", [{"truncate": "random"}, {"chunk": {"seconds": SECONDS, "hop": SECONDS / 4}}])
+def test_training_and_scores_are_the_same_and_the_saved_extractor_opens_the_store(cut, prepared, fill, tmp_path):
+    params = run_params(tmp_path, **cut)
     splits, balanced, waveforms = prepared
     store = fill(params).store
     results = []

@@ -24,6 +24,7 @@ from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
 from audiocls.splits.prepared_data import PreparedData
+from audiocls.training.batch_trainer import BatchTrainer
 from audiocls.training.distributed import _error_of, _hand_on, _run, join_training, main, write_job
 from audiocls.training.fitting import fit_here
 from audiocls.training.job import TrainingJob
@@ -156,6 +157,37 @@ def test_two_processes_killed_in_the_second_pass_go_on_to_the_same_weights(prepa
     assert [step for _, step in said] == [0, 1, 6, 10, 0, 10, 12]
     # After it goes on, the first line of the log is the mean of fewer steps.
     assert are_alike(alone, said[:4] + said[6:], tmp_path)
+
+
+def test_two_processes_share_the_windows_that_one_would_draw(prepared, tones, tmp_path, monkeypatch):
+    chunk = {"chunk": {"seconds": 0.2, "hop": 0.05, "per_epoch": 2}}  # of 3 or 4 in a file, in 48 files an epoch
+    prepare = BatchTrainer._prepare_inputs
+
+    def noted(trainer, inputs):
+        if "origin" in inputs:  # a seed is that of a window in an epoch
+            with (Path(trainer.args.output_dir) / f"seeds-{os.environ.get('RANK', 'alone')}").open("a") as file:
+                file.write(json.dumps(inputs["origin"].seeds) + "\n")
+        return prepare(trainer, inputs)
+
+    def seeds(folder: Path, rank: str) -> list[list[int]]:
+        return [json.loads(line) for line in (folder / "checkpoints" / f"seeds-{rank}").read_text().splitlines()]
+
+    def chunked(folder: Path, batch_size: int) -> RunParams:
+        (folder / "checkpoints").mkdir(parents=True)
+        params = run_params(folder, tones, batch_size=batch_size)
+        return RunParams.model_validate(params.model_dump(mode="json") | {"audio": chunk})
+
+    monkeypatch.setattr(BatchTrainer, "_prepare_inputs", noted)
+    one, two, port = tmp_path / "one", tmp_path / "two", free_port()
+    fit_here(job_of(prepared, chunked(one, 8), one), lambda metrics, step: None)
+    params = chunked(two, 4)
+    ranks = [begin_rank(rank, prepared, params, two, port) for rank in range(2)]
+    for process in ranks:
+        process.join(60)
+    assert [process.exitcode for process in ranks] == [99, 99]
+    steps = [sorted(batch) for batch in seeds(one, "alone")]
+    assert len(steps) == 2 * 48 * 2 / 8
+    assert steps == [sorted(a + b) for a, b in zip(seeds(two, "0"), seeds(two, "1"), strict=True)]
 
 
 def test_processes_that_leave_out_layers_train_with_activations_computed_anew(prepared, tones, tmp_path):

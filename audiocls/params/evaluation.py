@@ -1,0 +1,31 @@
+"""The section `evaluation` of a params file: what is chosen on validation once the model is trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from audiocls.params.strict import Params
+
+Pooling = Literal["mean", "max", "vote", "attention"]
+"""How the windows of a recording become one answer; `audiocls.metrics.pooling` has the formulas."""
+
+
+class EvaluationParams(Params):
+    """What is chosen on validation and kept with the model."""
+
+    pooling: Literal["auto", Pooling] = Field(
+        "auto",
+        description="How the windows of a long clip become one answer. mean: of the probabilities. max: of each class, "
+        "normalized. vote: each window counts for its class. attention: mean weighted by the certainty of the windows. "
+        "auto: mean, unless the macro-F1 of another on validation is higher by more than chance (95 % interval over "
+        "groups).",
+    )
+    segment_minutes: float = Field(
+        60.0,
+        ge=0,
+        description="If clips are segments of recordings, tune the thresholds of `Classifier.segments` for event F1 on "
+        "at most this many minutes of whole validation recordings, and measure them on as many of test. 0: keep the "
+        "default thresholds.",
+    )
