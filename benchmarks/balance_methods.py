@@ -57,7 +57,7 @@ def main() -> None:
     facts = {
         "clips": int(counts.sum()), "dims": DIMS, "classes": CLASSES, "methods": len(methods), "seeds": len(SEEDS),
         "threads": torch.get_num_threads(), "seconds": round(seconds, 1),
-        "cpu_seconds": round(cpu_seconds, 1), "verdict": judge(table, SPEAKERS, None)[1],
+        "cpu_seconds": round(cpu_seconds, 1), "verdict": judge(table, SPEAKERS, len(SEEDS), None)[1],
     }  # fmt: skip
     print(json.dumps(facts | {"table": table.round(4).to_dict(orient="records")}))
 
