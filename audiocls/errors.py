@@ -74,6 +74,18 @@ def name_some(names: Iterable[object], most: int = 10) -> str:
     return f"{shown} and {len(listed) - most} more" if len(listed) > most else shown
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Write a number with its noun, and optionally a verb: "1 clip", "2,000 clips", "3 classes", "2 clips are".
+
+    Args:
+        number: At least 0.
+        one: The words after 1.
+        many: The words after other numbers; None adds the plural's ending to `one`.
+    """
+    several = many or f"{one}{'es' if one.endswith('s') else 's'}"
+    return f"{number:,} {one if number == 1 else several}"
+
+
 def visible(text: str) -> str:
     r"""Escape invisible characters: a zero-width space becomes \u200b, a line feed \n."""
     if text.isprintable():

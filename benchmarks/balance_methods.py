@@ -42,8 +42,8 @@ def main() -> None:
     shares = np.geomspace(1, 1 / RATIO, CLASSES)
     counts = np.maximum(1, np.round(CLIPS * shares / shares.sum())).astype(int)
     held_out = np.full(CLASSES, HELD_OUT_CLIPS_A_CLASS)
-    parts = [clips(each, centres, rng) for each in (counts, held_out, held_out)]
-    embedded = Embedded(*parts, tuple(f"class {i:02d}" for i in range(CLASSES)))
+    training, validation, test = (clips(each, centres, rng) for each in (counts, held_out, held_out))
+    embedded = Embedded(training, validation, test, tuple(f"class {i:02d}" for i in range(CLASSES)))
     params = RunParams.model_validate({"data": {"source": "sample"}, "model": {"pretrained": "drawn"}})
     methods = {each.name: each.balance for each in list_candidates(params)}
     start, start_cpu = time.perf_counter(), time.process_time()
@@ -57,7 +57,7 @@ def main() -> None:
     facts = {
         "clips": int(counts.sum()), "dims": DIMS, "classes": CLASSES, "methods": len(methods), "seeds": len(SEEDS),
         "threads": torch.get_num_threads(), "seconds": round(seconds, 1),
-        "cpu_seconds": round(cpu_seconds, 1), "verdict": judge(table, SPEAKERS, None)[1],
+        "cpu_seconds": round(cpu_seconds, 1), "verdict": judge(table, SPEAKERS, len(SEEDS), None)[1],
     }  # fmt: skip
     print(json.dumps(facts | {"table": table.round(4).to_dict(orient="records")}))
 

@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
@@ -31,10 +31,13 @@ from sklearn.linear_model import LogisticRegression
 
 from audiocls.batches import input_samples
 from audiocls.inference import Classifier, export_onnx, load_onnx
+from audiocls.inference.onnx_runtime import OnnxKind
 from audiocls.inference.runtime import Runtime
 from audiocls.models import InferenceSettings, build_model, load_model, save_model, write_settings
 from audiocls.params import AudioParams, ModelParams
 from audiocls.sources.sample import build_sample_corpus
+
+KINDS: Final[tuple[OnnxKind, ...]] = ("onnx", "onnx-int8")
 
 
 def main() -> int:
@@ -94,7 +97,7 @@ def measure(
 ) -> dict[str, Any]:
     exports = {
         kind: export_onnx(folder, int8=kind == "onnx-int8", clips=list(clips), labels=labels, max_disagreement=1.0)
-        for kind in ("onnx", "onnx-int8")
+        for kind in KINDS
     }
     plain = Classifier.load(folder)
     runtimes = {"torch": plain.runtime} | {kind: load_onnx(folder, kind, threads=1)[0] for kind in exports}

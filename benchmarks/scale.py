@@ -180,7 +180,11 @@ class Stages:
         collator = Collator(extractor, self.params.audio)
         clips = TrainingClips(dataset, 1)
         sampler = BatchSampler(RandomSampler(clips), self.params.training.batch_size, drop_last=False)
-        return model, DataLoader(clips, batch_sampler=sampler, collate_fn=lambda batch: collator(batch.examples))
+
+        def collate(batch: Any) -> dict[str, Any]:  # a TrainingBatch, where torch's types expect a list
+            return collator(batch.examples)
+
+        return model, DataLoader(clips, batch_sampler=sampler, collate_fn=collate)
 
     def _first_step(self, splits: Path, store: Path) -> None:
         model, loader = self._loader(splits, store)

@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
@@ -47,11 +48,12 @@ def main() -> int:
     return 0
 
 
-def measure(extractor: object, arguments: argparse.Namespace) -> dict[str, float]:
+def measure(extractor: Any, arguments: argparse.Namespace) -> dict[str, float]:
     samples = round(arguments.seconds * extractor.sampling_rate)
     waveforms = np.random.default_rng(0).normal(0, 0.1, (arguments.clips, samples)).astype(np.float32)
     lengths = torch.full((arguments.clips,), samples)
     front_end = build_front_end(extractor, samples)
+    assert front_end is not None
 
     def batched() -> dict[str, torch.Tensor]:
         inputs = front_end(torch.from_numpy(waveforms).to(arguments.device), lengths.to(arguments.device))

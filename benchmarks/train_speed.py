@@ -307,7 +307,7 @@ def train_bare(
         targets = inputs.pop("labels")
         with torch.autocast(training.device, torch.bfloat16, enabled=training.precision == "bf16"):
             logits = called(**inputs).logits
-        F.cross_entropy(logits.float(), targets).backward()
+        F.cross_entropy(logits.float(), targets).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), training.max_grad_norm)
         optimizer.step()
         schedule.step()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from flows.cli import main
+
+if __name__ == "__main__":  # before Prefect is imported, so that mistakes are reported quickly
+    sys.exit(main(["balance", *sys.argv[1:]]))
+
 from prefect import flow
 
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
-from flows.cli import main
 from flows.preparation import prepare_data
 from flows.runs import name_run
 from tasks.comparison import compare, train_candidates
@@ -49,7 +53,3 @@ def balance_flow(params_file: str, overrides: tuple[str, ...] = ()) -> BalanceRe
         seconds,
         summary,
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main(["balance", *sys.argv[1:]]))

@@ -4,7 +4,7 @@
 
 Progress goes to stderr. After a flow, the last line on stdout is one JSON object. Exit status 0: done; 2: a mistake in
 the command, the params or the data, or a disk that is full or not writable, reported in one message without a
-traceback; 1: a stage failed; 130: interrupted; 143: terminated.
+traceback; 1: a stage failed; 130: interrupted; 141: nobody reads the output; 143: terminated.
 
 This module and `flows/cli.py` import nothing heavy before the params are read, so that mistakes are reported quickly.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import signal
 import sys
 import threading
@@ -92,6 +93,10 @@ def exit_status(work: Callable[[], object], *, interrupted: str = "interrupted")
         if missing not in PIPELINE:
             raise
         return _fail(str(_not_installed(missing)), 2)
+    except BrokenPipeError:
+        # As `head` does. Python writes the rest of stdout when it ends, which now goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
         if not is_refusal(error):
             raise

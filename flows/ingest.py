@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from flows.cli import main
+
+if __name__ == "__main__":  # before Prefect is imported, so that mistakes are reported quickly
+    sys.exit(main(["ingest", *sys.argv[1:]]))
+
 from prefect import flow
 
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
-from flows.cli import main
 from flows.preparation import check_corpus, gather_corpus
 from flows.runs import name_run
 from tasks.audit import audit_corpus
@@ -40,7 +44,3 @@ def ingest_flow(params_file: str, overrides: tuple[str, ...] = ()) -> IngestResu
         # After the audit, which shows what is wrong with the clips.
         check_corpus(corpus, params)
     return IngestResult(run.run_id, str(report.html), corpus.num_clips, corpus.num_quarantined, seconds, summary)
-
-
-if __name__ == "__main__":
-    sys.exit(main(["ingest", *sys.argv[1:]]))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audiocls.errors import ParamsError
+from audiocls.errors import ParamsError, counted
 from audiocls.files import is_uri, masked
 from audiocls.inference import (
     LabelFormat,
@@ -130,11 +130,13 @@ def _check_parts(request: PredictRequest) -> None:
     if request.segments and (request.top > 1 or request.threshold is not None):
         raise ParamsError("--segments has no --top and no --threshold; use --on and --off.")
     given = [name for name, value in request.part_options.items() if value not in (None, ())]
-    useless = [name for name in given if name != "hop_seconds" or not request.windows]
-    if not request.segments and (useless or request.label_format is not None):
-        shown = "--format" if not useless else f"--{useless[0].replace('_', '-')}".replace("--hop-seconds", "--hop")
-        needed = "--segments or --windows" if shown == "--hop" else "--segments"
-        raise ParamsError(f"{shown} needs {needed}.")
+    if "hop_seconds" in given and not (request.segments or request.windows):
+        raise ParamsError("--hop needs --segments or --windows.")
+    of_segments = [f"--{name.replace('_', '-')}" for name in given if name != "hop_seconds"]
+    if request.label_format is not None:
+        of_segments.append("--format")
+    if of_segments and not request.segments:
+        raise ParamsError(f"{of_segments[0]} needs --segments.")
 
 
 def _to_stdout(request: PredictRequest, paths: list[str], left_out: dict[str, int]) -> PredictSummary:
@@ -163,7 +165,7 @@ def _progress(done: int, total: int) -> Iterator[Callable[[int], None]]:
         nonlocal done
         done += files
         if is_terminal:
-            sys.stderr.write(f"\r{done:,} of {total:,} files")
+            sys.stderr.write(f"\r{done:,} of {counted(total, 'file')}")
             sys.stderr.flush()
 
     advance(0)

@@ -41,4 +41,4 @@ def prepare_data(params: RunParams, run: tracking.TrackedRun) -> tuple[waveforms
     splits = assign_splits(corpus, near_duplicates, params)
     log_counts(run, corpus, splits)
     log_splits(run, splits)
-    return corpus, check_augmentation(PreparedData(splits, corpus.store, params))
+    return corpus, check_augmentation(PreparedData(splits, corpus.store, params, digest=corpus.digest))

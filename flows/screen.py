@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from prefect.logging.handlers import PrefectConsoleHandler
@@ -66,6 +67,7 @@ class Stage:
     first: float | None = None  # time and amount of the first progress
     first_done: float = 0.0
     facts: tuple[str, ...] = ()
+    finished: Counter[str] = field(default_factory=Counter)  # by unit, of bars that were closed
 
     def advance(self, amount: float, now: float) -> None:
         """Add completed work."""
@@ -142,7 +144,7 @@ class Screen:
         self._names.pop()
         over = self._stages.pop()
         if name in _TITLES or seconds >= _FELT_SECONDS:
-            work = f"{over.total:,.0f} {over.unit}" if over.total else ""
+            work = ", ".join(f"{amount:,} {unit}" for unit, amount in over.finished.items() if amount)
             line = f"  {set_cell_size(over.title, _TITLE_WIDTH)} {duration(seconds):>9}  {work}"
             self._console.print(Text(line.rstrip(), style="dim"), soft_wrap=True)
 
@@ -158,6 +160,8 @@ class Screen:
         try:
             yield _ScreenBar(stage, self._now)
         finally:
+            stage.finished[unit] += round(stage.done)
+            stage.total = 0.0
             if outside:
                 self._stages.remove(stage)
 

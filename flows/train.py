@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from flows.cli import main
+
+if __name__ == "__main__":  # before Prefect is imported, so that mistakes are reported quickly
+    sys.exit(main(["train", *sys.argv[1:]]))
+
 from prefect import flow
 
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
-from flows.cli import main
 from flows.preparation import prepare_data
 from flows.runs import name_run
 from tasks.balance import balance_classes, balance_head
@@ -50,7 +54,3 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
         log_results(run, model, evaluation)
         summary = publish_summary(run, corpus, data.split_clips, trained_on, model, evaluation)
     return TrainResult(run.run_id, str(model.folder), evaluation.metrics, seconds, summary)
-
-
-if __name__ == "__main__":
-    sys.exit(main(["train", *sys.argv[1:]]))

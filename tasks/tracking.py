@@ -20,7 +20,6 @@ from audiocls import (
     batches,
     comparison,
     evaluation,
-    models,
     registry,
     splits,
     tracking,
@@ -127,7 +126,6 @@ def log_results(run: tracking.TrackedRun, model: training.TrainedModel, evaluate
     """Log the model with its card and test metrics, the test report and what was trained."""
     facts = {name: value for name, value in asdict(model).items() if name != "folder"}
     tracking.log_tags(run, {f"model.{name}": str(value) for name, value in facts.items()})
-    models.note_data_digest(model.folder, tracking.data_digest(run))
     evaluation.write_card(model, evaluated, run.folder / "data" / "counts.json")
     registry.log_model(run, model.folder, evaluated.metrics, model.steps)
     tracking.log_artifacts(run, evaluated.folder, "evaluation")

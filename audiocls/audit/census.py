@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from audiocls.audit.findings import Finding
 from audiocls.decoding import SILENCE_BELOW_LOUDEST_DB
-from audiocls.errors import name_some
+from audiocls.errors import counted, name_some
 from audiocls.sources import LABELS, UNKNOWN_LABELS, by_label, is_multi_label
 
 # A clip counts as clipped if at least this fraction of its samples is at full scale; one in a thousand is audible.
@@ -165,7 +165,7 @@ def census_findings(census: Census) -> Iterator[Finding]:
     if census.quarantined:
         total = sum(census.quarantined.values())
         reasons = ", ".join(f"{count} {reason}" for reason, count in census.quarantined.items())
-        yield Finding("note", f"{total} of {total + census.clips} clips are in quarantine", f"{reasons}.")
+        yield Finding("note", f"{total} of {counted(total + census.clips, 'clip')} are in quarantine", f"{reasons}.")
     yield from _level_findings(census)
     if census.imbalance_ratio >= _IMBALANCE:
         most, least = census.classes[0], census.classes[-1]

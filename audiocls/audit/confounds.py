@@ -23,7 +23,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from audiocls.audit.background import measure_backgrounds
 from audiocls.audit.findings import Finding, Severity
-from audiocls.errors import name_some
+from audiocls.errors import counted, name_some
 from audiocls.sources import by_label, is_multi_label
 
 _ABSENT: Final = ""  # no label is empty
@@ -254,7 +254,7 @@ def _groups_of_one_class(clips: pd.DataFrame) -> Iterator[Finding]:
     mixed, by_chance = int((several["nunique"] > 1).sum()), _mixed_by_chance(clips["label"], several["size"])
     if by_chance < _LEAST_MIXED or mixed > _MIXED_SHARE * by_chance:
         return
-    which = f"{len(several) - mixed} of {len(several)} groups" if mixed else "Every group"
+    which = f"{len(several) - mixed} of {counted(len(several), 'group')}" if mixed else "Every group"
     few = groups_of.index[groups_of.between(2, _FEW_GROUPS - 1)]
     doubtful = (
         f" The result is least certain for classes with fewer than {_FEW_GROUPS} groups, as few of these are in test: "
@@ -293,7 +293,7 @@ def _left_out(clips: pd.DataFrame, measured: list[Predictability]) -> Iterator[F
     none = f" Fewer than two of {count} classes are left, so nothing was tested." if len(judged) < fewest else ""
     yield Finding(
         "note",
-        f"{len(left_out)} of {count} classes are left out of confound checks",
+        f"{len(left_out)} of {counted(count, 'class')} are left out of confound checks",
         f"A class needs {_LEAST_CLIPS} measurable clips in {_LEAST_GROUPS} groups to be tested for properties other "
         "than the sound that predict it. Left out of "
         f"{'; of '.join(f'{name}: {name_some(left)}' for name, left in by_check.items())}.{none}",

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from audiocls.audit.findings import Finding
-from audiocls.errors import name_some
+from audiocls.errors import counted, name_some
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,8 @@ def near_duplicate_findings(pairs: Sequence[NearDuplicate]) -> Iterator[Finding]
 
 
 def _pairs(number: int) -> str:
-    return "1 pair of near-duplicates is" if number == 1 else f"{number} pairs of near-duplicates are"
+    return counted(number, "pair of near-duplicates is", "pairs of near-duplicates are")
 
 
 def _recordings(number: int) -> str:
-    return "1 recording is" if number == 1 else f"{number} recordings are"
+    return counted(number, "recording is", "recordings are")

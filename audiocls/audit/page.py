@@ -44,7 +44,9 @@ h2 { font-size: 19px; margin: 36px 0 10px; }
 .tiles div { background: #fff; border-radius: 8px; padding: 10px 14px; flex: 1; min-width: 90px; }
 .tiles b { display: block; font-size: 23px; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 14px; align-items: start; }
+.pair.uneven { grid-template-columns: 5fr 6fr; }
 .three { display: grid; grid-template-columns: 1.4fr 1fr 1fr; gap: 14px; align-items: start; }
+@media (max-width: 1060px) { .pair.uneven { grid-template-columns: 1fr; } }
 @media (max-width: 800px) { .pair, .three { grid-template-columns: 1fr; } }
 figure, .card { background: #fff; border-radius: 8px; margin: 0; padding: 14px 18px; overflow-x: auto; }
 figure img { display: block; width: 100%; max-width: 660px; margin: 0 auto; }
@@ -142,7 +144,7 @@ def _confounds(confounds: Sequence[Predictability]) -> str:
         '<p class="quiet">A small decision tree gets only one of these properties and predicts the class of clips '
         "from unseen groups. The background is the sound in the pauses. This check cannot detect one speaker under "
         f"several group names.{left_out}</p>"
-        f'<div class="pair">{_picture("", plots.draw_confounds(confounds))}<div class="card">'
+        f'<div class="pair uneven">{_picture("", plots.draw_confounds(confounds))}<div class="card">'
         + _table(("property", "balanced accuracy", "chance", "reported above", "clips", "classes"), rows)
         + "</div></div>"
     )

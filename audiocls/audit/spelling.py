@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from audiocls.audit.findings import Finding
-from audiocls.errors import name_some
+from audiocls.errors import counted, name_some
 from audiocls.files import hides_characters, look_alikes
 from audiocls.waveforms import Counts, is_named
 
@@ -31,7 +31,7 @@ def spelling_findings(counts: Counts, clips: pd.DataFrame, quarantine: pd.DataFr
         if sets:
             yield Finding(
                 "warning",
-                f"{len(sets)} {'set' if len(sets) == 1 else 'sets'} of {what} look alike",
+                f"{counted(len(sets), f'set of {what} looks', f'sets of {what} look')} alike",
                 f"{_shown(sets)}. They differ only in {differ}, and {meaning}.",
                 spoils_score=what == "groups",
             )
@@ -39,7 +39,7 @@ def spelling_findings(counts: Counts, clips: pd.DataFrame, quarantine: pd.DataFr
     if hidden:
         yield Finding(
             "warning",
-            f"{len(hidden)} of {len(counts.listed.classes)} labels contain invisible characters",
+            f"{len(hidden)} of {counted(len(counts.listed.classes), 'label')} contain invisible characters",
             f"{name_some(map(repr, hidden))}. Code that compares predictions with a label must include them.",
         )
 

@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from audiocls.augmentation.recordings import list_recordings
-from audiocls.errors import LeakageError, name_some
+from audiocls.errors import LeakageError, counted, name_some
 from audiocls.files import write_table
 from audiocls.near_duplicates import search
 from audiocls.params import AnyAugmentation, Background, ImpulseResponse, RunParams
@@ -69,11 +69,12 @@ def check_recordings(data: PreparedData) -> PreparedData:
     leaks = _find_leaks(files, table[table["split"] != "train"], data.waveforms, params)
     stopping = [leak for leak in leaks if getattr(params.split, leak.key) != "drop"]
     if stopping:
+        number = len({leak.file for leak in stopping})
         raise LeakageError(
-            f"{len({leak.file for leak in stopping})} recordings for augmentation contain validation or test clips, so "
-            f"the model would be trained on what it is tested on: {name_some(stopping)}. Remove the files from the "
-            "folder, add them to `leave_out` of the transform, or set split.duplicates=drop and "
-            "split.near_duplicates=drop to leave them out."
+            f"{counted(number, 'recording for augmentation contains', 'recordings for augmentation contain')} "
+            f"validation or test clips, so the model would be trained on what it is tested on: {name_some(stopping)}. "
+            "Remove the files from the folder, add them to `leave_out` of the transform, or set "
+            "split.duplicates=drop and split.near_duplicates=drop to leave them out."
         )
     if leaks:
         logger.warning("Augmentation recordings are left out because they contain held-out clips: %s", name_some(leaks))

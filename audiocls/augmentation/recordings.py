@@ -56,7 +56,7 @@ def read_recordings(folder: Path, sample_rate_hz: int, leave_out: Sequence[str] 
         num_bytes += waveforms[-1].nbytes
         if num_bytes > MOST_BYTES:
             raise DataError(
-                f"{folder}: its {len(files)} recordings are kept in memory for augmentation, but take more than "
+                f"{folder}: its recordings ({len(files)}) are kept in memory for augmentation, but take more than "
                 f"{MOST_BYTES / 2**30:g} GiB as float32 at {sample_rate_hz} Hz. Use fewer or shorter recordings."
             )
     return waveforms

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from audiocls.balance.draws import class_counts, draw, wanted_counts
 from audiocls.balance.label_set_draws import draw_expected, expected_draws, label_counts
 from audiocls.balance.weights import class_weights, label_weights
-from audiocls.errors import LeakageError, name_some
+from audiocls.errors import LeakageError, counted, name_some
 from audiocls.files import write_table
 from audiocls.params import BalanceParams, Resampled
 from audiocls.sources import LABELS, is_multi_label, label_columns
@@ -94,13 +94,18 @@ def check_training_only(table: pd.DataFrame, rows: NDArray[np.int64], clip_ids: 
     leaked = found[found["split"] != "train"]
     if not leaked.empty:
         raise LeakageError(
-            f"{len(leaked)} rows to train on are not in the training split: {name_some(leaked['clip_id'])}."
+            f"{counted(len(leaked), 'row to train on is', 'rows to train on are')} not in the training split: "
+            f"{name_some(leaked['clip_id'])}."
         )
     other = clip_ids != found["clip_id"].to_numpy(object)
     if other.any():
+        mixed_up = counted(
+            other.sum(),
+            "row to train on is not the clip that it is",
+            "rows to train on are not the clips that they are",
+        )
         raise LeakageError(
-            f"{other.sum()} rows to train on are not the clips that they are listed as: {name_some(clip_ids[other])}. "
-            "The list belongs to another table of clips."
+            f"{mixed_up} listed as: {name_some(clip_ids[other])}. The list belongs to another table of clips."
         )
 
 

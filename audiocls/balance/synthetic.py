@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator
 from sklearn.neighbors import NearestNeighbors
 
 from audiocls.balance.draws import class_counts, draw, oversampled_counts, undersampled_counts
-from audiocls.errors import BalanceError, name_some
+from audiocls.errors import BalanceError, counted, name_some
 from audiocls.params import SyntheticParams
 
 # Neighbors of BorderlineSMOTE and of edited nearest neighbors: imbalanced-learn's defaults, as in the papers.
@@ -133,8 +133,9 @@ def _add_synthetic(
         if made is None:
             if params.no_border == "stop":
                 raise BalanceError(
-                    f"{resampling} finds no clips to interpolate in the class {name!r}: none of its {count} clips is "
-                    "near other classes. Use smote, or set balance.no_border=smote to use it for such classes."
+                    f"{resampling} finds no clips to interpolate in the class {name!r}: none of its "
+                    f"{counted(count, 'clip')} is near other classes. Use smote, or set balance.no_border=smote to use "
+                    "it for such classes."
                 )
             as_smote.append(name)
             made = _new_rows(base, name, missing, "smote", k, seed)

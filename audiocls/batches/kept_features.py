@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from audiocls.errors import StoreError, name_some
+from audiocls.errors import StoreError, counted, name_some
 from audiocls.files import damaged
 from audiocls.waveforms import FileMaps, unpack_shard
 
@@ -40,7 +40,7 @@ class MappedFeatures:
         lost = found["feature_shard"].isna()
         if lost.any():
             raise StoreError(
-                f"{store}: lacks the features of {lost.sum()} of {len(found)} clips: "
+                f"{store}: lacks the features of {lost.sum()} of {counted(len(found), 'clip')}: "
                 f"{name_some(found.loc[lost, 'audio_hash'])}. Run again to compute them."
             )
         self._shard, names = pd.factorize(found["feature_shard"])

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from audiocls.comparison.scores import METRICS, thirds_of
+from audiocls.errors import counted
 from audiocls.files import masked, replacing
 from audiocls.markdown import escaped
-from audiocls.metrics import FEWEST_GROUPS
+from audiocls.metrics import FEWEST_GROUPS, FEWEST_SEEDS
 from audiocls.params import RunParams
 from audiocls.params_file import NONE, Candidate, dump_params, params_to_train, trains_encoder
 from audiocls.plots import draw_gains
@@ -21,6 +22,10 @@ from audiocls.plots import draw_gains
 _SHOWN_CLASSES = 10
 _PARTS = ("low", "high", "gain", "gain_low", "gain_high")
 _FEW_GROUPS = 3  # of a class
+_TOO_FEW_SEEDS = (
+    "two seeds that differ do not show how much seeds vary, so their mean has no interval; "
+    f"compare with {FEWEST_SEEDS} seeds or more, or with one for these models alone"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ def choose(validation: pd.DataFrame) -> str:
     return NONE if NONE in names else names[0]
 
 
-def judge(scores: pd.DataFrame, num_groups: int, num_trainings: int | None) -> tuple[str, str]:
+def judge(scores: pd.DataFrame, num_groups: int, num_seeds: int, num_trainings: int | None) -> tuple[str, str]:
     """Return the recommended method, and the reason in one sentence.
 
     Validation chooses one method, and test decides only whether this one helps: the best of many methods on test would
@@ -51,12 +56,13 @@ def judge(scores: pd.DataFrame, num_groups: int, num_trainings: int | None) -> t
     Args:
         scores: Scores from `compare_scores` of validation and test, with a column `split`.
         num_groups: Number of groups in test.
+        num_seeds: Number of seeds per method.
         num_trainings: Trainings of the encoder per method; None if it is pretrained and frozen.
     """
     if num_groups < FEWEST_GROUPS:
         return NONE, (
-            f"Whether balancing helps is unknown here: test has {num_groups} groups, and intervals need at least "
-            f"{FEWEST_GROUPS}, so take none."
+            f"Whether balancing helps is unknown here: test has {counted(num_groups, 'group')}, and intervals need at "
+            f"least {FEWEST_GROUPS}, so take none."
         )
     validation, test = (scores[scores["split"] == split] for split in ("validation", "test"))
     chosen, others = choose(validation), len(test) - 1
@@ -64,14 +70,16 @@ def judge(scores: pd.DataFrame, num_groups: int, num_trainings: int | None) -> t
         return NONE, f"Balancing did not help here: no method of {others} beats none on validation, so take none."
     row = test[test["method"] == chosen].iloc[0]
     if np.isnan(row["f1_macro_gain_low"]):
+        if 1 < num_seeds < FEWEST_SEEDS:
+            return NONE, f"Whether balancing helps is unknown here: {_TOO_FEW_SEEDS}, so take none."
         return NONE, (
             "Whether balancing helps is unknown here: nearly all test clips are of one group, and intervals "
             f"need at least {FEWEST_GROUPS} groups of similar size, so take none."
         )
     if not row["f1_macro_gain_low"] > 0:
         return NONE, (
-            f"Balancing did not help here: {chosen}, the best of {others} methods on validation, changes macro-F1 on "
-            f"test by {_gain(row, 'f1_macro')}{_doubt(row)}, so take none{_in_hindsight(test)}."
+            f"Balancing did not help here: {chosen}, the best of {counted(others, 'method')} on validation, changes "
+            f"macro-F1 on test by {_gain(row, 'f1_macro')}{_doubt(row)}, so take none{_in_hindsight(test)}."
         )
     return chosen, (
         f"Take {chosen}: macro-F1 on test {_gain(row, 'f1_macro')} over none; the rarest third of the classes "
@@ -115,7 +123,7 @@ def write_report(
     """
     test_groups = clips.loc[clips["split"] == "test", "group"].nunique()
     trainings = (params.comparison.seeds if params.comparison.end_to_end else 1) if trains_encoder(params) else None
-    method, verdict = judge(scores, test_groups, trainings)
+    method, verdict = judge(scores, test_groups, params.comparison.seeds, trainings)
     to_train = params_to_train(params, candidates[method])
     file = folder / "train.yaml"
     _write(file, _train_file(to_train, verdict, file))
@@ -132,7 +140,7 @@ def write_report(
             "",
             *(f"Not compared: {escaped(name)}. {escaped(why)}" for name, why in refused.items()),
             "",
-            f"Train with {method}: `python -m flows.train {file}`",
+            f"Train with {method}: `audiocls train {file}`",
         ]
     )
     _write(folder / "comparison" / "comparison.md", summary + "\n")
@@ -165,10 +173,10 @@ def _how(clips: pd.DataFrame, params: RunParams) -> list[str]:
     groups = clips[clips["split"] == "test"].groupby("label")["group"].nunique()
     in_few = groups.index[groups < _FEW_GROUPS].tolist()
     return [
-        f"{encoder} {params.comparison.seeds} seeds. Validation ({_size(sizes['validation'])}) chose the method; the "
-        f"scores are of test ({_size(sizes['test'])}). 95 % intervals over groups and seeds are in brackets; gains are "
-        f"over `none`, on the same groups and seeds. The rarest third: {_listed(rarest)}, of {counts.min()} training "
-        f"clips or more; the most frequent class has {counts.max()}.",
+        f"{encoder} Seeds: {params.comparison.seeds}. Validation ({_size(sizes['validation'])}) chose the method; the "
+        f"scores are of test ({_size(sizes['test'])}). {_meaning(params.comparison.seeds)} Gains are over `none`, on "
+        f"the same groups and seeds. The rarest third: {_listed(rarest)}, of {counts.min()} training clips or more; "
+        f"the most frequent class has {counts.max()}.",
         *(
             ["", f"In only one or two groups of test, so the intervals are unreliable: {_listed(in_few)}."]
             if in_few
@@ -177,12 +185,21 @@ def _how(clips: pd.DataFrame, params: RunParams) -> list[str]:
     ]
 
 
+def _meaning(num_seeds: int) -> str:
+    """Say what the intervals hold for."""
+    if num_seeds == 1:
+        return "95 % intervals are in brackets: they hold for other groups and these models; other seeds may differ."
+    if num_seeds < FEWEST_SEEDS:
+        return f"95 % intervals are in brackets where all seeds give the same scores; elsewhere {_TOO_FEW_SEEDS}."
+    return "95 % intervals are in brackets: they hold for other groups and other seeds."
+
+
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(escaped(name) for name in names[:_SHOWN_CLASSES]) + (", …" if names[_SHOWN_CLASSES:] else "")
 
 
 def _size(counts: tuple[int, int]) -> str:
-    return f"{counts[0]} clips, {counts[1]} groups"
+    return f"{counted(counts[0], 'clip')}, {counted(counts[1], 'group')}"
 
 
 def _tables(scores: pd.DataFrame, method: str) -> list[str]:
@@ -204,7 +221,8 @@ def _tables(scores: pd.DataFrame, method: str) -> list[str]:
         rare, frequent = "f1_rarest_third", "f1_most_frequent_third"
         by_third = [_level(row, rare), _gain(row, rare), _level(row, frequent), _gain(row, frequent)]
         thirds.append(f"| {' | '.join([name, *by_third, _level(row, 'calibration_error')])} |")
-    return [*all_classes, "", *thirds]
+    # MLflow's page leaves no gap between two tables.
+    return [*all_classes, "", "The rarest and the most frequent third of the classes in training:", "", *thirds]
 
 
 def _level(row: Any, metric: str) -> str:
@@ -220,7 +238,7 @@ def _gain(row: Any, metric: str) -> str:
 
 
 def _train_file(params: RunParams, verdict: str, file: Path) -> str:
-    return f"# {verdict}\n#\n#   python -m flows.train {file}\n\n{dump_params(params)}"
+    return f"# {verdict}\n#\n#   audiocls train {file}\n\n{dump_params(params)}"
 
 
 def _write(file: Path, text: str) -> None:

@@ -41,7 +41,7 @@ def compare_scores(
         One row per method, the best macro-F1 first: `method`, and for each of METRICS, such as f1_macro, its mean over
         the seeds, `f1_macro_low` and `f1_macro_high` (95 %), and `f1_macro_gain` over `none` with `_gain_low` and
         `_gain_high`. A score is NaN if none of its classes has clips; the ends of an interval are NaN if there are too
-        few groups.
+        few groups or seeds.
     """
     thirds = thirds_of(counts)
     scored = {name: _left_out(seeds, targets, groups, thirds) for name, seeds in logits.items()}

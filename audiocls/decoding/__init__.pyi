@@ -1,4 +1,12 @@
-from .clip_files import FileFound as FileFound, look_at_files as look_at_files, read_file as read_file
+from .clip_files import (
+    FileFound as FileFound,
+    find_change as find_change,
+    hash_file as hash_file,
+    long_file as long_file,
+    look_at_files as look_at_files,
+    read_file as read_file,
+)
+from .long_recording import decode_file as decode_file
 from .reading import (
     MAX_CHANNELS as MAX_CHANNELS,
     MissingDecoderError as MissingDecoderError,

@@ -5,6 +5,7 @@ A file counts as unchanged if its size, its modification time and its ETag, if a
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterable
@@ -23,6 +24,9 @@ from audiocls.params import AudioParams
 MAX_BYTES_PER_SECOND: Final = 8 * 8 * 192_000
 # For data other than audio: tags, cover images, chunks of audio editors.
 MAX_OTHER_BYTES: Final = 64 * 1024 * 1024
+LONG_BYTES: Final = 16 * 1024 * 1024
+"""Larger local files are decoded block by block. At 44.1 kHz these are 1.5 minutes of stereo WAV, and 17 of MP3."""
+
 _MOST_AT_ONCE_BYTES: Final = 1 << 30
 _CONNECTIONS: Final = 16
 _TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "created")
@@ -77,6 +81,31 @@ def read_file(found: FileFound) -> tuple[bytes, str | None]:
     if (len(content), status.st_mtime_ns) != (found.size_bytes, found.modified_ns):
         return b"", _CHANGED
     return content, None
+
+
+def long_file(found: FileFound) -> Path | None:
+    """Return the path of a local file that is too large to be held as a whole; None for all others."""
+    local = local_path(found.path) if is_uri(found.path) else found.path
+    return Path(local) if local is not None and found.size_bytes > LONG_BYTES else None
+
+
+def hash_file(found: FileFound, path: Path) -> tuple[str, str | None]:
+    """Return the SHA-256 of a file, read block by block, and an error text as `read_file` does."""
+    try:
+        with path.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        return "", str(error.strerror)
+    return digest, find_change(found, path)
+
+
+def find_change(found: FileFound, path: Path) -> str | None:
+    """Return an error text if a local file has changed since it was found."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        return str(error.strerror)
+    return None if (status.st_size, status.st_mtime_ns) == (found.size_bytes, found.modified_ns) else _CHANGED
 
 
 def _read_local(path: str | Path, most: int) -> tuple[bytes, os.stat_result]:

@@ -17,12 +17,13 @@ from audiocls.params import AudioParams
 
 __all__ = ["MissingDecoderError", "Recording", "UnusableClipError", "decode", "hash_audio", "measure_levels"]
 
-ALGORITHM: Final = 8
+ALGORITHM: Final = 9
 """Part of every store's key. Increment it when the same bytes would give other samples or measurements.
 
 2: PyAV. 3: DC offset and silence fraction. 4: levels summed without BLAS, whose sums depend on the number of threads.
 5: XXH3 as audio hash. 6: levels summed in float32 if exact enough. 7: truncated recordings refused.
 8: lengths counted, not trusted: FLAC and MP3 without a length, joined files, GSM; more truncated recordings found.
+9: files above LONG_BYTES decoded in blocks.
 """
 
 FULL_SCALE: Final = 32_768.0
@@ -118,21 +119,43 @@ def _levels(signal: NDArray[np.float32 | np.float64], length: int) -> tuple[tupl
     # No BLAS: it would start threads in every worker, and its sums depend on their number.
     energies = np.einsum("ij,ij->i", frames, frames).astype(np.float64)
     sums = np.einsum("ij->i", frames).astype(np.float64)
-    energy = float(np.add.reduce(energies)) + float(np.einsum("i,i->", rest, rest))
-    offset = (float(np.add.reduce(sums)) + float(np.add.reduce(rest))) / len(signal)
-    rms_db = 10 * math.log10(energy / len(signal))
+    of_rest = float(np.einsum("i,i->", rest, rest)), float(np.add.reduce(rest))
+    levels, energy, loudest = levels_of_frames(energies, sums, of_rest, len(signal), length)
     # The squares of samples near MAX_MAGNITUDE overflow float32.
     exact = signal.dtype == np.float64 or math.isfinite(energy)
     if len(frames) == 0 or not exact:
-        return (rms_db, offset, 0.0), exact
+        return levels, exact
+    # If the offset dominates, float32 rounding errors would be measured as sound.
+    exact = signal.dtype == np.float64 or loudest >= 0.1 * float(energies.max())
+    return levels, exact
+
+
+def levels_of_frames(
+    energies: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    of_rest: tuple[float, float],
+    num_samples: int,
+    length: int,
+) -> tuple[tuple[float, float, float], float, float]:
+    """Return what `measure_levels` does, the energy, and that of the loudest frame with its mean removed.
+
+    Args:
+        energies: Sum of the squares of each whole frame, (num_frames,).
+        sums: Sum of each whole frame, (num_frames,).
+        of_rest: Both of the samples after the last whole frame.
+        num_samples: Of the signal.
+        length: Samples of a frame.
+    """
+    energy = float(np.add.reduce(energies)) + of_rest[0]
+    offset = (float(np.add.reduce(sums)) + of_rest[1]) / num_samples
+    rms_db = 10 * math.log10(energy / num_samples)
+    if len(energies) == 0 or not math.isfinite(energy):
+        return (rms_db, offset, 0.0), energy, 0.0
     power = energies - np.square(sums) / length
     loudest = float(power.max())
     # The second term is the rounding error of a signal that consists only of an offset.
-    level = max(loudest * 10 ** (-SILENCE_BELOW_LOUDEST_DB / 10), 1e-12 * energy / len(frames))
-    silence_fraction = int(np.count_nonzero(power <= level)) / len(frames)
-    # If the offset dominates, float32 rounding errors would be measured as sound.
-    exact = signal.dtype == np.float64 or loudest >= 0.1 * float(energies.max())
-    return (rms_db, offset, silence_fraction), exact
+    level = max(loudest * 10 ** (-SILENCE_BELOW_LOUDEST_DB / 10), 1e-12 * energy / len(energies))
+    return (rms_db, offset, int(np.count_nonzero(power <= level)) / len(energies)), energy, loudest
 
 
 def _checked_peak(channels: NDArray[np.float32 | np.int16], rate_hz: int, params: AudioParams) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -49,23 +49,29 @@ _HEAD_BYTES: Final = 1 << 16
 _DIRECT: Final = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC")
 # What may follow the samples without being read: chunks of metadata.
 _TAIL_BYTES: Final = 1 << 16
+_MAGICS: Final = (b"fLaC", b"RIFF", b"RF64", b"riff", b"FORM", b".snd", b"OggS")
 
 
 class MonoStream:
     """Mixes, checks and resamples blocks as `decode` does a whole recording; the samples are the same.
 
     The blocks are rounded to 16 bits as the waveform store does. Samples beyond full scale keep their size, which the
-    store reaches by a scale of the whole recording; they, and those of MP3, can differ from the store's by one rounding
-    step.
+    store reaches by a scale of the whole recording; they can differ from the store's by one rounding step.
     """
 
-    def __init__(self, rate_hz: int, params: AudioParams) -> None:
+    def __init__(self, rate_hz: int, params: AudioParams, *, rounds: bool = True) -> None:
         """Expect samples at a rate.
+
+        Args:
+            rate_hz: Of the samples that will come.
+            params: Rate of the result, and limits.
+            rounds: Round to 16 bits; False leaves that to the caller.
 
         Raises:
             UnusableClipError: The rate is not one of a recording.
         """
         check_rate(rate_hz)
+        self._rounds = rounds
         self.rate_hz = rate_hz
         self.frames = 0  # taken so far
         self.samples = 0  # given so far
@@ -122,6 +128,8 @@ class MonoStream:
         if self._resampler is not None:
             made = self._resampler.resample_chunk(np.ascontiguousarray(mono), last=last)
         self.samples += len(made)
+        if not self._rounds:
+            return made
         rounded = made * np.float32(FULL_SCALE)
         np.rint(rounded, out=rounded)
         rounded *= np.float32(1 / FULL_SCALE)
@@ -145,7 +153,7 @@ def stream_file(path: Path, params: AudioParams) -> Iterator[Block]:
         UnusableClipError: With the reasons of `decode`, but for `too_long`; some are known only at the end.
         OSError: The file cannot be read.
     """
-    with closing(_decode_file(path)) as blocks:
+    with closing(decode_blocks(path)) as blocks:
         yield from to_mono(blocks, params)
 
 
@@ -175,8 +183,22 @@ def to_mono(blocks: Iterable[tuple[int, NDArray[np.float32]]], params: AudioPara
     yield stream.finish()
 
 
-def _decode_file(path: Path) -> Generator[tuple[int, NDArray[np.float32]], None, None]:
-    """Decode from the disk as far as the file keeps what its header declares, and the rest from its bytes."""
+def decode_blocks(
+    path: Path, note_format: Callable[[str], None] = lambda name: None
+) -> Generator[tuple[int, NDArray[np.float32]], None, None]:
+    """Decode from the disk as far as the file keeps what its header declares, and the rest from its bytes.
+
+    Args:
+        path: Of the file.
+        note_format: Takes the container and subtype whenever a decoder begins, such as "WAV/PCM_16".
+
+    Yields:
+        The rate in Hz and (frames, channels), full scale 1.0.
+
+    Raises:
+        UnusableClipError: The file is no audio, or not all of it can be decoded.
+        OSError: The file cannot be read.
+    """
     done = 0
     size = path.stat().st_size
     if not size:
@@ -190,20 +212,31 @@ def _decode_file(path: Path) -> Generator[tuple[int, NDArray[np.float32]], None,
                 with soundfile.SoundFile(handle, closefd=False) as file:
                     if file.format in _DIRECT and _declares_its_length(file, head, size):
                         _check_header(file.samplerate, file.channels)
+                        note_format(f"{file.format}/{file.subtype}")
                         for block in file.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True):
                             done += len(block)
                             yield int(file.samplerate), block
-                        if done == file.frames and size - os.lseek(handle, 0, os.SEEK_CUR) <= _TAIL_BYTES:
+                        if done == file.frames and _is_metadata(handle, size):
                             return
             finally:
                 os.close(handle)
         except soundfile.SoundFileError:
             pass  # the bytes say what is wrong, or hold what it does not read
-    for rate_hz, block in _decode_pieces(path.read_bytes()):
+    for rate_hz, block in _decode_pieces(path.read_bytes(), note_format):
         skipped = min(done, len(block))
         done -= skipped
         if skipped < len(block):
             yield rate_hz, block[skipped:]
+
+
+def _is_metadata(handle: int, size: int) -> bool:
+    """Return whether what follows the samples is short, and not another recording that was appended."""
+    if size - os.lseek(handle, 0, os.SEEK_CUR) > _TAIL_BYTES:
+        return False
+    # A decoder of FLAC reads ahead of its samples. The file's own magic is not searched.
+    start = max(4, size - 2 * _TAIL_BYTES)
+    tail = os.pread(handle, size - start, start)
+    return not any(magic in tail for magic in _MAGICS)
 
 
 def _is_direct(head: bytes) -> bool:
@@ -220,21 +253,24 @@ def _declares_its_length(file: soundfile.SoundFile, head: bytes, size: int) -> b
     return 0 <= rest <= _TAIL_BYTES
 
 
-def _decode_pieces(content: bytes) -> Generator[tuple[int, NDArray[np.float32]], None, None]:
+def _decode_pieces(
+    content: bytes, note_format: Callable[[str], None] = lambda name: None
+) -> Generator[tuple[int, NDArray[np.float32]], None, None]:
     if not content:
         raise UnusableClipError("empty", "the file has no bytes")
     for piece in split(content):
-        yield from _decode_piece(piece)
+        yield from _decode_piece(piece, note_format)
 
 
-def _decode_piece(piece: Piece) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _decode_piece(piece: Piece, note_format: Callable[[str], None]) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Decode with libsndfile, and with PyAV what it refuses or has less of than was counted."""
     check_whole(piece.truncated)
     done, rate_hz = 0, 0
     refusal = ""
     try:
-        with soundfile.SoundFile(io.BytesIO(piece.content)) as file:
+        with _Sequential(io.BytesIO(piece.content)) as file:
             _check_header(file.samplerate, file.channels)
+            note_format(f"{file.format}/{file.subtype}")
             rate_hz = int(file.samplerate)
             for block in _blocks_of(file):
                 done += len(block)
@@ -246,7 +282,7 @@ def _decode_piece(piece: Piece) -> Iterator[tuple[int, NDArray[np.float32]]]:
     if refusal:
         check_whole(explain_failure(piece))
         skip = done
-        for container_rate_hz, block in _decode_container(piece, refusal):
+        for container_rate_hz, block in _decode_container(piece, refusal, note_format):
             skipped = min(skip, len(block))
             skip -= skipped
             if skipped < len(block):
@@ -262,6 +298,18 @@ def _decode_piece(piece: Piece) -> Iterator[tuple[int, NDArray[np.float32]]]:
         raise UnusableClipError("unreadable", rest)
 
 
+class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A file that is read from its beginning to its end.
+
+    soundfile seeks to the present position after each block of a seekable file, and an MP3 decoder then loses what it
+    knows of the frames before.
+    """
+
+    def seekable(self) -> bool:
+        """Say that it is not."""
+        return False
+
+
 def _blocks_of(file: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
     left = file.frames
     while left > 0:
@@ -272,7 +320,9 @@ def _blocks_of(file: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
         yield block
 
 
-def _decode_container(piece: Piece, refusal: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _decode_container(
+    piece: Piece, refusal: str, note_format: Callable[[str], None]
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
     container = piece.container or recognise(piece.content)
     if container is None:
         raise UnusableClipError("unreadable", refusal)
@@ -284,6 +334,7 @@ def _decode_container(piece: Piece, refusal: str) -> Iterator[tuple[int, NDArray
     try:
         with ContainerFile(piece.content, container) as file:
             _check_header(file.rate_hz, file.channels)
+            note_format(file.format)
             for block in file.blocks():
                 yield file.rate_hz, block
     except ContainerError as error:

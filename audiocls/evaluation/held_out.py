@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -49,13 +49,19 @@ class HeldOut:
 
 
 def score_windows(
-    model: PreTrainedModel, extractor: Any, clips: pd.DataFrame, data: PreparedData, file: Path
+    model: PreTrainedModel,
+    extractor: Any,
+    clips: pd.DataFrame,
+    data: PreparedData,
+    file: Path,
+    advance: Callable[[float], None],
 ) -> HeldOut:
-    """Score the windows of clips, and keep the logits in a file."""
+    """Score the windows of clips, and keep the logits in a file; `advance` is told of how many windows were scored."""
     labels = labels_of(model)
     with file.open("wb") as out:
         for batch in window_logits(model, extractor, clips, data):
             out.write(batch.astype("<f4").tobytes())
+            advance(len(batch))
     targets = targets_of(clips, labels)
     windows = place_windows(clips["num_samples"].to_numpy(np.int64), data.params.audio)
     shape = (len(windows.clip), len(labels))

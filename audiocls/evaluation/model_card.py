@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 from transformers import Wav2Vec2FeatureExtractor
 
-from audiocls.errors import name_some
+from audiocls.errors import counted, name_some
 from audiocls.evaluation.scoring import Evaluation
 from audiocls.files import replacing
 from audiocls.markdown import escaped
@@ -95,9 +95,10 @@ def _opening(settings: InferenceSettings, model: TrainedModel) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in settings.versions.items())
     return (
         f"# {escaped(settings.params['experiment'])}: {len(settings.labels)} classes of audio\n\n"
-        f"A `{trained['family']}` model of {model.num_parameters:,} parameters, trained {start} for {model.steps} "
-        f"steps ({model.epochs:.4g} epochs). It {_task(settings)} {len(settings.labels)} classes: "
-        f"{name_some(map(escaped, settings.labels), most=_SHOWN_CLASSES)}. Versions: {versions}."
+        f"A `{trained['family']}` model of {model.num_parameters:,} parameters, trained {start} for "
+        f"{counted(model.steps, 'step')} ({model.epochs:.4g} epochs). It {_task(settings)} "
+        f"{len(settings.labels)} classes: {name_some(map(escaped, settings.labels), most=_SHOWN_CLASSES)}. "
+        f"Versions: {versions}."
     )
 
 

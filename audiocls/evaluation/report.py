@@ -9,6 +9,7 @@ from typing import Final
 import pandas as pd
 
 from audiocls.balance import Balanced
+from audiocls.errors import counted
 from audiocls.evaluation.scoring import WINDOWED, Evaluation
 from audiocls.files import masked
 from audiocls.markdown import escaped
@@ -53,8 +54,9 @@ def summarise(
         f"**{corpus.num_clips} clips**, {len(balanced.counts_before)} classes. {left_out}".strip(),
         "",
         *_lost_lines(corpus),
-        f"**{model.num_parameters:,} parameters**, {model.num_trainable:,} of them trained for {model.steps} steps "
-        f"({model.epochs:.4g} epochs) on {model.device} in {model.precision}; best: step {model.best_step}.",
+        f"**{model.num_parameters:,} parameters**, {model.num_trainable:,} of them trained for "
+        f"{counted(model.steps, 'step')} ({model.epochs:.4g} epochs) on {model.device} in {model.precision}; best: "
+        f"step {model.best_step}.",
         "",
         "| | validation | test |",
         "|---|---|---|",
@@ -89,8 +91,8 @@ def _windows_line(evaluation: Evaluation) -> list[str]:
     if not validation + test:
         return []
     return [
-        f"{validation} clips of validation and {test} of test are longer than the model's input. Each was scored in "
-        f"overlapping windows, {_POOLED[evaluation.pooling]}.",
+        f"{counted(validation, 'clip')} of validation and {test} of test are longer than the model's input. Each was "
+        f"scored in overlapping windows, {_POOLED[evaluation.pooling]}.",
         "",
     ]
 
@@ -115,13 +117,14 @@ def _class_table(report: Path, balanced: Balanced) -> list[str]:
     table = table.sort_values("f1", kind="stable").head(_SHOWN_CLASSES)
     ranked = {"average_precision": "test average precision"} if "average_precision" in table else {}
     heads = ["class", "training clips", "after balance", "test clips", "test F1", *ranked.values()]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    # MLflow's page leaves no gap between two tables without a line between them.
+    lines = ["By class, the lowest F1 first:", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in table.to_dict(orient="records"):
         before, after = balanced.counts_before[row["label"]], balanced.counts_after[row["label"]]
         scores = ["" if pd.isna(row[name]) else f"{row[name]:.4f}" for name in ("f1", *ranked)]
         lines.append(f"| {' | '.join([escaped(row['label']), str(before), str(after), str(row['clips']), *scores])} |")
     if left_out > 0:
-        lines += ["", f"{left_out} more classes are in `{report}`"]
+        lines += ["", f"{counted(left_out, 'more class is', 'more classes are')} in `{report}`"]
     return lines
 
 

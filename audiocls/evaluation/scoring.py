@@ -24,6 +24,7 @@ from audiocls.metrics import ClipScores, LabelScores, confusion, per_class_metri
 from audiocls.models import has_settings, labels_of, load_model, note_choices
 from audiocls.params import Pooling
 from audiocls.plots import draw_confusion
+from audiocls.progress import progress_bar
 from audiocls.splits import PreparedData
 from audiocls.training import choose_device, prepare_model
 
@@ -57,11 +58,14 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
     model.to(choose_device(params.training))
     labels = labels_of(model)
     folder.mkdir(parents=True, exist_ok=True)
+    clips = {split: table[table["split"] == split] for split in ("validation", "test")}
+    num_windows = sum(int(count_windows(each, params.audio).sum()) for each in clips.values())
     with tempfile.TemporaryDirectory(prefix="logits-", dir=folder.parent) as logits:
-        splits = {
-            split: score_windows(model, extractor, table[table["split"] == split], data, Path(logits) / split)
-            for split in ("validation", "test")
-        }
+        with progress_bar("evaluating", num_windows, "windows") as bar:
+            splits = {
+                split: score_windows(model, extractor, each, data, Path(logits) / split, bar.advance)
+                for split, each in clips.items()
+            }
         choice = choose_pooling(splits["validation"], params.evaluation, len(labels))
         _write_choice(choice, folder / "pooling.json")
         write_windows(splits, labels, params.audio.sample_rate_hz, folder / "windows.parquet")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.batches import average_windows
-from audiocls.errors import BalanceError
+from audiocls.errors import BalanceError, counted
 from audiocls.heads.linear import LinearHead
 
 # Menon et al. search 0 to 2 or more; Kang et al. search 0 to 1.
@@ -38,9 +38,12 @@ def adjusted(head: LinearHead, counts: NDArray[np.int64], tau: float) -> LinearH
         Menon et al. 2021, "Long-Tail Learning via Logit Adjustment", arXiv:2007.07314, equation 9.
     """
     if counts.min() < 1:
+        missing = counted(
+            (counts < 1).sum(), "class has no training clips, so its", "classes have no training clips, so their"
+        )
         raise BalanceError(
-            f"post_hoc_logit_adjustment: {(counts < 1).sum()} classes have no training clips, so their frequency "
-            "is 0. Drop these classes from the data, or add training clips."
+            f"post_hoc_logit_adjustment: {missing} frequency is 0. Drop these classes from the data, or "
+            "add training clips."
         )
     return LinearHead(head.weight, head.bias - tau * np.log(counts / counts.sum()))
 

@@ -37,10 +37,11 @@ def write_label_folder(
     """
     refused = []
     for name, (path, answer) in zip(label_names(paths, SUFFIXES[label_format]), answers, strict=True):
+        target = folder / name
         if answer.reason is not None:
             refused.append(refused_row(REFUSED, path, answer))
+            target.unlink(missing_ok=True)  # of an earlier run, when the recording could be used
             continue
-        target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         write_labels([Segment(*part) for part in answer.parts], target, label_format, path, highest_hz)
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -39,13 +40,33 @@ def record(microphone: str | None = None) -> Sound:
     """
     devices = _import_sounddevice()
     chosen = int(microphone) if microphone is not None and microphone.isdecimal() else microphone
-    try:
+    shown = "default microphone" if microphone is None else f"microphone {microphone}"
+    with _faults_named(devices, shown):
         rate_hz = int(devices.query_devices(chosen, kind="input")["default_samplerate"])
         opened = devices.InputStream(samplerate=rate_hz, device=chosen, channels=1, dtype="float32")
+        opened.start()
+    return Sound(rate_hz, _recorded(devices, opened, round(rate_hz * BLOCK_SECONDS), shown))
+
+
+@contextmanager
+def _faults_named(devices: Any, microphone: str) -> Iterator[None]:
+    try:
+        yield
     except (devices.PortAudioError, ValueError) as error:
-        shown = "default microphone" if microphone is None else f"microphone {microphone}"
-        raise DataError(f"{shown}: cannot be used: {error}. `python -m sounddevice` lists what there is.") from error
-    return Sound(rate_hz, _recorded(opened, round(rate_hz * BLOCK_SECONDS)))
+        raise DataError(
+            f"{microphone}: cannot be used: {error}. `python -m sounddevice` lists what there is."
+        ) from error
+
+
+def _recorded(devices: Any, opened: Any, size: int, microphone: str) -> Iterator[NDArray[np.float32]]:
+    is_told = False
+    with closing(opened), _faults_named(devices, microphone):
+        while True:
+            block, has_lost_samples = opened.read(size)
+            if has_lost_samples and not is_told:
+                logger.warning("the model is slower than the sound: samples were lost; use a longer --hop.")
+                is_told = True
+            yield block
 
 
 def replay(path: str | Path, audio: AudioParams) -> Sound:
@@ -68,15 +89,6 @@ def _read(path: str | Path, audio: AudioParams) -> Iterator[NDArray[np.float32]]
             yield from np.split(block, range(size, len(block), size))
     except UnusableClipError as error:
         raise UnusableClipError(error.reason, f"{name_of(path)}: {error.detail}") from error
-
-
-def _recorded(opened: Any, size: int) -> Iterator[NDArray[np.float32]]:
-    with opened as microphone:
-        while True:
-            block, has_lost_samples = microphone.read(size)
-            if has_lost_samples:
-                logger.warning("the model is slower than the sound: samples were lost; use a longer hop.")
-            yield block
 
 
 def _import_sounddevice() -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.batches import input_samples
-from audiocls.errors import ParamsError, name_some
+from audiocls.errors import ParamsError, counted, name_some
 from audiocls.inference.classifier import Classifier, Prediction
 from audiocls.inference.runtime import Runtime
 from audiocls.inference.sources import Samples, Source
@@ -80,7 +80,7 @@ class ParityCheck:
         self._usable = [index for index, each in enumerate(self._predictions) if each.reason is None]
         if not self._usable:
             reason = f", the first being {self._predictions[0].reason}" if self._predictions else ""
-            raise ParamsError(f"none of {len(self._clips)} clips can be used{reason}; give others")
+            raise ParamsError(f"none of {counted(len(self._clips), 'clip')} can be used{reason}; give others")
 
     def compare(self, exported: Runtime) -> Parity:
         """Score the recordings by an exported model, and compare."""
@@ -113,7 +113,7 @@ class ParityCheck:
 def _check_labels(labels: Sequence[str], clips: Sequence[Source] | None, known: Sequence[str]) -> None:
     number = 0 if clips is None else len(clips)
     if len(labels) != number:
-        raise ParamsError(f"there are {len(labels)} labels for {number} clips; give one for each")
+        raise ParamsError(f"{counted(len(labels), 'label')} for {counted(number, 'clip')}: give one for each")
     if unknown := sorted(set(labels) - set(known)):
         raise ParamsError(f"labels {name_some(unknown)} are not the model's: {name_some(known)}")
 

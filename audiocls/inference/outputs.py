@@ -28,8 +28,11 @@ def check_output(out: Path, table: TableParams) -> None:
     is_table = out.suffix.lower() in _WRITERS
     if table.label_format is None and not is_table:
         raise ParamsError(f"--out {out}: the suffix must be one of {', '.join(_WRITERS)}.")
-    if table.label_format is not None and (is_table or out.is_file()):
-        raise ParamsError(f"--out {out}: must be a folder, as --format {table.label_format} writes a file a recording.")
+    if table.label_format is not None and (is_table or out.is_file() or not out.name):
+        raise ParamsError(
+            f"--out {out}: must be a folder with a name, as --format {table.label_format} writes a file for each "
+            "recording."
+        )
 
 
 def write_rows(rows: Iterable[Row], schema: pa.Schema, out: Path) -> None:

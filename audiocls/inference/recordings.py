@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from audiocls.errors import DataError
+from audiocls.errors import DataError, counted
 from audiocls.files import (
     Location,
     file_system,
@@ -135,7 +135,10 @@ def _in_table(table: Location, path_column: str) -> Iterator[str]:
     paths = text_cells(shown, columns, path_column)
     empty = [row for row, path in enumerate(paths, start=1) if path is None]
     if empty:
-        raise DataError(f"{shown}: {len(empty)} rows have no {path_column}; the first is data row {empty[0]}.")
+        raise DataError(
+            f"{shown}: {counted(len(empty), 'row has', 'rows have')} no {path_column}; "
+            f"the first is data row {empty[0]}."
+        )
     for path in filter(None, paths):
         found = joined(folder, path)
         yield found if is_uri(found) else spelled_on_disk(found)

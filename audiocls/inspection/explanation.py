@@ -1,4 +1,4 @@
-"""Explain what happened to a clip: `python -m audiocls.inspection.explanation PARAMS.yaml CLIP [key.path=value ...]`.
+"""Explain what happened to a clip: `audiocls explain PARAMS.yaml CLIP [key.path=value ...]`.
 
 CLIP is a clip's id as in the tables and reports, or the path or URI of its file. Nothing is decoded, and nothing is
 written except what listing the source writes to the workspace.
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from audiocls.batches import features_folder, stored_features
 from audiocls.decoding import FileFound, look_at_files
-from audiocls.errors import AudioclsError, DataError, UserMistake, name_some
+from audiocls.errors import AudioclsError, DataError, UserMistake, counted, name_some
 from audiocls.files import Place, damaged, is_uri, masked, open_table
 from audiocls.params import AudioParams, RunParams
 from audiocls.params_file import load_params
@@ -118,7 +118,7 @@ def _explain_unknown(file: FileFound, met: pd.DataFrame, rows: pd.DataFrame) -> 
 
 def _describe_bytes(content: str, path: str, met: pd.DataFrame) -> str:
     others = sorted(set(met.loc[met["content_sha256"] == content, "path"]) - {path})
-    also = f", shared by {len(others)} other paths, e.g. {others[0]}" if others else ""
+    also = f", shared by {counted(len(others), 'other path')}, e.g. {others[0]}" if others else ""
     return f"bytes: SHA-256 {content}{also}"
 
 
@@ -185,9 +185,7 @@ def _read_samples(content: str, shard: Place) -> NDArray[np.int16]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the lines; return exit status 0, 2 for a user mistake or 1 for any other error."""
-    parser = argparse.ArgumentParser(
-        prog="python -m audiocls.inspection.explanation", description=(__doc__ or "").partition(":")[0]
-    )
+    parser = argparse.ArgumentParser(prog="audiocls explain", description=(__doc__ or "").partition(":")[0])
     parser.add_argument("params_file", metavar="PARAMS.yaml")
     parser.add_argument("clip", metavar="CLIP", help="a clip's id, or the path or URI of its file")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value")

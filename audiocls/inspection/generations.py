@@ -1,6 +1,6 @@
 """List the stores of a params file, one per generation of settings, and remove unused ones.
 
-    python -m audiocls.inspection.generations PARAMS.yaml [--remove-unused-days DAYS [--yes]] [key.path=value ...]
+    audiocls stores PARAMS.yaml [--remove-unused-days DAYS [--yes]] [key.path=value ...]
 
 These are the waveform stores, the workspace's copies of remote ones, and the feature stores. Without --yes, nothing is
 removed; the stores that would be removed are printed. The waveform store of the params file itself is never removed,
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from audiocls.batches import features_folder
-from audiocls.errors import AudioclsError, UserMistake
+from audiocls.errors import AudioclsError, UserMistake, counted
 from audiocls.files import Place, living_parts, masked, name_of_home, open_table, tables_in
 from audiocls.params import AudioParams
 from audiocls.params_file import load_params
@@ -94,7 +94,11 @@ def _look_into(store: Place, current: str) -> Generation:
 
 
 def _describe_rows(rows: int, settings: dict[str, Any]) -> str:
-    return f"features of {rows:,} clips or windows" if "extractor" in settings else f"{rows:,} recordings"
+    return (
+        f"features of {counted(rows, 'clip or window', 'clips or windows')}"
+        if "extractor" in settings
+        else counted(rows, "recording")
+    )
 
 
 def _in_use_by_a_run(store: Place, last_use: float) -> str | None:
@@ -126,15 +130,13 @@ def _run(arguments: argparse.Namespace) -> None:
             remove(generation)
     megabytes = sum(generation.size_bytes for generation in old) / 1e6
     done = "removed" if arguments.yes else "would be removed, with --yes"
-    sys.stdout.write(f"{len(old)} of {len(generations)} stores, {megabytes:,.1f} MB, {done}: ")
+    sys.stdout.write(f"{len(old)} of {counted(len(generations), 'store')}, {megabytes:,.1f} MB, {done}: ")
     sys.stdout.write(f"{', '.join(generation.store.name for generation in old) or 'none'}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """List and remove stores; return exit status 0, 2 for a user mistake or 1 for any other error."""
-    parser = argparse.ArgumentParser(
-        prog="python -m audiocls.inspection.generations", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="audiocls stores", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("params_file", metavar="PARAMS.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value")
     parser.add_argument("--remove-unused-days", type=float, metavar="DAYS", help="remove stores not used for this long")

@@ -9,6 +9,7 @@ from .clip_scores import (
 from .events import EventScores as EventScores, event_f1 as event_f1
 from .intervals import (
     FEWEST_GROUPS as FEWEST_GROUPS,
+    FEWEST_SEEDS as FEWEST_SEEDS,
     GroupCounts as GroupCounts,
     Interval as Interval,
     Jackknife as Jackknife,

@@ -5,9 +5,9 @@ of groups and not of clips. Each group is left out once (cluster jackknife). The
 degree of freedom fewer than there are groups, or with their effective number if some groups are much larger than
 others. With several seeds, groups and seeds are crossed: the variance between seeds is estimated in addition to the
 variance between groups, and the interval holds for other groups and other seeds. With one seed it holds for that model
-on other groups.
+on other groups. With two seeds that differ there is no interval: their variance cannot be estimated.
 
-`docs/intervals.md` reports how often these intervals cover the true score, and compares them with bootstrap intervals.
+`docs/intervals.md` reports how often these intervals cover the true score, and compares them with other intervals.
 
 Source:
     MacKinnon, Nielsen and Webb 2023, "Fast and Reliable Jackknife and Bootstrap Methods for Cluster-Robust Inference",
@@ -33,6 +33,10 @@ FEWEST_GROUPS: Final = 5
 
 FEWEST_EFFECTIVE_GROUPS: Final = 1.5
 """With fewer effective groups there is no interval either: one group has nearly all clips."""
+
+FEWEST_SEEDS: Final = 3
+"""With two seeds that differ there is no interval: its coverage would be below 93 % or above 97 % for some variances
+between seeds, whatever the rule (`benchmarks/interval_bound.py`)."""
 
 _TAIL: Final = 0.975
 # Counts in memory at a time while groups are left out: 80 MB of each kind.
@@ -60,7 +64,7 @@ class Jackknife:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A score, averaged over the seeds, and its 95 % interval; the ends are NaN if there are too few groups."""
+    """A score, averaged over the seeds, and its 95 % interval; both ends are NaN with too few groups or seeds."""
 
     value: Any  # float, or (...,)
     low: Any
@@ -213,6 +217,9 @@ def _area_without_each(
 def interval(scores: Jackknife, *, fraction: bool = False) -> Interval:
     """Return the 95 % interval of the mean over the seeds.
 
+    Its ends are NaN with too few groups (FEWEST_GROUPS, FEWEST_EFFECTIVE_GROUPS) or too few seeds that differ
+    (FEWEST_SEEDS).
+
     Args:
         scores: Of one system, or the difference of two.
         fraction: Whether the score is in [0, 1], as that of one system: the interval is then computed on the log-odds
@@ -246,11 +253,10 @@ def _half_width(scores: Jackknife) -> Floats:
     squares = student.ppf(_TAIL, freedom) ** 2 * between_groups
     if num_seeds > 1:
         between_seeds = scores.whole.var(axis=-1, ddof=1) / num_seeds
-        # The interaction of groups and seeds is already part of the variance between groups, so it is subtracted here.
-        # Not with two seeds: they are similar by chance too often, and the interval would be too narrow.
-        if num_seeds > 2:
-            apart = ((influence - common[..., None, :]) ** 2).sum(axis=(-2, -1)) / (num_seeds * (num_seeds - 1))
-            between_seeds = np.maximum(between_seeds - apart, 0)
-        squares = squares + student.ppf(_TAIL, num_seeds - 1) ** 2 * between_seeds
+        interaction = ((influence - common[..., None, :]) ** 2).sum(axis=(-2, -1)) / (num_seeds * (num_seeds - 1))
+        # The variance between groups already contains the interaction of groups and seeds.
+        squares = squares + student.ppf(_TAIL, num_seeds - 1) ** 2 * np.maximum(between_seeds - interaction, 0)
+        if num_seeds < FEWEST_SEEDS:
+            squares = np.where((between_seeds > 0) | (interaction > 0), np.nan, squares)
     half: Floats = np.sqrt(squares)
     return half

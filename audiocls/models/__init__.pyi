@@ -39,7 +39,6 @@ from .inference_settings import (
     has_settings as has_settings,
     load_settings as load_settings,
     note_choices as note_choices,
-    note_data_digest as note_data_digest,
     read_settings as read_settings,
     settings_of as settings_of,
     write_settings as write_settings,

@@ -56,13 +56,16 @@ class InferenceSettings(Params):
         return fields
 
 
-def settings_of(params: RunParams, labels: Sequence[str], extractor: Any) -> InferenceSettings:
+def settings_of(
+    params: RunParams, labels: Sequence[str], extractor: Any, data_digest: str | None = None
+) -> InferenceSettings:
     """Return the settings of a model that a run trained. Secrets in URIs are masked, and the store is left out.
 
     Args:
         params: Of the run.
         labels: Class names; the position is the class index.
         extractor: Saved with the model.
+        data_digest: Of the corpus that the model was trained on.
     """
     statistics = {name: getattr(extractor, name, None) for name in ("mean", "std")}
     return InferenceSettings(
@@ -70,6 +73,7 @@ def settings_of(params: RunParams, labels: Sequence[str], extractor: Any) -> Inf
         labels=list(labels),
         multi_label=params.is_multi_label,
         feature_statistics={name: float(value) for name, value in statistics.items() if isinstance(value, int | float)},
+        data_digest=data_digest,
         params=masked_values(params.model_dump(mode="json")),
         versions=_versions(),
     )
@@ -159,11 +163,6 @@ def note_choices(
     chosen: dict[str, Any] = {"pooling": pooling, "thresholds": thresholds or {}}
     chosen |= {} if segmentation is None else {"segmentation": segmentation}
     write_settings(settings.model_copy(update=chosen), folder)
-
-
-def note_data_digest(folder: Path, digest: str | None) -> None:
-    """Write the digest of the corpus, which training does not know, into the settings of a model folder."""
-    write_settings(load_settings(folder).model_copy(update={"data_digest": digest}), folder)
 
 
 def _defaults(folder: Path, labels: Sequence[str], rate_hz: int, window_seconds: float | None) -> InferenceSettings:

@@ -27,6 +27,7 @@ import soxr
 from numpy.typing import NDArray
 
 from audiocls.files import damaged, write_table
+from audiocls.progress import Bar, progress_bar
 from audiocls.waveforms import MappedWaveforms
 
 ALGORITHM: Final = 2
@@ -131,20 +132,21 @@ def fingerprint_clips(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> 
     known = _read(folder)
     new = clips[~clips["audio_hash"].isin(known.index)].drop_duplicates("audio_hash")
     new = new.sort_values(["shard", "first_sample"])  # reading in the order of the store is fastest
-    for start in range(0, len(new), _CLIPS_PER_FILE):
-        _write(new.iloc[start : start + _CLIPS_PER_FILE], store, sample_rate_hz, folder)
     if len(new):
+        with progress_bar("fingerprinting", len(new)) as bar:
+            for start in range(0, len(new), _CLIPS_PER_FILE):
+                _write(new.iloc[start : start + _CLIPS_PER_FILE], store, sample_rate_hz, folder, bar)
         known = _read(folder)
     return _join(known.loc[clips["audio_hash"]])
 
 
-def _write(clips: pd.DataFrame, store: Path, sample_rate_hz: int, folder: Path) -> None:
-    table = pa.Table.from_pylist(list(_rows(clips, store, sample_rate_hz)), schema=_SCHEMA)
+def _write(clips: pd.DataFrame, store: Path, sample_rate_hz: int, folder: Path, bar: Bar) -> None:
+    table = pa.Table.from_pylist(list(_rows(clips, store, sample_rate_hz, bar)), schema=_SCHEMA)
     name = hashlib.sha256("\n".join(clips["audio_hash"]).encode()).hexdigest()[:16]
     write_table(table, folder / f"{name}.parquet")
 
 
-def _rows(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> Iterator[dict[str, Any]]:
+def _rows(clips: pd.DataFrame, store: Path, sample_rate_hz: int, bar: Bar) -> Iterator[dict[str, Any]]:
     waveforms = MappedWaveforms(clips, store)
     for i, digest in enumerate(clips["audio_hash"]):
         anchors, vectors = fingerprint(waveforms.read(i), sample_rate_hz)
@@ -153,6 +155,7 @@ def _rows(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> Iterator[dic
             "anchors": anchors.astype("<i4", copy=False).tobytes(),
             "vectors": vectors.tobytes(),
         }
+        bar.advance(1)
 
 
 def _read(folder: Path) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from audiocls.files import write_table
 from audiocls.near_duplicates.alignment import GLANCE_SECONDS, GLANCE_SIMILARITY, Match, compare, glance
 from audiocls.near_duplicates.fingerprints import fingerprint_clips
 from audiocls.near_duplicates.neighbours import Proposals, propose
+from audiocls.progress import Bar, progress_bar
 from audiocls.waveforms import MappedWaveforms
 
 ALGORITHM: Final = 2
@@ -59,15 +60,17 @@ def search(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> pd.DataFram
     waveforms = MappedWaveforms(clips, store)
     searched = asking = np.ones(len(clips), bool)
     tried, copies, rounds = np.empty((2, 0), np.int64), list[_Copy](), 0
-    while asking.any():
-        proposals = _without(propose(found, files, searched, asking, seed=rounds), tried)
-        tried = np.append(tried, np.stack(proposals[:2]), axis=1)
-        copies += _verified(proposals, waveforms, sample_rate_hz)
-        kept = _longest(copies, waveforms.num_samples)
-        gone = ~kept[tried] & searched[tried]
-        asking = np.zeros(len(clips), bool)
-        asking[tried[::-1][gone]] = True
-        asking, searched, rounds = asking & kept, kept, rounds + 1
+    with progress_bar("comparing", 0, "pairs") as bar:
+        while asking.any():
+            proposals = _without(propose(found, files, searched, asking, seed=rounds), tried)
+            tried = np.append(tried, np.stack(proposals[:2]), axis=1)
+            bar.expect(tried.shape[1])
+            copies += _verified(proposals, waveforms, sample_rate_hz, bar)
+            kept = _longest(copies, waveforms.num_samples)
+            gone = ~kept[tried] & searched[tried]
+            asking = np.zeros(len(clips), bool)
+            asking[tried[::-1][gone]] = True
+            asking, searched, rounds = asking & kept, kept, rounds + 1
     return _tabulate(copies, clips["audio_hash"].to_numpy())
 
 
@@ -80,9 +83,9 @@ def _without(proposals: Proposals, tried: NDArray[np.int64]) -> Proposals:
     return Proposals._make(column[new] for column in proposals)
 
 
-def _verified(proposals: Proposals, waveforms: MappedWaveforms, sample_rate_hz: int) -> Iterator[_Copy]:
+def _verified(proposals: Proposals, waveforms: MappedWaveforms, sample_rate_hz: int, bar: Bar) -> Iterator[_Copy]:
     """Yield the pairs whose waveforms contain the same recording."""
-    for a, b, shift_seconds in _alike(proposals, waveforms, sample_rate_hz):
+    for a, b, shift_seconds in _alike(proposals, waveforms, sample_rate_hz, bar):
         match = compare(waveforms.read(a), waveforms.read(b), shift_seconds, sample_rate_hz)
         if match.is_copy:
             yield a, b, match
@@ -108,7 +111,9 @@ def _tabulate(copies: list[_Copy], hashes: NDArray[np.object_]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype(kinds)
 
 
-def _alike(proposals: Proposals, waveforms: MappedWaveforms, sample_rate_hz: int) -> Iterator[tuple[int, int, float]]:
+def _alike(
+    proposals: Proposals, waveforms: MappedWaveforms, sample_rate_hz: int, bar: Bar
+) -> Iterator[tuple[int, int, float]]:
     """Yield pairs whose waveforms are similar around the anchors, with the seconds at which `b` starts in `a`."""
     for start in range(0, len(proposals.a), _GLANCES):
         a, b, seconds_a, seconds_b = Proposals._make(column[start : start + _GLANCES] for column in proposals)
@@ -117,6 +122,7 @@ def _alike(proposals: Proposals, waveforms: MappedWaveforms, sample_rate_hz: int
         similarity, lag_seconds = glance(first, second, sample_rate_hz)
         for i in np.flatnonzero(similarity >= GLANCE_SIMILARITY):
             yield int(a[i]), int(b[i]), float(seconds_a[i] - seconds_b[i] + lag_seconds[i])
+        bar.advance(len(a))
 
 
 def _pieces(

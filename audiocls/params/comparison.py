@@ -37,7 +37,13 @@ class ComparisonParams(Params):
         default_factory=list,
         description="Methods that train the whole model, once per seed; `none` is then trained once per seed too.",
     )
-    seeds: int = Field(5, ge=1, le=100, description="Number of seeds per method, counted up from the run's `seed`.")
+    seeds: int = Field(
+        5,
+        ge=1,
+        le=100,
+        description="Number of seeds per method, counted up from the run's `seed`. With one, intervals hold for these "
+        "models; with two that differ there is no interval and no verdict.",
+    )
 
 
 HEAD_METHODS: Final[tuple[HeadMethod, ...]] = get_args(HeadMethod)

@@ -1,6 +1,6 @@
 """All params of a run, with default, bounds, unit and meaning.
 
-`audiocls.params_file` reads them from YAML. `python -m audiocls.params.run` prints their JSON schema for editors.
+`audiocls.params_file` reads them from YAML. `audiocls schema` prints their JSON schema for editors.
 """
 
 from __future__ import annotations

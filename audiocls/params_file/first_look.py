@@ -16,7 +16,7 @@ from typing import Any, Final
 import pandas as pd
 import soundfile
 
-from audiocls.errors import DataError, name_some, visible
+from audiocls.errors import DataError, counted, name_some, visible
 from audiocls.files import Location, folder_of, is_uri, joined, localised, masked, suffix_of
 from audiocls.params import FolderData
 from audiocls.sources import (
@@ -63,9 +63,13 @@ def look_at(path: str) -> FirstLook:
         raise DataError(f"{masked(path)}: no recording has a label. Name the classes in a table: path,label.")
     unlabelled = len(clips) - labels.total()
     if unlabelled:
-        remarks.append(f"{unlabelled:,} clips have no label, and would be quarantined.")
+        remarks.append(f"{counted(unlabelled, 'clip has', 'clips have')} no label, and would be quarantined.")
     max_seconds, lengths = _lengths(clips["path"].drop_duplicates().tolist())
-    seen = (f"{len(clips):,} clips of {len(labels):,} classes: {_describe(labels)}.", *remarks, *lengths)
+    seen = (
+        f"{counted(len(clips), 'clip')} of {counted(len(labels), 'class')}: {_describe(labels)}.",
+        *remarks,
+        *lengths,
+    )
     return FirstLook(data, tuple(map(visible, seen)), labels, max_seconds)
 
 
@@ -181,12 +185,13 @@ def _lengths(paths: Sequence[Any]) -> tuple[float | None, list[str]]:
     missing = sum(not Path(path).exists() for path in some)
     remarks = []
     if missing:
-        remarks.append(f"{missing} of {len(some)} files that were looked for are not there, e.g. {some[0]}.")
+        remarks.append(f"{missing} of {counted(len(some), 'file')} that were looked for are not there, e.g. {some[0]}.")
     seconds = sorted(_headers(some))
     if not seconds:
         return None, remarks
     most = seconds[math.ceil(0.95 * len(seconds)) - 1]
-    remarks.append(f"{seconds[0]:.1f} to {seconds[-1]:.1f} s long, by {len(seconds)} files that were looked at.")
+    looked_at = counted(len(seconds), "file that was", "files that were")
+    remarks.append(f"{seconds[0]:.1f} to {seconds[-1]:.1f} s long, by {looked_at} looked at.")
     return min(max(math.ceil(2 * most) / 2, _SHORTEST), _LONGEST), remarks
 
 

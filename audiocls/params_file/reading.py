@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from audiocls.errors import ParamsError
+from audiocls.errors import ParamsError, counted
 from audiocls.files import as_utf8, masked
 from audiocls.params import RunParams
 from audiocls.params_file.conflicts import find_conflicts
@@ -286,7 +286,7 @@ def _marked(mistake: Mistake, overridden: Sequence[str]) -> Mistake:
 
 
 def _report(file: Path, mistakes: Sequence[Mistake]) -> str:
-    count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    count = counted(len(mistakes), "mistake")
     return masked("\n".join([f"{file}: {count} in the params:", *(f"  {m.key} {m.message}" for m in mistakes)]))
 
 

@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import Any, Final
 
-from audiocls.errors import ParamsError, visible
+from audiocls.errors import ParamsError, counted, visible
 from audiocls.files import masked
 from audiocls.params_file.first_look import FirstLook, look_at
 from audiocls.params_file.reading import dump_yaml, load_params
@@ -67,7 +67,7 @@ def starter(source: str, file: Path, look: FirstLook) -> str:
         "  # pretrained: facebook/wav2vec2-base, a learning_rate of 3.0e-5 and a smaller batch_size.",
         *_lines({"family": "logmel-resnet"}, indent=2),
         "balance:",
-        f"  # The most frequent class has {max(counts):,} clips, the rarest {min(counts):,}.",
+        f"  # The most frequent class has {counted(max(counts), 'clip')}, the rarest {min(counts):,}.",
         "  # `audiocls balance` compares methods.",
         *_lines({"method": "weighted_loss" if imbalanced else "none"}, indent=2),
         "training:",

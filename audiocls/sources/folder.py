@@ -11,8 +11,8 @@ from typing import Final
 import pandas as pd
 from fsspec.utils import glob_translate
 
-from audiocls.errors import DataError, name_some
-from audiocls.files import composed, joined, localised, on_disk
+from audiocls.errors import DataError, counted, name_some
+from audiocls.files import composed, joined, localised, masked, on_disk
 from audiocls.params import FolderData
 from audiocls.sources.columns import COLUMNS
 from audiocls.sources.label_sets import by_label
@@ -42,14 +42,17 @@ def list_folder(params: FolderData) -> Listed:
     unwritable = [ascii(clip_id) for clip_id, path, *_ in rows if re.search("[\ud800-\udfff]", path)]
     if unwritable:
         raise DataError(
-            f"{root}: {len(unwritable)} file names are not UTF-8, so they cannot be stored in a table; "
-            f"rename them: {name_some(unwritable)}."
+            f"{masked(str(root))}: {counted(len(unwritable), 'file name is', 'file names are')} not UTF-8 and cannot "
+            f"be stored in a table; rename them: {name_some(unwritable)}."
         )
     if skipped:
         logger.warning(
-            "%d files were left out because their suffix is not that of a recording and no glob of `include` ends in "
-            "it: %s",
-            len(skipped),
+            "%s not that of a recording and no glob of `include` ends in it: %s",
+            counted(
+                len(skipped),
+                "file was left out because its suffix is",
+                "files were left out because their suffix is",
+            ),
             name_some(skipped),
         )
     clips = pd.DataFrame(rows, columns=list(COLUMNS[:4]), dtype=object)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
-from audiocls.errors import DataError
+from audiocls.errors import DataError, counted
 from audiocls.files import replacing, spelled_on_disk
 from audiocls.params import HubData
 from audiocls.sources.hub_folder import LocalFolder, check_given_splits, dropped_rows, empty_classes, look_into
@@ -60,12 +60,13 @@ def list_data_set(params: HubData, workspace: Path) -> Listed:
 
 
 def _warn_of_left_out(left_out: Mapping[str, int]) -> None:
-    for message, count in (
-        ("%d clips are left out because data.splits does not name their split.", left_out["other_splits"]),
-        ("%d recordings are left out because no metadata file lists them.", left_out["not_in_metadata"]),
-    ):
-        if count:
-            logger.warning(message, count)
+    unnamed, unlisted = left_out["other_splits"], left_out["not_in_metadata"]
+    if unnamed:
+        clips = counted(unnamed, "clip is", "clips are")
+        logger.warning("%s left out because data.splits does not name their split.", clips)
+    if unlisted:
+        recordings = counted(unlisted, "recording is", "recordings are")
+        logger.warning("%s left out because no metadata file lists them.", recordings)
 
 
 def _not_in_metadata(folder: LocalFolder | None, clips: pd.DataFrame) -> int:

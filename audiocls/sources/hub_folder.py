@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from audiocls.errors import DataError, name_some
+from audiocls.errors import DataError, counted, name_some
 from audiocls.params import HubData
 from audiocls.sources.folder import NO_CLASSES
 from audiocls.sources.walking import RECORDING_SUFFIXES, names_below
@@ -73,9 +73,9 @@ def check_given_splits(params: HubData, folder: LocalFolder) -> None:
     tables = sorted(set(folder.missed) - set(folder.recordings))
     if tables:
         raise DataError(
-            f"data.name = {params.name}: the datasets library assigns {len(tables)} files to no split, because it "
-            f"assigns files by name: {name_some(tables)}. Name each file after its split, list the files under "
-            "`configs` in the folder's README.md, or drop data.splits so that all files are read and split here."
+            f"data.name = {params.name}: the datasets library assigns {counted(len(tables), 'file')} to no split, "
+            f"because it assigns files by name: {name_some(tables)}. Name each file after its split, list the files "
+            "under `configs` in the folder's README.md, or drop data.splits so that all files are read and split here."
         )
 
 

@@ -26,7 +26,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from audiocls.errors import ParamsError, StoreError
+from audiocls.errors import ParamsError, StoreError, counted
 from audiocls.sources.espeak import Espeak, Prosody
 
 VERSION: Final = 1  # increment on any change that alters a byte of a clip
@@ -122,8 +122,8 @@ def class_counts(clips: int, imbalance_ratio: float) -> dict[str, int]:
     counts[most_cut[: clips - counts.sum()]] += 1
     if counts[-1] < 3:
         raise ParamsError(
-            f"data.clips = {clips} with data.imbalance_ratio = {imbalance_ratio} leaves {counts[-1]} clips of "
-            f"{DIGITS[-1]!r}, but three splits need 3. Raise data.clips or lower data.imbalance_ratio."
+            f"data.clips = {clips} with data.imbalance_ratio = {imbalance_ratio} leaves {counted(counts[-1], 'clip')} "
+            f"of {DIGITS[-1]!r}, but three splits need 3. Raise data.clips or lower data.imbalance_ratio."
         )
     return dict(zip(DIGITS, counts.tolist(), strict=True))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from audiocls.errors import DataError, name_some
+from audiocls.errors import DataError, counted, name_some
 from audiocls.files import Location, folder_of, is_uri, joined, localised, masked, on_disk, plain_below, spelled_on_disk
 from audiocls.params import TableData
 from audiocls.sources.bounds import read_bounds
@@ -87,7 +87,10 @@ def _paths(place: str, table: pa.Table, params: TableData, folder: Location) -> 
     paths = _text_column(place, table, params.path_column)
     if paths.isna().any():
         rows = [int(row) + 1 for row in paths.index[paths.isna()]]
-        raise DataError(f"{place}: {len(rows)} rows have no {params.path_column}: data rows {name_some(rows)}.")
+        raise DataError(
+            f"{place}: {counted(len(rows), 'row has', 'rows have')} no {params.path_column}: data rows "
+            f"{name_some(rows)}."
+        )
     # Leading and trailing white space usually comes from manual editing, but is sometimes part of the file name.
     written = _text_column(place, table, params.path_column, strip=False)
     meant = [path != bare and _is_here(_file_of(folder, path)) for path, bare in zip(written, paths, strict=True)]
@@ -130,7 +133,7 @@ def _given_splits(place: str, table: pa.Table, params: TableData) -> pd.Series |
     splits = _text_column(place, table, params.split_column)
     odd = splits[~splits.isin(SPLITS)]
     if not odd.empty:
-        values = [f"{value!r} ({count} rows)" for value, count in odd.fillna("").value_counts().items()]
+        values = [f"{value!r} ({counted(count, 'row')})" for value, count in odd.fillna("").value_counts().items()]
         raise DataError(
             f"{place}: the column {params.split_column} must hold train, validation or test in every row; "
             f"it also holds {name_some(values)}."

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from audiocls.errors import DataError, name_some
+from audiocls.errors import DataError, counted, name_some
 from audiocls.files import write_table
 from audiocls.params import SplitParams
 from audiocls.sources import SPLITS, by_label, is_multi_label, label_columns
@@ -168,9 +168,9 @@ def _warn_moved(table: pd.DataFrame, remembered: dict[str, str]) -> None:
         elsewhere = table[(known.find(sound, name) >= 0) & (table["split"] != name)]
         if not elsewhere.empty:
             logger.warning(
-                "%d clips, or parts of them, were in %s in an earlier run, but the given split puts them elsewhere; "
+                "%s in %s in an earlier run, but the given split puts them elsewhere; "
                 "models of the two runs cannot be compared on them: %s",
-                len(elsewhere),
+                counted(len(elsewhere), "clip, or a part of it, was", "clips, or parts of them, were"),
                 name,
                 name_some(f"{row.clip_id} ({row.split})" for row in elsewhere.itertuples()),
             )
@@ -242,8 +242,8 @@ def check_classes(table: pd.DataFrame, ledger: Path | None = None, dropped: pd.D
     lost = [] if dropped is None else sorted(set(by_label(dropped)["label"]) - set(clips["label"]))
     if lost:
         raise DataError(
-            f"{len(lost)} classes lose all their clips, as copies are dropped: {name_some(lost)}. Remove the copies "
-            "with the wrong label, or drop the classes."
+            f"{counted(len(lost), 'class loses all its', 'classes lose all their')} clips, as copies are dropped: "
+            f"{name_some(lost)}. Remove the copies with the wrong label, or drop the classes."
         )
     counts = pd.crosstab(clips["label"], clips["split"]).reindex(columns=list(SPLITS), fill_value=0)
     _check_contrast(table, counts)
@@ -251,7 +251,7 @@ def check_classes(table: pd.DataFrame, ledger: Path | None = None, dropped: pd.D
     if empty:
         raise DataError(
             f"the split has no {' and no '.join(empty)} clips: there are {len(table)} clips in "
-            f"{table['group'].nunique()} groups. "
+            f"{counted(table['group'].nunique(), 'group')}. "
             "A given split needs training clips, and a generated one at least three groups."
             + (
                 ""
@@ -263,10 +263,15 @@ def check_classes(table: pd.DataFrame, ledger: Path | None = None, dropped: pd.D
     unseen = counts.index[counts["train"] == 0]
     if len(unseen):
         raise DataError(
-            f"{len(unseen)} classes have no training clips: {name_some(unseen)}. "
+            f"{counted(len(unseen), 'class has', 'classes have')} no training clips: {name_some(unseen)}. "
             "Add clips of other groups, or drop the classes."
         )
     for name in ("validation", "test"):
         absent = counts.index[counts[name] == 0]
         if len(absent):
-            logger.warning("%d classes have no %s clips and are not scored: %s", len(absent), name, name_some(absent))
+            classes = counted(
+                len(absent),
+                f"class has no {name} clips and is not scored",
+                f"classes have no {name} clips and are not scored",
+            )
+            logger.warning("%s: %s", classes, name_some(absent))

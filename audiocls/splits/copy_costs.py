@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from audiocls.errors import name_some
+from audiocls.errors import counted, name_some
 from audiocls.sources import SPLITS, by_label
 
 
@@ -22,8 +22,8 @@ def change_of(table: pd.DataFrame, after: pd.Series) -> str:
     changed = table[after.ne(table["split"])]
     sizes = [f"{name} {(table['split'] == name).sum()} -> {(after == name).sum()}" for name in SPLITS]
     return (
-        f"{_counted(len(changed), 'clip')} of {_counted(changed['group'].nunique(), 'group')} and "
-        f"{_counted(by_label(changed)['label'].nunique(), 'class')} "
+        f"{counted(len(changed), 'clip')} of {counted(changed['group'].nunique(), 'group')} and "
+        f"{counted(by_label(changed)['label'].nunique(), 'class')} "
         f"({', '.join(sizes)})" + _losses(table, after)
     )
 
@@ -36,7 +36,3 @@ def _losses(table: pd.DataFrame, after: pd.Series) -> str:
         if lost:
             losses.append(f"no {name} clip of {name_some(sorted(lost))}")
     return f", and leaves {' and '.join(losses)}" if losses else ""
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun if number == 1 else {'class': 'classes'}.get(noun, noun + 's')}"

@@ -14,6 +14,7 @@ from typing import Final
 
 import pandas as pd
 
+from audiocls.errors import counted
 from audiocls.files import write_table
 from audiocls.sources import SPLITS
 
@@ -43,5 +44,5 @@ def dropped_summary(splits: Path) -> str:
     reasons = ", ".join(f"{count} {reason}" for reason, count in table["reason"].value_counts().items())
     counts = table["split"].value_counts()
     sides = ", ".join(f"{counts[name]} of {name}" for name in SPLITS if name in counts)
-    clips = "clip was" if len(table) == 1 else "clips were"
-    return f"{len(table)} {clips} left out of the split ({reasons}; {sides}); see {dropped_beside(splits)}"
+    clips = counted(len(table), "clip was", "clips were")
+    return f"{clips} left out of the split ({reasons}; {sides}); see {dropped_beside(splits)}"

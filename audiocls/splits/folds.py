@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from audiocls.errors import DataError
+from audiocls.errors import DataError, counted
 from audiocls.splits.leakage import linked_groups
 from audiocls.splits.ledger import BETWEEN, recall, remember_groups
 from audiocls.splits.stratification import fold_groups, labels_to_stratify, split_groups
@@ -61,13 +61,13 @@ def split_folds(
 def _check(table: pd.DataFrame, units: pd.Series, folds: int) -> None:
     if table["split"].notna().any():
         raise DataError(
-            f"split.folds = {folds}, but the source gives the split of {table['split'].notna().sum()} clips. "
-            "Remove one of the two."
+            f"split.folds = {folds}, but the source gives the split of {counted(table['split'].notna().sum(), 'clip')}"
+            ". Remove one of the two."
         )
     if units.nunique() < folds:
         raise DataError(
-            f"split.folds = {folds}, but the {len(table)} clips are in {units.nunique()} groups that share no "
-            "recording; each fold needs a group."
+            f"split.folds = {folds}, but the {len(table)} clips are in {counted(units.nunique(), 'group')} that share "
+            "no recording; each fold needs a group."
         )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 
-from audiocls.errors import LeakageError, name_some
+from audiocls.errors import LeakageError, counted, name_some
 from audiocls.sources import SPLITS
 from audiocls.splits.copies import leave_out, same_sound
 from audiocls.splits.copy_costs import change_of
@@ -100,8 +100,9 @@ def check_disjoint(table: pd.DataFrame) -> None:
             for group, counts in straddling.iterrows()
         )
         raise LeakageError(
-            f"{len(straddling)} of {len(clips)} groups are in more than one split, so the model would be tested on "
-            f"training data: {names}. Correct the split column, or remove data.split_column to have a split generated."
+            f"{len(straddling)} of {counted(len(clips), 'group')} are in more than one split, so the model would be "
+            f"tested on training data: {names}. Correct the split column, or remove data.split_column to have a split "
+            "generated."
         )
 
 
@@ -117,7 +118,8 @@ def check_copies(table: pd.DataFrame) -> None:
         sets = copied.groupby("audio_hash", sort=False)
         names = name_some(" = ".join(f"{row.clip_id} ({row.split})" for row in clips.itertuples()) for _, clips in sets)
         raise LeakageError(
-            f"{sets.ngroups} recordings are in more than one split under several names: {names}. Remove the copies, "
+            f"{counted(sets.ngroups, 'recording is', 'recordings are')} in more than one split under several names: "
+            f"{names}. Remove the copies, "
             f"or choose how to handle them: {_choices('split.duplicates', table)}."
         )
     _check_overlaps(table)
@@ -131,7 +133,8 @@ def _check_overlaps(table: pd.DataFrame) -> None:
         sets = shared.groupby(stretches[shared.index], sort=False)
         names = name_some(" + ".join(f"{row.clip_id} ({row.split})" for row in clips.itertuples()) for _, clips in sets)
         raise LeakageError(
-            f"{sets.ngroups} stretches of recordings are in more than one split, as clips overlap: {names}. Put "
+            f"{counted(sets.ngroups, 'stretch of a recording is', 'stretches of recordings are')} in more than one "
+            f"split, as clips overlap: {names}. Put "
             f"overlapping clips into one group, or choose how to handle them: {_choices('split.duplicates', table)}."
         )
 
@@ -156,10 +159,10 @@ def check_near_duplicates(table: pd.DataFrame, near: pd.DataFrame) -> None:
             for row in apart.itertuples()
         )
         raise LeakageError(
-            f"{len(apart)} pairs of clips in different splits are near-duplicates, which seem to be one recording that "
-            f"was re-encoded, resampled, cut or padded: {names}. Listen to them. Remove the copies, or choose how to "
-            f"handle them: {_choices('split.near_duplicates', table, pairs)}. If they are not copies, set "
-            "split.near_duplicates=ignore."
+            f"{counted(len(apart), 'pair')} of clips in different splits are near-duplicates, which seem to be one "
+            f"recording that was re-encoded, resampled, cut or padded: {names}. Listen to them. Remove the copies, or "
+            f"choose how to handle them: {_choices('split.near_duplicates', table, pairs)}. If they are not copies, "
+            "set split.near_duplicates=ignore."
         )
 
 
@@ -187,8 +190,8 @@ def move_copies(table: pd.DataFrame, near: pd.DataFrame | None = None) -> pd.Ser
     if (moved != table["split"]).any():
         clips = table.loc[moved != table["split"], "clip_id"]
         logger.warning(
-            "%d clips were moved because copies or overlaps link their groups to another split: %s",
-            len(clips),
+            "%s moved because copies or overlaps link their groups to another split: %s",
+            counted(len(clips), "clip was", "clips were"),
             name_some(clips),
         )
     return moved
@@ -208,4 +211,4 @@ def report_label_conflicts(table: pd.DataFrame) -> None:
     if not odd.empty:
         sets = odd.groupby("audio_hash", sort=False)
         names = name_some(" = ".join(f"{row.clip_id} ({row.label})" for row in clips.itertuples()) for _, clips in sets)
-        logger.warning("%d recordings have several labels: %s", sets.ngroups, names)
+        logger.warning("%s several labels: %s", counted(sets.ngroups, "recording has", "recordings have"), names)

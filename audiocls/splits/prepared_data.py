@@ -17,9 +17,11 @@ class PreparedData:
         waveforms: The waveform store.
         params: Of the whole run.
         features: The feature store; None if no features are kept. Results are the same without it.
+        digest: Of the corpus, which the settings of the model name; None if unknown.
     """
 
     split_clips: Path
     waveforms: Path
     params: RunParams
     features: Path | None = None
+    digest: str | None = None

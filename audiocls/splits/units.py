@@ -20,7 +20,7 @@ import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 
 from audiocls.audit import Finding
-from audiocls.errors import name_some
+from audiocls.errors import counted, name_some
 from audiocls.splits.leakage import link, linking_sounds
 from audiocls.splits.ledger import most_frequent
 
@@ -46,8 +46,8 @@ class WideUnit:
     def __str__(self) -> str:
         what = "some of which a generated split separates" if self.apart else "which are copies of each other"
         return (
-            f"copies link {len(self.groups)} groups with {self.clips} clips ({name_some(self.groups, 5)}), {what}; "
-            f"{len(self.links)} clips link them: {name_some(self.links)}"
+            f"copies link {len(self.groups)} groups with {counted(self.clips, 'clip')} ({name_some(self.groups, 5)}), "
+            f"{what}; {counted(len(self.links), 'clip links', 'clips link')} them: {name_some(self.links)}"
         )
 
 

@@ -1,4 +1,4 @@
-from .models import data_digest as data_digest, download_model as download_model, log_logged_model as log_logged_model
+from .models import download_model as download_model, log_logged_model as log_logged_model
 from .runs import (
     NestedRun as NestedRun,
     TrackedRun as TrackedRun,

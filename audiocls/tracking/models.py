@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -18,10 +19,10 @@ from audiocls.errors import ParamsError
 from audiocls.files import masked
 from audiocls.tracking.names import fit_names
 from audiocls.tracking.runs import TrackedRun, open_client
+from audiocls.tracking.uploads import upload_folder
 
 MODEL_NAME: Final = "model"
 _RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
-_DATA_DIGEST: Final = "data.digest"
 _SHOWN_TAGS: Final = (MLFLOW_USER, MLFLOW_SOURCE_NAME, MLFLOW_GIT_COMMIT)  # on the model's page
 
 
@@ -53,7 +54,7 @@ def log_logged_model(
             with TemporaryDirectory() as scratch:
                 folder = Path(scratch) / MODEL_NAME
                 save(folder, Model(artifact_path=model.artifact_location, run_id=run.run_id, model_id=model.model_id))
-                client.log_model_artifacts(model.model_id, str(folder))
+                upload_folder(folder, partial(client.log_model_artifact, model.model_id))
             _log_metrics(client, run, model.model_id, metrics, step)
             client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
             finished = [str(model.model_id)]
@@ -77,13 +78,6 @@ def _log_metrics(client: Any, run: TrackedRun, model_id: str, metrics: Mapping[s
     entries = [Metric(fit, metrics[key], now, step, model_id, name, digest) for key, fit in fit_names(metrics).items()]
     for start in range(0, len(entries), 1_000):
         client.log_batch(run.run_id, metrics=entries[start : start + 1_000])
-
-
-def data_digest(run: TrackedRun) -> str | None:
-    """Return the digest of the run's data, if it was logged."""
-    with open_client(run.uri) as client:
-        digest: str | None = client.get_run(run.run_id).data.tags.get(_DATA_DIGEST)
-        return digest
 
 
 def download_model(name: str) -> Path:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,10 +32,12 @@ from audiocls.errors import AudioclsError, TrackingError
 from audiocls.files import database_file, full_disk, is_full, masked, masked_values, without_user
 from audiocls.params import RunParams
 from audiocls.params_file import check_writable, dump_params
+from audiocls.progress import progress_bar
 from audiocls.tracking.environment import describe_environment, git_revision
 from audiocls.tracking.names import fit_names, flatten, safe
 from audiocls.tracking.store import PatientClient, create_database, is_server, probe
 from audiocls.tracking.unfinished import Claim, can_go_on, claim
+from audiocls.tracking.uploads import upload_folder
 
 logger = logging.getLogger(__name__)
 
@@ -285,16 +288,17 @@ def log_nested_runs(run: TrackedRun, nested: Iterable[NestedRun]) -> None:
     with open_client(run.uri) as client:
         below = client.search_runs([run.experiment_id], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run.run_id}'")
         there = {found.info.run_name for found in below if found.info.status == "FINISHED"}
-        for each in nested:
-            if each.name in there:
-                continue
-            tags = _tags(each.name) | {MLFLOW_PARENT_RUN_ID: run.run_id}
-            made = client.create_run(run.experiment_id, tags=tags, run_name=each.name).info.run_id
-            metrics = [Metric(fit, each.metrics[name], now, 0) for name, fit in fit_names(each.metrics).items()]
-            params = [Param(safe(name), text[:_LONGEST_PARAM]) for name, text in flatten(each.params).items()]
-            client.log_batch(made, metrics=metrics, params=params)
-            client.log_artifacts(made, str(each.balance_files), "data/balance")
-            client.set_terminated(made, "FINISHED")
+        new = [each for each in nested if each.name not in there]
+        with progress_bar("uploading", len(new), "runs") as bar:
+            for each in new:
+                tags = _tags(each.name) | {MLFLOW_PARENT_RUN_ID: run.run_id}
+                made = client.create_run(run.experiment_id, tags=tags, run_name=each.name).info.run_id
+                metrics = [Metric(fit, each.metrics[name], now, 0) for name, fit in fit_names(each.metrics).items()]
+                params = [Param(safe(name), text[:_LONGEST_PARAM]) for name, text in flatten(each.params).items()]
+                client.log_batch(made, metrics=metrics, params=params)
+                client.log_artifacts(made, str(each.balance_files), "data/balance")
+                client.set_terminated(made, "FINISHED")
+                bar.advance(1)
 
 
 def log_tags(run: TrackedRun, tags: Mapping[str, str]) -> None:
@@ -313,7 +317,7 @@ def log_artifacts(run: TrackedRun, path: Path, folder: str | None = None) -> Non
     """Copy a file, or the contents of a directory, to the run's artifacts."""
     with open_client(run.uri) as client:
         if path.is_dir():
-            client.log_artifacts(run.run_id, str(path), folder)
+            upload_folder(path, partial(client.log_artifact, run.run_id), folder)
         else:
             client.log_artifact(run.run_id, str(path), folder)
 

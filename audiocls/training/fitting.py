@@ -47,6 +47,7 @@ from audiocls.models import (
 )
 from audiocls.params import AudioParams, EmbeddingBalance, HeadOnly, RunParams, TrainingParams
 from audiocls.sources import class_names, label_columns
+from audiocls.splits import PreparedData
 from audiocls.training.arguments import choose_device, prepare_model, training_arguments
 from audiocls.training.job import TrainingJob
 from audiocls.training.loss_watch import LossWatch
@@ -78,7 +79,7 @@ def fit_here(
     _check_layer(model, params)
     prepare_model(model, params.training)
     if isinstance(params.balance, EmbeddingBalance):
-        return _keep_encoder(model, extractor, params, job.folder / "model")
+        return _keep_encoder(model, extractor, data, job.folder / "model")
     statistics = normalise_by_training(extractor, table, data.waveforms, params)
     trainer = _build_trainer(job, table, model, extractor, [*_callbacks(params.training, log), *callbacks])
     if statistics and trainer.is_world_process_zero():
@@ -89,7 +90,7 @@ def fit_here(
         merge_lora(model)
     if trainer.is_world_process_zero():
         with told_when_full(job.folder, "the model was saved"):
-            _save(model, extractor, params, job.folder / "model")
+            _save(model, extractor, data, job.folder / "model")
     return trained
 
 
@@ -170,17 +171,17 @@ def _train(trainer: ClassifierTrainer, checkpoint: Path | None, interrupt: SaveO
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
-def _save(model: PreTrainedModel, extractor: Any, params: RunParams, folder: Path) -> None:
+def _save(model: PreTrainedModel, extractor: Any, data: PreparedData, folder: Path) -> None:
     """Save the model with what its use needs."""
     save_model(model, extractor, folder)
-    write_settings(settings_of(params, labels_of(model), extractor), folder)
+    write_settings(settings_of(data.params, labels_of(model), extractor, data.digest), folder)
 
 
-def _keep_encoder(model: PreTrainedModel, extractor: Any, params: RunParams, folder: Path) -> TrainedModel:
+def _keep_encoder(model: PreTrainedModel, extractor: Any, data: PreparedData, folder: Path) -> TrainedModel:
     """Save the model without training: `balance_head` later trains its head on embeddings."""
-    if params.model.lora is not None:
+    if data.params.model.lora is not None:
         merge_lora(model)  # untrained, so it adds nothing
-    _save(model, extractor, params, folder)
+    _save(model, extractor, data, folder)
     return TrainedModel(
         folder=folder,
         num_parameters=sum(p.numel() for p in model.parameters()),
@@ -188,7 +189,7 @@ def _keep_encoder(model: PreTrainedModel, extractor: Any, params: RunParams, fol
         steps=0,
         epochs=0.0,
         best_step=0,
-        device=choose_device(params.training),
+        device=choose_device(data.params.training),
         precision="fp32",
     )
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from audiocls.errors import DataError, name_some
+from audiocls.errors import DataError, counted, name_some
 from audiocls.files import masked, write_table
 from audiocls.sources import (
     COLUMNS,
@@ -111,7 +111,7 @@ def check_quarantine(corpus: Corpus, max_bad_fraction: float) -> None:
         bad = pd.read_parquet(corpus.quarantine)
         names = name_some(f"{row.clip_id} ({row.reason}: {row.detail})" for row in bad.itertuples())
         raise DataError(
-            f"{corpus.num_quarantined} of {total} clips cannot be used, but data.max_bad_fraction is "
+            f"{corpus.num_quarantined} of {counted(total, 'clip')} cannot be used, but data.max_bad_fraction is "
             f"{max_bad_fraction:g}: {names}. Full list: {corpus.quarantine}"
         )
 
@@ -131,8 +131,8 @@ def quarantine_summary(corpus: Corpus) -> str:
         return ""
     counts = pd.read_parquet(corpus.quarantine)["reason"].value_counts()
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
-    clips = "clip is" if corpus.num_quarantined == 1 else "clips are"
-    return f"{corpus.num_quarantined} {clips} in quarantine ({reasons}); see {corpus.quarantine}"
+    clips = counted(corpus.num_quarantined, "clip is", "clips are")
+    return f"{clips} in quarantine ({reasons}); see {corpus.quarantine}"
 
 
 def _digest(clips: pa.Table) -> str:

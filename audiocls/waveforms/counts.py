@@ -15,7 +15,7 @@ from typing import Any, Final
 import pandas as pd
 import pyarrow.parquet as pq
 
-from audiocls.errors import DataError, name_some
+from audiocls.errors import DataError, counted, name_some
 from audiocls.files import replacing
 from audiocls.sources import SPLITS, Listing, by_label, label_columns
 
@@ -125,8 +125,8 @@ def count_splits(counts: Counts, split_clips: Path) -> dict[str, dict[str, Any]]
     odd = {name for name in {*classes, *counts.usable.classes} if classes.get(name) != counts.usable.classes.get(name)}
     if odd or rows["clip_id"].duplicated().any() or not rows["split"].isin(SPLITS).all():
         raise DataError(
-            f"{counts.usable.clips} clips are usable, but {len(rows)} are in the splits ({split_clips}); "
-            f"classes that differ: {name_some(sorted(odd)) or 'none'}. Delete that file and run again."
+            f"{counted(counts.usable.clips, 'clip is', 'clips are')} usable, but {len(rows)} are in the splits "
+            f"({split_clips}); classes that differ: {name_some(sorted(odd)) or 'none'}. Delete that file and run again."
         )
     return {name: asdict(_stage(rows[rows["split"] == name])) for name in SPLITS}
 
@@ -166,7 +166,7 @@ def lost_summary(counts: Counts) -> str:
     lines = [f"{name_lost_classes(counts)}; the model cannot predict {known}"] if counts.lost_classes else []
     if counts.lost_groups:
         lines.append(
-            f"{len(counts.lost_groups)} of {counts.listed.groups} groups have no usable clip: "
+            f"{len(counts.lost_groups)} of {counted(counts.listed.groups, 'group')} have no usable clip: "
             f"{name_some(counts.lost_groups)}"
         )
     return ". ".join(lines)
@@ -186,7 +186,7 @@ def name_reasons(reasons: Mapping[str, int]) -> str:
         return "no clip is listed"
     total = sum(reasons.values())
     shown = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-    return f"{total} {'clip' if total == 1 else 'clips'}: {shown}"
+    return f"{counted(total, 'clip')}: {shown}"
 
 
 def stage_table(counts: Counts) -> list[tuple[str, ...]]:

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 
 from audiocls import decoding
 from audiocls.decoding import FileFound, read_file
-from audiocls.errors import FullDiskError
+from audiocls.errors import FullDiskError, counted
 from audiocls.files import Place, open_table, read_table, write_table, writing
 from audiocls.params import AudioParams
 
@@ -159,8 +160,9 @@ def _space_needed(shard: ShardPlan) -> str:
     unread = read_table(shard.plan)["size_bytes"].slice(
         shard.start, int(shard.plan.stem.partition("-")[2]) - shard.start
     )
+    size = f"{pc.sum(unread).as_py() / 1e6:,.0f} MB"
     return (
-        f"{len(unread)} files of {pc.sum(unread).as_py() / 1e6:,.0f} MB remain to be stored. As 16-bit "
+        f"{counted(len(unread), f'file of {size} remains', f'files of {size} remain')} to be stored. As 16-bit "
         "samples, WAV takes about the same space again, FLAC twice and MP3 ten times as much."
     )
 
@@ -179,20 +181,40 @@ def _decoded_rows(files: list[dict[str, Any]], have: pa.StringArray, params: Aud
     """
     seen: set[str] = set()
     for file in files:
-        content, fault = read_file(FileFound(*(file[name] for name in FILE_KEY)))
-        if fault:
-            file |= {"reason": "unreadable", "detail": fault}
-            continue
-        digest = hashlib.sha256(content).hexdigest()
-        if digest not in seen and not _is_among(digest, have):
+        found = FileFound(*(file[name] for name in FILE_KEY))
+        digest, content, fault = _open(found)
+        row = None
+        if not fault and digest not in seen and not _is_among(digest, have):
             try:
-                yield _decoded_row(digest, content, params)
+                row, fault = _decoded_row(digest, content, params), _find_change(found, content)
             except decoding.MissingDecoderError as error:
                 # Recorded for the file and not for its content, so that it is tried again.
                 file |= {"reason": error.reason, "detail": error.detail}
                 continue
+            except OSError as error:
+                fault = str(error.strerror)
+        if fault:
+            file |= {"reason": "unreadable", "detail": fault}
+            continue
+        if row is not None:
             seen.add(digest)
+            yield row
         file["content_sha256"] = digest
+
+
+def _open(found: FileFound) -> tuple[str, bytes | Path, str | None]:
+    """Return the hash of a file, its bytes or the path of a long one, and an error text if it cannot be read."""
+    path = decoding.long_file(found)
+    if path is not None:
+        digest, fault = decoding.hash_file(found, path)
+        return digest, path, fault
+    content, fault = read_file(found)
+    return "" if fault else hashlib.sha256(content).hexdigest(), content, fault
+
+
+def _find_change(found: FileFound, content: bytes | Path) -> str | None:
+    """Return an error text if a long file, which is read several times, has changed meanwhile."""
+    return decoding.find_change(found, content) if isinstance(content, Path) else None
 
 
 def _is_among(digest: str, have: pa.StringArray) -> bool:
@@ -200,9 +222,11 @@ def _is_among(digest: str, have: pa.StringArray) -> bool:
     return place < len(have) and have[place].as_py() == digest
 
 
-def _decoded_row(digest: str, content: bytes, params: AudioParams) -> dict[str, Any]:
+def _decoded_row(digest: str, content: bytes | Path, params: AudioParams) -> dict[str, Any]:
     try:
-        recording = decoding.decode(content, params)
+        recording = (
+            decoding.decode_file(content, params) if isinstance(content, Path) else decoding.decode(content, params)
+        )
     except decoding.MissingDecoderError:
         raise
     except decoding.UnusableClipError as error:

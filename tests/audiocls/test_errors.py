@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, strategies as st
 
 from audiocls import errors
-from audiocls.errors import AudioclsError, name_some
+from audiocls.errors import AudioclsError, counted, name_some
 
 
 def test_a_few_names_are_all_said():
@@ -24,6 +25,19 @@ def test_no_names_are_nothing():
 
 def test_an_iterator_is_read_once_and_whole():
     assert name_some((name for name in "abcd"), most=2) == "a, b and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("words", "one", "many"),
+    [
+        (("clip",), "1 clip", "2,000 clips"),
+        (("class",), "1 class", "2,000 classes"),
+        (("clip is", "clips are"), "1 clip is", "2,000 clips are"),
+    ],
+)
+def test_a_number_and_its_words_agree(words, one, many):
+    assert (counted(1, *words), counted(2_000, *words)) == (one, many)
+    assert counted(0, *words) == many.replace("2,000", "0")
 
 
 @given(count=st.integers(0, 60), most=st.integers(1, 20))

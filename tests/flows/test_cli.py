@@ -27,6 +27,14 @@ status = main(sys.argv[1:])
 sys.stdout.write("\\n" + " ".join(sorted({HEAVY!r} & set(sys.modules))))
 sys.exit(status)
 """
+# Runs a module as `python -m` does, and says the same at its end.
+MODULE_IMPORTS = f"""
+import runpy, sys
+try:
+    runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+finally:
+    sys.stdout.write("\\n" + " ".join(sorted({HEAVY!r} & set(sys.modules))))
+"""
 WITHOUT_PREFECT = """
 import sys
 sys.modules["prefect"] = None  # what is None cannot be imported
@@ -67,6 +75,15 @@ def test_help_and_mistakes_are_answered_before_anything_heavy_is_imported(argume
     done = run(IMPORTS, *arguments)
     assert done.returncode == status, done.stderr
     assert done.stdout.rpartition("\n")[2] == ""
+
+
+@pytest.mark.parametrize("name", ["train", "ingest", "balance"])
+def test_a_flow_as_a_module_is_the_same_command_and_answers_mistakes_before_anything_heavy_is_imported(name):
+    as_module = run(MODULE_IMPORTS, f"flows.{name}", QUICKSTART, "seed=many")
+    as_command = run(IMPORTS, name, QUICKSTART, "seed=many")
+    assert as_module.returncode == as_command.returncode == 2
+    assert as_module.stderr == as_command.stderr
+    assert as_module.stdout.rpartition("\n")[2] == ""
 
 
 def test_the_check_of_imports_sees_what_is_imported():

@@ -71,6 +71,6 @@ def test_a_full_disk_ends_with_2_and_one_message(tmp_path, capsys, caplog, full_
         assert run_flow(ingest_flow, [str(params_file)]) == 2
     captured = capsys.readouterr()
     assert "shards: File too large while" in captured.err
-    assert "1 files of 8 MB remain to be stored" in captured.err
+    assert "1 file of 8 MB remains to be stored" in captured.err
     assert "Traceback" not in captured.err + caplog.text
     assert captured.out == ""

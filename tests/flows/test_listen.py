@@ -45,13 +45,16 @@ class Microphones(ModuleType):
         assert (samplerate, channels, dtype) == (self.rate_hz, 1, "float32")
         return self
 
-    def __enter__(self):
-        return self
+    def start(self):
+        if self.rate_hz == 0:
+            raise self.PortAudioError("Device unavailable")
+        self.is_open = True
 
-    def __exit__(self, *_):
-        self.closed = True
+    def close(self):
+        self.is_open = False
 
     def read(self, size):
+        assert self.is_open
         if not len(self.signal):
             raise KeyboardInterrupt
         block, self.signal = self.signal[:size], self.signal[size:]
@@ -83,7 +86,7 @@ def test_a_microphone_is_heard_at_its_own_rate_until_it_is_interrupted(rate_hz, 
     assert (status, last) == (0, {"decisions": len(decisions), "seconds": 1.0})
     expected = Classifier.load(model).windows((signal, rate_hz))
     assert [each["probability"] for each in decisions] == pytest.approx(expected.probabilities.max(axis=1), abs=1e-6)
-    assert microphones.closed
+    assert not microphones.is_open
 
 
 def test_on_a_terminal_a_decision_is_a_line_with_its_time(model, recording, monkeypatch):
@@ -99,6 +102,7 @@ def test_on_a_terminal_a_decision_is_a_line_with_its_time(model, recording, monk
     [
         (None, [], "a microphone needs sounddevice: pip install 'audiocls[microphone]'"),
         (Microphones(None), [], "default microphone: cannot be used: Error querying device -1"),
+        (Microphones([], rate_hz=0), [], "default microphone: cannot be used: Device unavailable"),
         (Microphones([]), ["--microphone", "none"], "microphone none: cannot be used: No input device matching"),
         (None, ["--file", "none.wav"], "missing: none.wav: no such file"),
         (None, ["--file", __file__, "--hop", "0.5"], "a hop of 8000 samples must be from 1 to the window's 6400"),

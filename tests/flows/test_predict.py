@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from bad_recordings import REASONS, lock, write_bad_recordings
+from prefect.exceptions import ParameterTypeError
 from tiny_classifiers import save_classifier, write_clips
 
-from audiocls.inference import Classifier, SegmentParams, onnx_runtime, prediction
+from audiocls.inference import Classifier, PartParams, SegmentParams, onnx_runtime, prediction
 from flows import cli
+from flows.predict_flow import predict_flow
 
 
 def main(arguments) -> int:
@@ -102,7 +104,8 @@ def test_an_empty_name_of_a_model_is_a_mistake(clips, capsys):
         (["--windows", "--hop", "0.1", "--ignore", "a"], "--ignore needs --segments"),
         (["--format", "raven", "--out", "labels"], "--format needs --segments"),
         (["--segments", "--format", "raven"], "--format raven needs --out, the folder of the label files"),
-        (["--segments", "--format", "raven", "--out", "out.csv"], "must be a folder, as --format raven writes"),
+        (["--segments", "--format", "raven", "--out", "out.csv"], "must be a folder with a name, as --format raven"),
+        (["--segments", "--format", "raven", "--out", "."], "must be a folder with a name"),
         (["--segments", "--hop", "0.5"], "--hop 0.5: must be above 0 and at most 0.4"),
         (["--windows", "--hop", "0"], "--hop 0: must be above 0"),
         (["--segments", "--on", "0.2", "--off", "0.3"], "needed: 0 < off <= on <= 1"),
@@ -217,6 +220,8 @@ def test_windows_are_those_of_the_classifier(model, clips, tmp_path, capsys):
 )
 def test_a_folder_gets_a_label_file_for_each_recording(label_format, suffix, columns, model, clips, tmp_path, capsys):
     out = tmp_path / "labels"
+    out.mkdir()
+    (out / f"broken{suffix}").write_text("of an earlier run")
     status, said = run(capsys, model, clips, "--segments", "--format", label_format, "--out", out, *PARTS)
     written = {file.relative_to(out).as_posix(): file.read_text().splitlines() for file in out.rglob(f"*{suffix}")}
     assert (status, len(written)) == (0, 30)
@@ -266,3 +271,11 @@ def test_every_bad_file_has_its_reason_and_the_others_are_answered(option, model
 def test_an_empty_folder_is_a_mistake(model, tmp_path, capsys):
     assert main([str(model), str(tmp_path)]) == 2
     assert capsys.readouterr().err == "error: FILES: no recordings found.\n"
+
+
+def test_a_deployment_takes_segments_as_json():
+    given = {"models": ["model"], "files": ["clips"], "out": "labels", "runtime": "onnx", "label_format": "rttm"}
+    asked = given | {"parts": {"kind": "segments", "hop_seconds": 0.5, "ignore": ["a"]}}
+    assert predict_flow.validate_parameters(asked)["parts"] == PartParams("segments", hop_seconds=0.5, ignore=("a",))
+    with pytest.raises(ParameterTypeError, match="runtime"):
+        predict_flow.validate_parameters(asked | {"runtime": "tensorrt"})

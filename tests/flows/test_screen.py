@@ -96,6 +96,41 @@ def test_the_live_line_of_a_training_is_one_line_with_the_most_important_facts(w
     assert ("━" in line) == (width >= 120)
 
 
+@pytest.mark.parametrize("width", [80, 120, 200])
+@pytest.mark.parametrize(
+    ("name", "title", "unit"),
+    [
+        ("find_near_duplicates", "Near-duplicates", "pairs"),
+        ("evaluate", "Evaluation", "clips"),
+        ("log_results", "Upload", "kB"),
+    ],
+)
+def test_the_other_long_stages_have_a_bar_in_one_line_too(name, title, unit, width, clock):
+    screen, console = screen_of(width, clock)
+    screen.began(name)
+    with screen.bar("working", 2_000_000, unit) as bar:
+        bar.advance(0)
+        clock.now += 60
+        bar.advance(500_000)
+        line = line_of(screen, console)
+        assert re.search(rf"{title} +━+[╸╺━ ]* +500,000/2,000,000 {unit}  3:00 left\n$", line)
+        assert line.count("\n") == 1
+        assert len(line.rstrip("\n")) <= width
+    clock.now += 12
+    assert "1:12" in line_of(screen, console)
+
+
+def test_a_stage_with_several_bars_names_all_its_work(clock):
+    screen, console = screen_of(80, clock)
+    screen.began("find_near_duplicates")
+    for done, unit in ((1_800, "clips"), (0, "stores"), (400, "pairs"), (12, "pairs")):
+        with screen.bar("working", done, unit) as bar:
+            bar.advance(done)
+    screen.ended("find_near_duplicates", 75)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == "  Near-duplicates           1:15  1,800 clips, 412 pairs\n"
+
+
 def test_a_stage_without_a_total_shows_how_long_it_has_run(clock):
     screen, console = screen_of(80, clock)
     screen.began("audit_corpus")
@@ -185,7 +220,13 @@ def test_a_training_in_a_terminal(tones, tmp_path):
     assert set(json.loads(done.out.splitlines()[-1])) == {"run_id", "model", "metrics", "seconds"}
     assert "Task run" not in done.shown
     assert "Traceback" not in done.shown
-    over = re.findall(r"^  (Starting|Opening the run|Decoding|Training|Evaluation|Upload) +[\d.:]+", done.shown, re.M)
-    assert over == ["Starting", "Opening the run", "Decoding", "Training", "Evaluation", "Upload"]
+    over = dict(re.findall(r"^  (\S[\w -]+?)  +[\d.:]+(?: s)?(?:  (\S.*))?$", done.shown, re.M))
+    shown = ["Starting", "Opening the run", "Decoding", "Near-duplicates", "Training", "Evaluation", "Upload"]
+    assert [title for title in over if title in shown] == shown
+    assert over["Decoding"] == "48 clips"
+    assert re.fullmatch(r"48 clips, [\d,]+ pairs", over["Near-duplicates"])
+    assert over["Training"] == "60 steps"
+    assert re.fullmatch(r"\d+ clips", over["Evaluation"])
+    assert re.fullmatch(r"[\d,]+ kB", over["Upload"])
     assert re.search(r"Training +.*\d+/60 steps", done.shown)
     assert "Balanced accuracy" in done.shown

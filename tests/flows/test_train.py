@@ -346,7 +346,7 @@ def write_given_split(folder: Path, tones: Path, groups: dict[int, str], copy_of
 def test_a_given_split_with_a_straddling_group_or_copy_stops_the_run_and_names_it(tones, tmp_path, capsys):
     for groups, copy_of, named in (
         ({0: "ann", 1: "ann"}, {}, r"'ann' \(1 in train, 1 in validation\)"),
-        ({}, {5: 3}, r"1 recordings are in more than one split .*\.wav \(test\) = .*\.wav \(train\)"),
+        ({}, {5: 3}, r"1 recording is in more than one split .*\.wav \(test\) = .*\.wav \(train\)"),
     ):
         params_file = write_given_split(tmp_path, tones, groups, copy_of)
         assert run_flow(train_flow, [str(params_file)]) == 2

@@ -207,7 +207,7 @@ def test_a_corpus_of_one_clip_has_a_page(audited):
 
 
 def test_no_usable_clip_is_a_mistake_in_the_data(audited):
-    with pytest.raises(DataError, match="1 of 1 clips cannot be used"):
+    with pytest.raises(DataError, match="1 of 1 clip cannot be used"):
         audited([("yes", "ann", np.zeros(8_000))])
 
 

@@ -78,7 +78,7 @@ STREET = {"street.wav": written(burst(100, 3.0))}
 @pytest.mark.parametrize("kind", ["background", "impulse_response"])
 @pytest.mark.parametrize(("number", "split"), [(1, "validation"), (2, "test")])
 def test_the_file_of_a_held_out_clip_stops_the_run_and_both_are_named(check, corpus, kind, number, split):
-    with pytest.raises(LeakageError, match=rf"^1 recordings .*copy\.wav = .*clip-{number}\.wav \({split}\)") as told:
+    with pytest.raises(LeakageError, match=rf"^1 recording .*copy\.wav = .*clip-{number}\.wav \({split}\)") as told:
         check(STREET | {"copy.wav": copy_of(corpus, number)}, kind)
     assert "split.duplicates=drop" in str(told.value)
     assert "leave_out" in str(told.value)
@@ -135,5 +135,5 @@ def test_a_folder_of_nothing_but_held_out_recordings_is_an_error(check, corpus):
 
 def test_ignoring_near_duplicates_still_looks_for_the_same_samples(check, corpus):
     recoded = {"recoded.ogg": written(burst(2), format="OGG", subtype="VORBIS")}
-    with pytest.raises(LeakageError, match=r"^1 recordings .*copy\.wav"):
+    with pytest.raises(LeakageError, match=r"^1 recording .*copy\.wav"):
         check(STREET | recoded | {"copy.wav": copy_of(corpus, 2)}, near_duplicates="ignore")

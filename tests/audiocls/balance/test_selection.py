@@ -75,5 +75,5 @@ def test_a_list_of_another_table_stops_the_run_and_is_named(split_clips):
     training = np.flatnonzero(table["split"] == "train")
     listed = table["clip_id"].to_numpy(object)[training].copy()
     listed[7] = "elsewhere.wav"
-    with pytest.raises(LeakageError, match=r"^1 rows .* listed as: elsewhere\.wav\."):
+    with pytest.raises(LeakageError, match=r"^1 row .* listed as: elsewhere\.wav\."):
         check_training_only(table, training, listed)

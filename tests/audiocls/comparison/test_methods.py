@@ -89,7 +89,7 @@ def test_a_held_out_clip_among_the_synthetic_samples_stops_the_comparison_and_is
         return rows
 
     monkeypatch.setattr(SyntheticSamples, "table", leaking)
-    with pytest.raises(LeakageError, match=f"1 rows to train on are not in the training split: {planted}"):
+    with pytest.raises(LeakageError, match=f"1 row to train on is not in the training split: {planted}"):
         compare([training], data, tmp_path)
     assert not (tmp_path / "train.yaml").exists()
 

@@ -6,6 +6,7 @@ import pytest
 
 from audiocls.comparison.report import judge, write_report
 from audiocls.comparison.scores import METRICS, thirds_of
+from audiocls.errors import counted
 from audiocls.params.balance import NoBalance
 from audiocls.params.run import RunParams
 from audiocls.params_file.candidates import Candidate, list_candidates, params_to_train
@@ -32,7 +33,7 @@ def scores(**methods):
 def test_validation_chooses_and_test_reports():
     """The one that is best on test is not taken: who looks for the best there finds one by chance."""
     table = scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.1, 0.05), b=(0.6, 0.2, 0.05))
-    method, verdict = judge(table, 40, 5)
+    method, verdict = judge(table, 40, 5, 5)
     assert method == "a"
     assert verdict.startswith("Take a: macro-F1 on test +0.100 [+0.050, +0.150] over none; the rarest third of the")
     assert "the most frequent third +0.100" in verdict
@@ -41,14 +42,14 @@ def test_validation_chooses_and_test_reports():
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.1, 0.2)), "a, the best of 1 methods on validation, changes macro-F1"),
+        (scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.1, 0.2)), "a, the best of 1 method on validation, changes macro-F1"),
         (scores(none=(0.7, 0.0, 0.0), a=(0.6, 0.2, 0.1)), "no method of 1 beats none on validation"),
         (scores(none=(0.7, 0.0, 0.0), a=(0.7, 0.2, 0.1)), "no method of 1 beats none on validation"),
     ],
     ids=["what may be chance", "worse on validation", "as good on validation"],
 )
 def test_where_balancing_does_not_help_it_says_so_and_none_is_taken(table, said):
-    method, verdict = judge(table, 40, 5)
+    method, verdict = judge(table, 40, 5, 5)
     assert method == "none"
     assert verdict.startswith(f"Balancing did not help here: {said}")
     assert verdict.endswith("so take none.")
@@ -64,13 +65,13 @@ def test_where_balancing_does_not_help_it_says_so_and_none_is_taken(table, said)
     ids=["chance", "loss", "no change"],
 )
 def test_what_does_not_help_is_a_loss_or_may_be_chance(a, said):
-    _, verdict = judge(scores(none=(0.5, 0.0, 0.0), a=a), 40, 5)
+    _, verdict = judge(scores(none=(0.5, 0.0, 0.0), a=a), 40, 5, 5)
     assert verdict.endswith(said)
 
 
 def test_what_test_alone_would_have_chosen_is_told_and_not_taken():
     table = scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.0, 0.1), b=(0.6, 0.3, 0.1), c=(0.6, 0.2, 0.1))
-    method, verdict = judge(table, 40, 5)
+    method, verdict = judge(table, 40, 5, 5)
     assert method == "none"
     assert "2 others, b the most, beat none on test, so compare again with more validation clips." in verdict
 
@@ -78,14 +79,38 @@ def test_what_test_alone_would_have_chosen_is_told_and_not_taken():
 @pytest.mark.parametrize("groups", [1, 4])
 def test_too_few_groups_of_test_tell_nothing(groups):
     """With one group all draws are alike, and their interval has no width."""
-    method, verdict = judge(scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.1, 0.0)), groups, 5)
+    method, verdict = judge(scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.1, 0.0)), groups, 5, 5)
     assert method == "none"
-    assert verdict.startswith(f"Whether balancing helps is unknown here: test has {groups} groups")
+    assert verdict.startswith(f"Whether balancing helps is unknown here: test has {counted(groups, 'group')}")
+
+
+def test_two_seeds_that_differ_tell_nothing_and_three_are_asked_for():
+    method, verdict = judge(scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.1, np.nan)), 40, 2, 2)
+    assert method == "none"
+    assert verdict.startswith("Whether balancing helps is unknown here: two seeds that differ")
+    assert "compare with 3 seeds or more" in verdict
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        (1, "they hold for other groups and these models; other seeds may differ"),
+        (2, "where all seeds give the same scores; elsewhere two seeds that differ"),
+        (3, "they hold for other groups and other seeds"),
+    ],
+)
+def test_the_report_says_what_its_intervals_hold_for(seeds, said, tmp_path):
+    clips = pd.DataFrame({"split": ["train", "validation", "test"], "label": "c", "group": list("ghi")})
+    report = write_report(
+        scores(none=(0.5, 0.0, 0.0)), clips, {"none": Candidate("none", NoBalance())}, {},
+        params(workspace=str(tmp_path), comparison={"seeds": seeds}), tmp_path,
+    )  # fmt: skip
+    assert said in report.summary
 
 
 @pytest.mark.parametrize(("trainings", "told"), [(1, True), (5, False), (None, False)])
 def test_one_training_of_the_encoder_is_told(trainings, told):
-    _, verdict = judge(scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.1, 0.05)), 40, trainings)
+    _, verdict = judge(scores(none=(0.5, 0.0, 0.0), a=(0.7, 0.1, 0.05)), 40, 5, trainings)
     assert ("all on one training of the encoder" in verdict) == told
 
 

@@ -52,7 +52,9 @@ def test_a_method_that_answers_as_none_does_gains_nothing_in_any_draw():
     """The same groups and seeds are drawn for all methods."""
     targets, groups, logits = drawn(2)
     other = drawn(3)[2] + logits
-    table = compare_scores({"none": [logits, other], "louder": [2 * logits, 2 * other]}, targets, groups, COUNTS)
+    table = compare_scores(
+        {"none": [logits, logits, other], "louder": [2 * logits, 2 * logits, 2 * other]}, targets, groups, COUNTS
+    )
     row = table.set_index("method").loc["louder"]
     assert row.f1_macro_high - row.f1_macro_low > 0.05
     assert (row.f1_macro_gain_low, row.f1_macro_gain, row.f1_macro_gain_high) == (0, 0, 0)
@@ -67,9 +69,19 @@ def test_fewer_groups_and_seeds_that_disagree_widen_the_interval():
         return row.f1_macro_high - row.f1_macro_low
 
     worse = np.where(np.arange(200)[:, None] % 2, logits, -logits)
-    assert width([logits, worse], groups) > 1.5 * width([logits, logits], groups)
+    assert width([logits, worse, logits], groups) > 1.5 * width([logits] * 3, groups)
     by_correctness = np.where(logits.argmax(axis=1) == targets, "good", groups.astype(str)).astype(object)
     assert width([logits], by_correctness) > 1.5 * width([logits], groups)
+
+
+def test_of_two_seeds_only_methods_that_give_both_the_same_scores_have_intervals():
+    targets, groups, logits = drawn(9)
+    table = compare_scores({"none": [logits] * 2, "drawn": [logits, drawn(10)[2]]}, targets, groups, COUNTS)
+    none, drawn_anew = (table.set_index("method").loc[name] for name in ("none", "drawn"))
+    one_seed = compare_scores({"none": [logits]}, targets, groups, COUNTS).iloc[0]
+    assert (none.f1_macro_low, none.f1_macro_high) == (one_seed.f1_macro_low, one_seed.f1_macro_high)
+    assert np.isfinite([drawn_anew.f1_macro, drawn_anew.f1_macro_gain]).all()
+    assert np.isnan([drawn_anew.f1_macro_low, drawn_anew.f1_macro_gain_low, drawn_anew.f1_macro_gain_high]).all()
 
 
 def test_a_class_in_few_groups_has_the_wide_interval_of_so_few():

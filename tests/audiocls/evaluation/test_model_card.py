@@ -35,9 +35,9 @@ def card(tmp_path):
             }
         )
         model = TrainedModel(tmp_path / "model", 1_234, 1_234, 30, 3.0, 20, "cpu", "fp32")
-        settings = settings_of(params, LABELS, build_extractor(params.model, params.audio))
+        settings = settings_of(params, LABELS, build_extractor(params.model, params.audio), "0123abcd")
         model.folder.mkdir()
-        write_settings(settings.model_copy(update={"data_digest": "0123abcd"}), model.folder)
+        write_settings(settings, model.folder)
         facts = {"listed": split(31, 12, 4), "usable": split(30, 12, 4), "quarantined": {"silent": 1}}
         facts |= {"lost_classes": [], "splits": {"train": split(20, 8, 4), "test": split(10, 4, 0)}}
         (tmp_path / "counts.json").write_text(json.dumps(facts))

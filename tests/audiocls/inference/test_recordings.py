@@ -81,7 +81,7 @@ def test_uris_of_folders_globs_tables_and_files(folder):
 
 def test_a_path_that_is_missing_in_a_table_is_a_mistake_with_its_row(root):
     (root / "clips.csv").write_text("path,label\na.wav,x\n,y\n")
-    with pytest.raises(DataError, match=r"clips\.csv: 1 rows have no path; the first is data row 2"):
+    with pytest.raises(DataError, match=r"clips\.csv: 1 row has no path; the first is data row 2"):
         list_recordings([root / "clips.csv"])
 
 

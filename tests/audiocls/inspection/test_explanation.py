@@ -57,7 +57,7 @@ def test_a_stored_clip_is_explained_by_its_id_and_by_its_path(fill, say, tmp_pat
     plan = fill()
     text = say("good.wav")
     assert "known: path, size and modification time match table" in text
-    assert f"shared by 1 other paths, e.g. {tmp_path / 'copy.wav'}" in text
+    assert f"shared by 1 other path, e.g. {tmp_path / 'copy.wav'}" in text
     assert "decoded: 0.100 s of WAV/PCM_16, 16000 Hz, 1 channels" in text
     (shard,) = (plan.store / "shards").iterdir()
     assert f"stored: 1,600 samples, from sample 0 of {shard}" in text

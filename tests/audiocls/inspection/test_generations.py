@@ -62,7 +62,7 @@ def test_stores_are_listed_with_settings_size_and_last_use(stores, tmp_path, run
     assert run() == 0
     text = capsys.readouterr().out
     assert "sample_rate_hz 8000" in text
-    assert "1 recordings, " in text
+    assert "1 recording, " in text
 
 
 def test_what_is_out_of_use_is_removed_with_yes_and_not_before(stores, run, capsys):

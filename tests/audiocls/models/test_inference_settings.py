@@ -4,7 +4,7 @@ import pytest
 from tiny_configs import TINY_CONFIGS
 
 from audiocls.models.families import build_model
-from audiocls.models.inference_settings import load_settings, note_data_digest, settings_of, write_settings
+from audiocls.models.inference_settings import load_settings, settings_of, write_settings
 from audiocls.params.run import RunParams
 
 LABELS = ["a", "b", "c"]
@@ -25,21 +25,13 @@ def run_params(family: str = "logmel-resnet") -> RunParams:
 def test_the_settings_of_a_run_are_written_and_read_without_secrets(family, tmp_path):
     params = run_params(family)
     _, extractor = build_model(params.model, params.audio, LABELS)
-    file = write_settings(settings_of(params, LABELS, extractor), tmp_path)
+    file = write_settings(settings_of(params, LABELS, extractor, "0123"), tmp_path)
     assert "secret" not in file.read_text()
     settings = load_settings(tmp_path)
     assert settings.audio == params.audio.model_copy(update={"store": None})
     assert settings.labels == LABELS
+    assert settings.data_digest == "0123"
     assert settings.params["data"]["path"] == "https://reader:***@host/clips.csv?token=***"
     assert {"torch", "transformers"} <= set(settings.versions)
     normalised = {"mean": extractor.mean, "std": extractor.std} if family != "logmel-resnet" else {}
     assert settings.feature_statistics == normalised
-
-
-def test_the_digest_of_the_corpus_is_added(tmp_path):
-    params = run_params()
-    _, extractor = build_model(params.model, params.audio, LABELS)
-    before = settings_of(params, LABELS, extractor)
-    write_settings(before, tmp_path)
-    note_data_digest(tmp_path, "0123")
-    assert load_settings(tmp_path) == before.model_copy(update={"data_digest": "0123"})

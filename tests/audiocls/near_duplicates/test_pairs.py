@@ -8,6 +8,7 @@ import scipy.ndimage
 import scipy.signal
 import soundfile
 import soxr
+from recorded_bars import RecordedBars
 
 from audiocls.errors import LeakageError, StoreError
 from audiocls.near_duplicates.alignment import compare
@@ -15,6 +16,7 @@ from audiocls.near_duplicates.fingerprints import MOST_ANCHORS, Fingerprints, fi
 from audiocls.near_duplicates.neighbours import cells, propose
 from audiocls.near_duplicates.pairs import find_near_duplicates
 from audiocls.params.run import SplitParams
+from audiocls.progress import shown_on
 from audiocls.splits.assignment import assign_splits
 from audiocls.waveforms.corpus import collect_corpus
 
@@ -104,6 +106,18 @@ def test_copies_of_every_kind_are_found_and_nothing_else_is(tmp_path, corpus_of)
     found = found_in(corpus_of(tmp_path, sorted(folder.iterdir())))
     assert set(found) == {frozenset((f"{kind}-original", f"{kind}-copy")) for kind in KINDS}
     assert all(pair.similarity > 0.75 for pair in found.values())
+
+
+def test_the_bars_count_clips_and_then_pairs(tmp_path, corpus_of):
+    signals = {f"{i}.wav": voice(i, 0.3) for i in range(4)} | {"copy.wav": 0.5 * voice(0, 0.3)}
+    corpus = corpus_of(tmp_path, write_all(tmp_path / "clips", signals))
+    bars = RecordedBars()
+    with shown_on(bars):
+        table = find_near_duplicates(corpus.clips, corpus.store)
+    fingerprinting, comparing = bars.bars
+    assert (fingerprinting.unit, fingerprinting.total, fingerprinting.done) == ("clips", 5, 5)
+    assert comparing.unit == "pairs"
+    assert comparing.done == comparing.total >= len(pd.read_parquet(table)) == 1
 
 
 def test_a_clip_of_a_third_of_a_second_is_enough(tmp_path, corpus_of):

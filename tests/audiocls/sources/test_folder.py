@@ -136,7 +136,7 @@ def test_a_name_that_no_table_can_hold_is_told(root, list_rows, touch):
     touch(root, "cat/a.wav")
     with open(os.fsencode(root) + b"/cat/caf\xe9.wav", "wb"):  # noqa: PTH123 - a Path holds no such name
         pass
-    with pytest.raises(DataError, match=r"1 file names are not UTF-8.*rename them: 'cat/caf\\udce9\.wav'"):
+    with pytest.raises(DataError, match=r"1 file name is not UTF-8.*rename them: 'cat/caf\\udce9\.wav'"):
         list_rows(folder(root))
 
 
@@ -265,7 +265,7 @@ def test_a_folder_may_be_a_uri_and_is_listed_by_the_same_rules(memory, list_rows
         ("stray.wav", None, "stray.wav"),
     ]
     assert [row["path"] for row in rows] == [f"{uri.rstrip('/')}/{row['clip_id']}" for row in rows]
-    assert "1 files were left out because their suffix is not that of a recording" in caplog.text
+    assert "1 file was left out because its suffix is not that of a recording" in caplog.text
     assert "cat/notes.txt" in caplog.text
 
 

@@ -182,7 +182,7 @@ def test_tables_are_all_read_or_the_run_stops(recordings, list_rows, tmp_path):
     for name, paths in {"first": recordings[:3], "test": recordings[3:]}.items():
         of_bytes(paths).to_parquet(tmp_path / "repo" / f"{name}.parquet")
     assert Counter(row["label"] for row in list_rows(tmp_path / "repo")) == {"no": 3, "yes": 3}
-    with pytest.raises(DataError, match=r"assigns 1 files to no split.*first\.parquet.*drop data\.splits"):
+    with pytest.raises(DataError, match=r"assigns 1 file to no split.*first\.parquet.*drop data\.splits"):
         list_rows(tmp_path / "repo", splits={"train": "test"})
 
 

@@ -192,7 +192,7 @@ def test_the_default_corpus_is_as_long_tailed_as_asked():
 
 
 def test_too_few_clips_for_three_splits_are_an_error():
-    with pytest.raises(ParamsError, match=r"leaves 1 clips of 'nine'"):
+    with pytest.raises(ParamsError, match=r"leaves 1 clip of 'nine'"):
         class_counts(40, 10.0)
 
 

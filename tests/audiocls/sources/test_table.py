@@ -95,7 +95,7 @@ def test_odd_splits_are_named_with_their_counts(root, list_rows, write_csv):
         list_rows(table(path, split_column="split"))
     message = str(caught.value)
     assert message.startswith(f"{path}: the column split must hold train, validation or test in every row")
-    for odd in ("'dev' (2 rows)", "'' (1 rows)", "'Test' (1 rows)"):
+    for odd in ("'dev' (2 rows)", "'' (1 row)", "'Test' (1 row)"):
         assert odd in message
 
 
@@ -225,5 +225,5 @@ def test_labels_that_look_alike_are_told_with_what_cannot_be_seen(root, list_row
 
 def test_an_odd_split_is_named_with_what_cannot_be_seen_in_it(root, list_rows, write_csv):
     path = write_csv(root, "path,label,part\na,x, train \nb,x,Train\nc,x,test\u200b\n")
-    with pytest.raises(DataError, match=r"also holds 'Train' \(1 rows\), 'test\\u200b' \(1 rows\)"):
+    with pytest.raises(DataError, match=r"also holds 'Train' \(1 row\), 'test\\u200b' \(1 row\)"):
         list_rows(table(path, split_column="part"))

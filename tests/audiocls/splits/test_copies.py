@@ -124,7 +124,7 @@ def test_the_error_on_near_duplicates_says_it_too(assign):
 def test_a_class_that_would_lose_all_its_training_clips_is_an_error(assign):
     table = kits(GIVEN)
     table.loc[table["label"] == "clap", "audio_hash"] = "one clap"
-    with pytest.raises(DataError, match="1 classes have no training clips: clap"):
+    with pytest.raises(DataError, match="1 class has no training clips: clap"):
         assign(table, duplicates="drop")
 
 

@@ -136,7 +136,7 @@ def test_a_new_copy_moves_no_group_and_is_left_out_where_it_would_straddle(tmp_p
 def test_a_given_split_is_refused():
     clips = speakers(["ann", "bob", "cid"])
     clips.loc[0, "split"] = "test"
-    with pytest.raises(DataError, match=r"split.folds = 2, but the source gives the split of 1 clips"):
+    with pytest.raises(DataError, match=r"split.folds = 2, but the source gives the split of 1 clip"):
         folds_of(clips, 2)
 
 

@@ -77,7 +77,7 @@ def test_near_duplicates_link_groups_as_copies_do():
 
 def test_near_duplicates_across_splits_stop_the_run_with_their_similarity_and_a_way_out():
     with pytest.raises(
-        LeakageError, match=r"1 pairs .* 3\.wav \(validation\) ~ 5\.wav \(test\), similarity 0\.93"
+        LeakageError, match=r"1 pair .* 3\.wav \(validation\) ~ 5\.wav \(test\), similarity 0\.93"
     ) as told:
         check_near_duplicates(CHAIN[CHAIN["clip_id"] != "4.wav"], NEAR)
     assert "split.near_duplicates=ignore" in str(told.value)
@@ -98,7 +98,7 @@ def test_a_straddling_group_is_named_with_its_counts():
 def test_one_recording_under_two_labels_is_reported(caplog):
     with caplog.at_level(logging.WARNING):
         report_label_conflicts(table(("1", "a", "A", "cat", "train"), ("2", "b", "A", "dog", "train")))
-    assert "1 recordings have several labels: 1 (cat) = 2 (dog)" in caplog.text
+    assert "1 recording has several labels: 1 (cat) = 2 (dog)" in caplog.text
 
 
 # Overlaps
@@ -134,7 +134,7 @@ def test_a_clip_inside_a_longer_one_overlaps_what_the_longer_one_does():
 
 def test_overlaps_link_groups_and_stop_the_run():
     assert linked_groups(TALK).tolist() == ["ann", "bob", "cyd", "cyd", "cyd", "fay"]
-    with pytest.raises(LeakageError, match=r"1 stretches .* B@60 \(test\) \+ B@0 \(train\) \+ B@69 \(validation\)"):
+    with pytest.raises(LeakageError, match=r"1 stretch .* B@60 \(test\) \+ B@0 \(train\) \+ B@69 \(validation\)"):
         check_copies(TALK)
     moved = move_copies(TALK)
     assert moved.tolist() == ["train", "test", "train", "train", "train", "test"]

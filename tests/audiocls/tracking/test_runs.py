@@ -18,10 +18,12 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from recorded_bars import RecordedBars
 
 from audiocls.errors import TrackingError
 from audiocls.params.run import RunParams
 from audiocls.params_file.reading import load_params
+from audiocls.progress import shown_on
 from audiocls.tracking import runs as tracking
 
 
@@ -132,17 +134,23 @@ def test_a_score_that_is_no_number_is_logged_as_such(params, client):
 
 
 def test_files_folders_and_json_become_artifacts(params, client, tmp_path):
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "weights").write_bytes(b"\x00\x01")
+    (tmp_path / "model" / "code").mkdir(parents=True)
+    (tmp_path / "model" / "weights").write_bytes(b"\x00\x01" * 2_000)
+    (tmp_path / "model" / "code" / "net.py").write_text("pass\n")
     (tmp_path / "table.csv").write_text("a,b\n")
-    with tracking.tracked_run(params, "artifacts", {}) as run:
+    bars = RecordedBars()
+    with shown_on(bars), tracking.tracked_run(params, "artifacts", {}) as run:
         tracking.log_artifacts(run, tmp_path / "model", "model")
+        tracking.log_artifacts(run, tmp_path / "model")
         tracking.log_artifacts(run, tmp_path / "table.csv", "data")
         tracking.log_json(run, {"ä": 1}, "data/counts.json")
     out = Path(client.download_artifacts(run.run_id, "", str(tmp_path)))
-    assert (out / "model" / "weights").read_bytes() == b"\x00\x01"
+    for folder in (out, out / "model"):
+        assert (folder / "weights").read_bytes() == b"\x00\x01" * 2_000
+        assert (folder / "code" / "net.py").read_text() == "pass\n"
     assert (out / "data" / "table.csv").read_text() == "a,b\n"
     assert json.loads((out / "data" / "counts.json").read_text()) == {"ä": 1}
+    assert [(bar.unit, bar.total, bar.done) for bar in bars.bars] == 2 * [("kB", 4.005, 4.005)]
 
 
 def test_the_data_set_is_an_input_with_its_digest(params, client, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from recorded_bars import RecordedBars
 from tiny_configs import TINY_CONFIGS
 
 from audiocls.balance.selection import Balanced, balance
@@ -15,6 +16,7 @@ from audiocls.errors import FullDiskError
 from audiocls.evaluation.scoring import evaluate
 from audiocls.models.families import build_model, load_model
 from audiocls.params.run import RunParams
+from audiocls.progress import shown_on
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
 from audiocls.splits.prepared_data import PreparedData
@@ -72,7 +74,11 @@ def train(prepared, params: RunParams, folder: Path, balanced: Balanced | None =
 def test_every_kind_of_family_trains_and_is_evaluated_end_to_end(family, prepared, tones, tmp_path):
     params = run_params(tmp_path, tones, {"max_steps": 3}, family)
     model, log = train(prepared, params, tmp_path)
-    report = evaluate(model.folder, PreparedData(prepared[0], prepared[2], params), tmp_path / "evaluation")
+    bars = RecordedBars()
+    with shown_on(bars):
+        report = evaluate(model.folder, PreparedData(prepared[0], prepared[2], params), tmp_path / "evaluation")
+    held_out = (pd.read_parquet(prepared[0])["split"] != "train").sum()
+    assert [(bar.unit, bar.total, bar.done) for bar in bars.bars] == [("clips", held_out, held_out)]
     assert 0 <= report.metrics["test/f1_macro"] <= 1
     assert model.steps == 3
     assert load_model(model.folder)[0].config.model_type == family

@@ -200,7 +200,7 @@ def test_the_audit_warns_of_labels_and_of_groups_that_look_alike(root, write_csv
     report, _ = audit(TableData(source="table", path=write_csv(root, "\n".join(lines)), group_column="who"))
     warned = {f.title: f.text for f in report.findings if f.severity == "warning"}
     assert "'1' ~ '1.0', 'Yes' ~ 'yes', 'no' ~ 'no\\u200b'" in warned["3 sets of labels look alike"]
-    assert "'Ann' ~ 'ann'" in warned["1 set of groups look alike"]
+    assert "'Ann' ~ 'ann'" in warned["1 set of groups looks alike"]
     assert "'no\\u200b'" in warned["1 of 7 labels contain invisible characters"]
     assert report.verdict != "No problem was found."
 
