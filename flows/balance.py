@@ -12,7 +12,7 @@ if __name__ == "__main__":  # before Prefect is imported, so that mistakes are r
 
 from prefect import flow
 
-from audiocls.params_file import load_params
+from audiocls.params_file import list_candidates, load_params
 from audiocls.stopwatch import stopwatch
 from flows.preparation import prepare_data
 from flows.runs import name_run
@@ -38,6 +38,7 @@ class BalanceResult:
 def balance_flow(params_file: str, overrides: tuple[str, ...] = ()) -> BalanceResult:
     """Compare balance methods on one corpus, one split and the same seeds, and recommend one."""
     params = load_params(params_file, overrides)
+    list_candidates(params)  # a mistake is told before hours of preparation
     with stopwatch() as seconds, open_run(params) as run:
         corpus, data = prepare_data(params, run)
         data = cache_features(data)

@@ -16,6 +16,7 @@ from audiocls.batches.dataset import ClipDataset
 from audiocls.batches.lengths import longest_samples
 from audiocls.params import AnyAugmentation
 from audiocls.plots import Panel, draw_spectrograms
+from audiocls.sources import class_names, label_text
 from audiocls.splits import PreparedData
 from audiocls.waveforms import MappedWaveforms
 
@@ -40,7 +41,7 @@ def augmented_panels(data: PreparedData) -> dict[str, list[Panel]]:
     """
     params = data.params
     table = pd.read_parquet(data.split_clips)
-    labels = sorted(table["label"].unique())
+    labels = class_names(table)
     clips = table[table["split"] == "train"].drop_duplicates("label").head(_CLIPS)
     dataset = ClipDataset(clips, MappedWaveforms(clips, data.waveforms), labels, params.audio, training=False)
     read = [dataset.waveform(i) for i in range(len(clips))]
@@ -71,8 +72,10 @@ def _panels(sounds: Sounds, labels: list[str], rate_hz: int) -> list[Panel]:
 
 
 def _shares(target: torch.Tensor, labels: list[str]) -> str:
-    """Name the classes of a clip: "yes", or "0.7 yes + 0.3 no"."""
+    """Name the classes of a clip: "yes", "yes + no" if it has both, or "0.7 yes + 0.3 no" for a mixture."""
     parts = [(share, labels[i]) for i, share in enumerate(target.tolist()) if share > 0]
+    if all(share == 1 for share, _ in parts):
+        return label_text(name for _, name in parts)
     return parts[0][1] if len(parts) == 1 else " + ".join(f"{share:.2f} {name}" for share, name in sorted(parts)[::-1])
 
 

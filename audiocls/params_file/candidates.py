@@ -59,6 +59,11 @@ def list_candidates(params: RunParams) -> list[Candidate]:
     Raises:
         ParamsError: The section asks for another layer than the last, or clips have any number of labels.
     """
+    if params.is_multi_label:
+        raise ParamsError(
+            "data.labels = 'multi': balance methods are compared for clips with one label each; train with one method "
+            "after another, and compare the runs"
+        )
     if getattr(params.balance, "layer", "last") != "last":
         raise ParamsError("balance.layer: methods are compared on the last layer; leave it out for the comparison")
     trained = trains_encoder(params)
