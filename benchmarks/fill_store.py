@@ -4,6 +4,7 @@
     python benchmarks/fill_store.py speed   [--manifest data/phrases/manifest.csv] [--clips 1024] [--rounds 3]
     python benchmarks/fill_store.py datasets [--manifest ...] [--clips 1024]
     python benchmarks/fill_store.py memory  [--sizes 2000,20000]
+    python benchmarks/fill_store.py long    [--hours 1]
     python benchmarks/fill_store.py rerun   [--clips 20000]
 
 speed     Clips per second of the store, divided by those of a bare soundfile and soxr loop that stores nothing. Both
@@ -12,6 +13,7 @@ speed     Clips per second of the store, divided by those of a bare soundfile an
 datasets  The same WAV files through `datasets`' map: with Audio(sampling_rate=16000) if torchcodec works, and with
           Audio(decode=False) and soundfile and soxr in the mapped function.
 memory    The peak resident memory of a process that fills a store in two threads, the default of flows, for each size.
+long      The same for one long 44.1 kHz stereo recording as WAV, FLAC and MP3, in blocks and decoded as a whole.
 rerun     Time of filling again without changes, as a fraction of the first time.
 
 Times and ratios are reported in wall-clock time, which other load on the machine affects, and in CPU time of planning
@@ -48,6 +50,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from audiocls.decoding import clip_files
 from audiocls.params.data import TableData
 from audiocls.params.run import AudioParams
 from audiocls.sources.manifest import list_clips
@@ -56,7 +59,7 @@ from audiocls.waveforms.store import plan_store
 
 PROCESSES = 2
 RATE_HZ = 16_000
-AUDIO = AudioParams(sample_rate_hz=RATE_HZ)
+AUDIO = AudioParams(sample_rate_hz=RATE_HZ, max_file_seconds=4 * 3_600.0)
 WAV = ("wav", 8_000, 1, 1.5)
 OGG = ("ogg", 44_100, 2, 3.0)
 
@@ -77,6 +80,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=1_024)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sizes", default="2000,20000")
+    parser.add_argument("--hours", type=float, default=1.0)
     return parser.parse_args()
 
 
@@ -212,17 +216,48 @@ def memory(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, An
     peaks = {}
     for size in (int(text) for text in arguments.sizes.split(",")):
         files = make_files(folder / str(size), size, WAV, arguments.manifest)
-        command = [sys.executable, __file__, str(files[0].parent), str(folder / f"workspace-{size}")]
-        watched = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | {CHILD: "1"})
-        peaks[size] = json.loads(watched.stdout)
+        peaks[size] = fill_in_child(files[0].parent, folder / f"workspace-{size}")
         yield {"clips": size, "threads": PROCESSES, **peaks[size]}
     first, *_, last = (peak["largest_resident_mb"] for peak in peaks.values())
     yield {"largest_over_smallest": round(last / first, 3), "allowed": 1.2}
 
 
+def long(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    for suffix in ("wav", "flac", "mp3"):
+        file = make_long(folder / suffix / f"long.{suffix}", arguments.hours)
+        ways = {"blocks": {}, "whole": {WHOLE: "1"}}
+        if arguments.hours > 1:  # a whole recording of 3 hours takes 10 GB
+            del ways["whole"]
+        for how, variables in ways.items():
+            peak = fill_in_child(file.parent, folder / f"workspace-{suffix}-{how}", **variables)
+            yield {"format": suffix, "hours": arguments.hours, "decoded": how, **peak}
+        file.unlink()
+
+
+def make_long(path: Path, hours: float) -> Path:
+    """Write noise, minute by minute."""
+    path.parent.mkdir()
+    minute = np.random.default_rng(0).normal(0, 0.1, (44_100 * 60, 2)).astype(np.float32)
+    with soundfile.SoundFile(path, "w", 44_100, 2) as file:
+        for number in range(round(hours * 60)):
+            file.write(np.roll(minute, number * 977, axis=0))
+    return path
+
+
+def fill_in_child(files: Path, workspace: Path, **variables: str) -> dict[str, float]:
+    """Return what `fill_and_tell` says in a process of its own."""
+    command = [sys.executable, __file__, str(files), str(workspace)]
+    variables = os.environ | {CHILD: "1"} | variables
+    watched = subprocess.run(command, check=True, capture_output=True, text=True, env=variables)
+    told: dict[str, float] = json.loads(watched.stdout)
+    return told
+
+
 def fill_and_tell(files: Path, workspace: Path) -> None:
     """Fill a store in this process, and say how much memory that took before and in the end."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if WHOLE in os.environ:
+        clip_files.LONG_BYTES = sys.maxsize  # type: ignore[misc]
     with ThreadPoolExecutor(PROCESSES) as threads:
         fill(list_files(sorted(files.iterdir()), workspace), workspace, threads.map)
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -292,8 +327,8 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-CHILD = "AUDIOCLS_FILL_AND_TELL"
-PARTS = {"speed": speed, "datasets": against_datasets, "memory": memory, "rerun": rerun}
+CHILD, WHOLE = "AUDIOCLS_FILL_AND_TELL", "AUDIOCLS_FILL_WHOLE"
+PARTS = {"speed": speed, "datasets": against_datasets, "memory": memory, "long": long, "rerun": rerun}
 
 if __name__ == "__main__":
     if CHILD in os.environ:

@@ -24,8 +24,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 from audiocls.errors import AudioclsError, FullDiskError, MissingExtraError, UserMistake
 from audiocls.extras import PIPELINE
 from audiocls.files import masked
-from audiocls.params_file import check_writable, load_params
-from audiocls.training.machines import machines
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -59,6 +57,10 @@ def run_flow(
     """
 
     def work() -> None:
+        # Imported late: `predict` runs without the extra `pipeline`.
+        from audiocls.params_file import check_writable, load_params
+        from audiocls.training.machines import machines
+
         params = load_params(params_file, overrides)
         check_writable(params)
         if join is not None and machines().rank > 0:

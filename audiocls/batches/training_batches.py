@@ -28,7 +28,7 @@ AUGMENTATION_STREAM, LENGTHS_STREAM = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The clips and augmentation seeds of a training batch; with `audio.chunk`, each row is a window of a clip."""
+    """The clips, or windows of them, and the augmentation seeds of a training batch."""
 
     rows: tuple[int, ...]  # positions of the clips in the training clips
     seeds: tuple[int, ...]  # augmentation seed of each clip or window

@@ -88,7 +88,8 @@ class _Measured:
 
     def _measure(self, channels: Block) -> None:
         self._frames += len(channels)
-        self._clipped += int(np.count_nonzero((np.abs(channels) >= LARGEST).any(axis=1)))
+        if len(channels) and max(float(channels.max()), -float(channels.min())) >= LARGEST:
+            self._clipped += int(np.count_nonzero((np.abs(channels) >= LARGEST).any(axis=1)))
         self._levels.add(mix(channels))
 
     def recording(self, samples: NDArray[np.int16], scale: float) -> Recording:

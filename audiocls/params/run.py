@@ -60,7 +60,10 @@ class AudioParams(Params):
     sample_rate_hz: int = Field(16_000, ge=4_000, le=192_000, description="Rate every clip is resampled to.")
     min_seconds: float = Field(0.05, ge=0, description="Shorter files are quarantined as too_short.")
     max_file_seconds: float = Field(
-        3_600.0, gt=0, description="Longer files are quarantined as too_long before they are decoded."
+        3_600.0,
+        gt=0,
+        description="Longer files are quarantined as too_long. It limits memory: an hour at 16 kHz takes about 0.35 GB "
+        "while it is stored, and at a URI or in near-duplicate search several times as much.",
     )
     silence_db: float = Field(
         -60.0, lt=0, description="Files with a lower peak, relative to full scale, are quarantined as silent."

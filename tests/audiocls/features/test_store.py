@@ -178,9 +178,8 @@ def test_every_slow_extractor_reads_back_what_it_wrote_saved_and_loaded_too(fami
 def test_training_and_scores_are_the_same_and_the_saved_extractor_opens_the_store(cut, prepared, fill, tmp_path):
     params = run_params(tmp_path, **cut)
     splits, balanced, waveforms = prepared
-    store = fill(params).store
     results = []
-    for name, features in (("with", store), ("without", None)):
+    for name, features in (("with", fill(params).store), ("without", None)):
         log, data = [], PreparedData(splits, waveforms, params, features)
         model = fit(data, balanced, tmp_path / name, lambda *m, log=log: log.append(m))
         evaluation = evaluate(model.folder, data, tmp_path / name / "evaluation")
