@@ -201,12 +201,20 @@ def jackknife_auroc(scores: Floats, positive: NDArray[np.bool_], groups: NDArray
     return Jackknife(whole, without, _effective_number(np.diff(starts, append=len(group)).astype(np.float64)))
 
 
-def _beaten(keys: Floats, positive: NDArray[np.bool_]) -> Floats:
+def _beaten(keys: NDArray[Any], positive: NDArray[np.bool_]) -> Floats:
     """Count for each clip the clips of the other kind with a lower key, ties as one half; (..., num_clips)."""
-    own = np.empty(keys.shape)
-    for kind in (positive, ~positive):
-        own[..., kind] = rankdata(keys[..., kind], axis=-1)
-    lower: Floats = rankdata(keys, axis=-1) - own
+    order = np.argsort(keys, axis=-1)
+    ascending = np.take_along_axis(keys, order, axis=-1)
+    kind, places = positive[order], np.arange(keys.shape[-1])
+    # Where the clips with the same key start, and where the next ones start.
+    changes = np.diff(ascending, axis=-1, prepend=ascending[..., :1] - 1) != 0
+    start = np.maximum.accumulate(np.where(changes, places, 0), axis=-1)
+    ends = np.append(changes[..., 1:], np.ones_like(changes[..., :1]), axis=-1)
+    end = np.minimum.accumulate(np.where(ends, places + 1, len(places))[..., ::-1], axis=-1)[..., ::-1]
+    positives = np.insert(np.cumsum(kind, axis=-1), 0, 0, axis=-1)
+    below = (np.take_along_axis(positives, start, axis=-1) + np.take_along_axis(positives, end, axis=-1)) / 2
+    lower = np.empty(keys.shape)
+    np.put_along_axis(lower, order, np.where(kind, (start + end) / 2 - below, below), axis=-1)
     return lower
 
 
