@@ -272,12 +272,13 @@ def _variances(scores: Jackknife) -> _Variances:
     return _Variances(between_groups, freedom, num_seeds, between_seeds, interaction)
 
 
-def _half_width(of: _Variances) -> Floats:
+def _half_width(variances: _Variances) -> Floats:
     """Return half the width of the interval, (...,)."""
-    squares = student.ppf(_TAIL, of.freedom) ** 2 * of.groups
-    if of.num_seeds > 1:
-        squares = squares + student.ppf(_TAIL, of.num_seeds - 1) ** 2 * np.maximum(of.seeds - of.interaction, 0)
-    if of.num_seeds < FEWEST_SEEDS:
-        squares = np.where((of.seeds > 0) | (of.interaction > 0), np.nan, squares)
+    squares = student.ppf(_TAIL, variances.freedom) ** 2 * variances.groups
+    if variances.num_seeds > 1:
+        seeds_alone = np.maximum(variances.seeds - variances.interaction, 0)
+        squares = squares + student.ppf(_TAIL, variances.num_seeds - 1) ** 2 * seeds_alone
+    if variances.num_seeds < FEWEST_SEEDS:
+        squares = np.where((variances.seeds > 0) | (variances.interaction > 0), np.nan, squares)
     half: Floats = np.sqrt(squares)
     return half
