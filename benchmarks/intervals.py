@@ -1,17 +1,20 @@
 """Measure how often the 95 % intervals of `audiocls/metrics/intervals.py` cover the true score, in simulations.
 
     OMP_NUM_THREADS=1 python benchmarks/intervals.py [--trials N] [--groups N ...] [--seeds N ...] [--corpora NAME ...]
-        [--seed-spread X ...] [--bootstrap]
+        [--seed-spread X ...] [--bootstrap] > coverage.jsonl
+    python benchmarks/interval_tables.py coverage.jsonl
 
 Two systems predict 4 classes. Whether a prediction is correct depends on effects that both systems share: the clip's
 class, its group, the group's class, and the clip's difficulty; and on effects of the system, its seed, and their
 interactions with the group. A wrong prediction is drawn by the frequency of the classes. The true scores are computed
-by integration, not by simulation; the true difference is 0, because both systems have the same distribution.
+by integration, not by simulation; the true difference is 0, because both systems have the same distribution. Corpora
+named `areas_` are simulated scores of one class, for AUROC (`interval_areas.py`).
 
-Prints one JSON line per cell: the number of groups and seeds, the corpus (see CORPORA), the spread of the seeds
-(standard deviation, in logits), and for accuracy, macro-F1 and balanced accuracy, the fraction of the trials in which
-the interval of one system (`level`) and of the difference (`gain`) covers the true value. With `--bootstrap`,
-percentile intervals of 1,000 draws of groups and seeds are measured on the same trials, which is slow.
+Prints one JSON line per cell: the number of groups and seeds, the corpus (see CORPORA and AREAS), the spread of the
+seeds (standard deviation, in logits), and for accuracy, macro-F1 and balanced accuracy, or AUROC, the fraction of the
+trials in which the interval of one system (`level`) and of the difference (`gain`) covers the true value. Fewer groups
+or seeds than an interval takes are measured as well. With `--bootstrap`, percentile intervals of 1,000 draws of groups
+and seeds are measured on the same trials, which is slow.
 """
 
 from __future__ import annotations
@@ -20,9 +23,11 @@ import argparse
 import json
 import sys
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
+from interval_areas import AREAS, AreaCorpus, simulate_areas, trials_at_a_time, true_area
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
@@ -70,6 +75,7 @@ CORPORA = {
 }
 
 
+@cache
 def truth(corpus: Corpus, seed_spread: float) -> dict[str, float]:
     """Return the expected scores over all groups and seeds."""
     rng = np.random.default_rng(0)
@@ -88,7 +94,7 @@ def truth(corpus: Corpus, seed_spread: float) -> dict[str, float]:
 def simulate(
     corpus: Corpus, trials: int, num_groups: int, num_seeds: int, seed_spread: float, rng: np.random.Generator
 ) -> list[GroupCounts]:
-    """Draw the counts of two systems, each (trials, seeds, groups, classes)."""
+    """Draw the counts of two systems, each (trials, seeds, groups, classes); floats, because they are summed faster."""
     sizes = np.full((trials, num_groups), corpus.clips)
     if corpus.size_spread:
         drawn = rng.lognormal(0, corpus.size_spread, sizes.shape)
@@ -106,7 +112,7 @@ def simulate(
         of_group = ease + rng.normal(0, own, (*sizes.shape, 1))
         counted = [_count_seed(corpus, of_group, clips, own, seed_spread, rng) for _ in range(num_seeds)]
         found, right = (np.stack(part, axis=1) for part in zip(*counted, strict=True))
-        systems.append(GroupCounts(true[:, None], found, right))
+        systems.append(GroupCounts(true[:, None].astype(float), found.astype(float), right.astype(float)))
     return systems
 
 
@@ -144,14 +150,30 @@ def measure(
         for name, metric in METRICS.items():
             first, second = (jackknife(each, metric) for each in systems)
             found = interval(first, fraction=True)
-            covered.setdefault(f"{name}_level", []).append(_covers(found, expected[name]))
-            covered.setdefault(f"{name}_gain", []).append(_covers(interval(first.minus(second)), 0))
+            covered.setdefault(f"{name}_level", []).append(covers(found, expected[name]))
+            covered.setdefault(f"{name}_gain", []).append(covers(interval(first.minus(second)), 0))
         if bootstrap:
             covered.setdefault("f1_macro_gain_bootstrap", []).append(_bootstrap_covers(systems, rng))
     return {name: round(float(np.concatenate(each).mean()), 4) for name, each in covered.items()}
 
 
-def _covers(found: intervals.Interval, expected: float) -> NDArray[np.bool_]:
+def measure_areas(
+    corpus: AreaCorpus, trials: int, num_groups: int, num_seeds: int, seed_spread: float, seed: int = 1
+) -> dict[str, float]:
+    """Return the coverage of one cell of AUROC."""
+    rng = np.random.default_rng([seed, num_groups, num_seeds])
+    expected, at_a_time = true_area(corpus, seed_spread), trials_at_a_time(corpus, num_groups, num_seeds)
+    level, gain = [], []
+    for start in range(0, trials, at_a_time):
+        drawn = min(at_a_time, trials - start)
+        first, second = simulate_areas(corpus, drawn, num_groups, num_seeds, seed_spread, rng)
+        level.append(covers(interval(first, fraction=True), expected))
+        gain.append(covers(interval(first.minus(second)), 0))
+    covered = {"auroc_level": level, "auroc_gain": gain}
+    return {name: round(float(np.concatenate(each).mean()), 4) for name, each in covered.items()}
+
+
+def covers(found: intervals.Interval, expected: float) -> NDArray[np.bool_]:
     covers: NDArray[np.bool_] = (found.low - 1e-12 <= expected) & (expected <= found.high + 1e-12)
     return covers
 
@@ -176,14 +198,14 @@ def main(arguments: list[str]) -> int:
     """Measure every cell that is asked for."""
     parser = argparse.ArgumentParser(description="Coverage of 95 % intervals.")
     parser.add_argument("--trials", type=int, default=1_000)
-    parser.add_argument("--groups", type=int, nargs="+", default=[5, 10, 20, 50, 100])
+    parser.add_argument("--groups", type=int, nargs="+", default=[3, 5, 10, 20, 50, 100])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 5, 10])
-    parser.add_argument("--corpora", nargs="+", choices=list(CORPORA), default=list(CORPORA))
-    parser.add_argument("--seed-spread", type=float, nargs="+", default=[0.0, 0.3, 0.8])
+    parser.add_argument("--corpora", nargs="+", choices=[*CORPORA, *AREAS], default=[*CORPORA, *AREAS])
+    parser.add_argument("--seed-spread", type=float, nargs="+", default=[0.0, 0.3, 0.5, 1.0])
     parser.add_argument("--bootstrap", action="store_true")
     asked = parser.parse_args(arguments)
-    # So that what fewer groups give is measured as well.
-    intervals.FEWEST_GROUPS, intervals.FEWEST_EFFECTIVE_GROUPS = 2, 0.0  # type: ignore[misc]
+    # So that what fewer groups and seeds give is measured as well.
+    intervals.FEWEST_GROUPS, intervals.FEWEST_EFFECTIVE_GROUPS, intervals.FEWEST_SEEDS = 2, 0.0, 2  # type: ignore[misc]
     for num_groups in asked.groups:
         for num_seeds in asked.seeds:
             for name in asked.corpora:
@@ -192,7 +214,10 @@ def main(arguments: list[str]) -> int:
                     cell: dict[str, Any] = {
                         "groups": num_groups, "seeds": num_seeds, "corpus": name, "seed_spread": spread,
                     }  # fmt: skip
-                    cell |= measure(CORPORA[name], asked.trials, num_groups, num_seeds, spread, asked.bootstrap)
+                    if name in AREAS:
+                        cell |= measure_areas(AREAS[name], asked.trials, num_groups, num_seeds, spread)
+                    else:
+                        cell |= measure(CORPORA[name], asked.trials, num_groups, num_seeds, spread, asked.bootstrap)
                     print(json.dumps(cell), flush=True)
     return 0
 

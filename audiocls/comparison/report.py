@@ -81,10 +81,11 @@ def judge(scores: pd.DataFrame, num_groups: int, num_seeds: int, num_trainings: 
             f"Balancing did not help here: {chosen}, the best of {counted(others, 'method')} on validation, changes "
             f"macro-F1 on test by {_gain(row, 'f1_macro')}{_doubt(row)}, so take none{_in_hindsight(test)}."
         )
+    single = "one training of the encoder" if num_trainings == 1 else "one seed" if num_seeds == 1 else None
     return chosen, (
         f"Take {chosen}: macro-F1 on test {_gain(row, 'f1_macro')} over none; the rarest third of the classes "
         f"{_gain(row, 'f1_rarest_third')}, and the most frequent third {_gain(row, 'f1_most_frequent_third')}"
-        f"{'; all on one training of the encoder, another may differ' if num_trainings == 1 else ''}."
+        f"{f'; all on {single}, another may differ' if single else ''}."
     )
 
 

@@ -169,49 +169,53 @@ def jackknife_auroc(scores: Floats, positive: NDArray[np.bool_], groups: NDArray
     """Compute the area under the ROC curve without each group, in O(n log n).
 
     Args:
-        scores: Higher if the class is more likely, shape (num_seeds, num_clips).
+        scores: Higher if the class is more likely, shape (..., num_seeds, num_clips).
         positive: Which clips are of the class, shape (num_clips,).
         groups: Groups of the clips, shape (num_clips,).
 
     Returns:
         Areas, with ties counted as one half; NaN if all clips or none are positive.
     """
-    names, group = np.unique(groups, return_inverse=True)
-    found = [_area_without_each(each, positive, group, len(names)) for each in scores]
-    whole = np.array([area for area, _ in found])
-    without = np.stack([left for _, left in found])
-    clips = np.bincount(group).astype(np.float64)
-    return Jackknife(whole, np.where(np.isnan(without), whole[:, None], without), _effective_number(clips))
+    group = np.unique(groups, return_inverse=True)[1]
+    by_group = np.argsort(group, kind="stable")
+    scores, positive, group = scores[..., by_group], positive[by_group], group[by_group]
+    starts = np.flatnonzero(np.diff(group, prepend=-1))
 
+    def by_groups(values: Any) -> Floats:
+        added: Floats = np.add.reduceat(values, starts, axis=-1, dtype=np.float64)
+        return added
 
-def _area_without_each(
-    scores: Floats, positive: NDArray[np.bool_], group: NDArray[np.int64], num_groups: int
-) -> tuple[float, Floats]:
-    """Return the area, and the areas (groups,) without the pairs that contain a clip of each group."""
-    order = np.unique(scores, return_inverse=True)[1]
-
-    def beaten(key: NDArray[np.int64]) -> Floats:
-        """Count for each clip the clips of the other kind with a lower key, ties as one half; (num_clips,)."""
-        ranks, own = rankdata(key), np.empty(len(key))
-        for kind in (positive, ~positive):
-            own[kind] = rankdata(key[kind])
-        lower: Floats = ranks - own
-        return lower
-
-    lower = beaten(order)
+    order = rankdata(scores, method="dense", axis=-1)
+    lower = _beaten(order, positive)
     positives, negatives = positive.sum(), (~positive).sum()
     pairs = np.where(positive, lower, positives - lower)  # correctly ordered pairs that contain each clip
+    positives_of, negatives_of = by_groups(positive), by_groups(~positive)
     # All clips of an earlier group have lower keys than those of a later group.
-    inside = beaten(group * (order.max() + 1) + order)
-    negatives_of = np.bincount(group, ~positive, minlength=num_groups)
-    positives_of = np.bincount(group, positive, minlength=num_groups)
-    earlier = np.cumsum(negatives_of) - negatives_of
-    within = np.bincount(group[positive], (inside - earlier[group])[positive], minlength=num_groups)
-    taken = np.bincount(group, pairs, minlength=num_groups) - within
-    total = lower[positive].sum()
+    inside = _beaten(group * (order.max() + 1) + order, positive) - (np.cumsum(negatives_of) - negatives_of)[group]
+    taken = by_groups(pairs) - by_groups(np.where(positive, inside, 0))
+    total = np.where(positive, lower, 0).sum(axis=-1)
     left = (positives - positives_of) * (negatives - negatives_of)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return float(total / (positives * negatives)), np.where(left > 0, (total - taken) / left, np.nan)
+        whole = total / (positives * negatives)
+        without = np.where(left > 0, (total[..., None] - taken) / left, whole[..., None])
+    return Jackknife(whole, without, _effective_number(np.diff(starts, append=len(group)).astype(np.float64)))
+
+
+def _beaten(keys: NDArray[Any], positive: NDArray[np.bool_]) -> Floats:
+    """Count for each clip the clips of the other kind with a lower key, ties as one half; (..., num_clips)."""
+    order = np.argsort(keys, axis=-1)
+    ascending = np.take_along_axis(keys, order, axis=-1)
+    kind, places = positive[order], np.arange(keys.shape[-1])
+    # Where the clips with the same key start, and where the next ones start.
+    changes = np.diff(ascending, axis=-1, prepend=ascending[..., :1] - 1) != 0
+    start = np.maximum.accumulate(np.where(changes, places, 0), axis=-1)
+    ends = np.append(changes[..., 1:], np.ones_like(changes[..., :1]), axis=-1)
+    end = np.minimum.accumulate(np.where(ends, places + 1, len(places))[..., ::-1], axis=-1)[..., ::-1]
+    positives = np.insert(np.cumsum(kind, axis=-1), 0, 0, axis=-1)
+    below = (np.take_along_axis(positives, start, axis=-1) + np.take_along_axis(positives, end, axis=-1)) / 2
+    lower = np.empty(keys.shape)
+    np.put_along_axis(lower, order, np.where(kind, (start + end) / 2 - below, below), axis=-1)
+    return lower
 
 
 def interval(scores: Jackknife, *, fraction: bool = False) -> Interval:
@@ -229,7 +233,7 @@ def interval(scores: Jackknife, *, fraction: bool = False) -> Interval:
     value = scores.whole.mean(axis=-1)
     num_groups = scores.without.shape[-1]
     few = np.less(scores.effective_groups, FEWEST_EFFECTIVE_GROUPS) | (num_groups < FEWEST_GROUPS)
-    half = np.where(few, np.nan, _half_width(scores))
+    half = np.where(few, np.nan, _half_width(_variances(scores)))
     if not fraction:
         return Interval(value, value - half, value + half)
     inside = np.clip(value, 1e-9, 1 - 1e-9)
@@ -242,21 +246,39 @@ def interval(scores: Jackknife, *, fraction: bool = False) -> Interval:
     return Interval(value, low, high)
 
 
-def _half_width(scores: Jackknife) -> Floats:
-    """Return half the width of the interval, (...,)."""
+@dataclass(frozen=True, slots=True)
+class _Variances:
+    """Estimated variances of the mean over the seeds."""
+
+    groups: Floats  # includes the interaction of groups and seeds
+    freedom: Any  # degrees of freedom of `groups`
+    num_seeds: int
+    seeds: Floats  # includes the interaction; 0 with one seed
+    interaction: Floats  # 0 with one seed
+
+
+def _variances(scores: Jackknife) -> _Variances:
     num_seeds, num_groups = scores.without.shape[-2:]
     # The influence of each group on each seed's score. The sum of its squares over the groups estimates the variance.
     influence = np.sqrt((num_groups - 1) / num_groups) * (scores.without - scores.without.mean(axis=-1, keepdims=True))
     common = influence.mean(axis=-2)
     between_groups = (common**2).sum(axis=-1)
     freedom = np.clip(scores.effective_groups, 1, max(num_groups - 1, 1))
-    squares = student.ppf(_TAIL, freedom) ** 2 * between_groups
-    if num_seeds > 1:
-        between_seeds = scores.whole.var(axis=-1, ddof=1) / num_seeds
-        interaction = ((influence - common[..., None, :]) ** 2).sum(axis=(-2, -1)) / (num_seeds * (num_seeds - 1))
-        # The variance between groups already contains the interaction of groups and seeds.
-        squares = squares + student.ppf(_TAIL, num_seeds - 1) ** 2 * np.maximum(between_seeds - interaction, 0)
-        if num_seeds < FEWEST_SEEDS:
-            squares = np.where((between_seeds > 0) | (interaction > 0), np.nan, squares)
+    if num_seeds == 1:
+        none = np.zeros_like(between_groups)
+        return _Variances(between_groups, freedom, num_seeds, none, none)
+    between_seeds = scores.whole.var(axis=-1, ddof=1) / num_seeds
+    interaction = ((influence - common[..., None, :]) ** 2).sum(axis=(-2, -1)) / (num_seeds * (num_seeds - 1))
+    return _Variances(between_groups, freedom, num_seeds, between_seeds, interaction)
+
+
+def _half_width(variances: _Variances) -> Floats:
+    """Return half the width of the interval, (...,)."""
+    squares = student.ppf(_TAIL, variances.freedom) ** 2 * variances.groups
+    if variances.num_seeds > 1:
+        seeds_alone = np.maximum(variances.seeds - variances.interaction, 0)
+        squares = squares + student.ppf(_TAIL, variances.num_seeds - 1) ** 2 * seeds_alone
+    if variances.num_seeds < FEWEST_SEEDS:
+        squares = np.where((variances.seeds > 0) | (variances.interaction > 0), np.nan, squares)
     half: Floats = np.sqrt(squares)
     return half
