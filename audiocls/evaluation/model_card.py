@@ -39,9 +39,11 @@ _WITH_INTERVALS: Final = {
 }
 _OF_LABEL_SETS: Final = {
     "map_macro": "Average precision, macro (mAP)",
+    "map_micro": "Average precision, micro",
     "auroc_macro": "Area under the ROC curve, macro",
     "lwlrap": "Label-weighted label-ranking average precision",
     "f1_macro": "F1, macro",
+    "f1_micro": "F1, micro",
     "exact_match": "All labels right",
 }
 _FILLING: Final = {

@@ -116,8 +116,10 @@ def find_segments(
     for label, probability in zip(labels, frames.T, strict=True):
         if label in left_out:
             continue
-        on = (thresholds or {}).get(label, params.on)
-        runs = _hysteresis(probability, on, params.off * on / params.on)
+        on, off = params.on, params.off
+        if thresholds and label in thresholds:
+            on, off = thresholds[label], off * thresholds[label] / on
+        runs = _hysteresis(probability, on, off)
         for first, last in _merged(runs, round(params.merge_seconds * rate_hz / hop)):
             start, stop = first * hop / rate_hz, min(last * hop / rate_hz, end)
             if stop - start >= params.min_seconds:

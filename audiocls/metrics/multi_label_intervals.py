@@ -31,7 +31,8 @@ def multi_label_jackknife(
         seed: Of the blocks, if there are more groups than MOST_BLOCKS.
 
     Returns:
-        `map_macro`, `auroc_macro`, `lwlrap`, `f1_macro` and `exact_match`, each with an axis of one seed.
+        `map_macro`, `map_micro`, `auroc_macro`, `lwlrap`, `f1_macro`, `f1_micro` and `exact_match`, each with an axis
+        of one seed.
     """
     blocks = _blocks(groups, seed)
     known = ~np.isnan(targets)
@@ -43,8 +44,10 @@ def multi_label_jackknife(
     exact = (found == true).all(axis=1, where=known)
     scores = {
         "map_macro": _mean_of_classes(ranked),
+        "map_micro": _micro(targets, probabilities, blocks),
         "auroc_macro": _mean_of_classes(areas),
         "lwlrap": _ratio_without_each(precision, labels, blocks),
+        "f1_micro": _ratio_without_each(2.0 * (true & found).sum(axis=1), true.sum(axis=1) + found.sum(axis=1), blocks),
         "exact_match": _ratio_without_each(exact, np.ones(len(exact)), blocks),
     }
     found_scores = {name: Jackknife(whole, without, effective) for name, (whole, without) in scores.items()}
@@ -125,6 +128,19 @@ def average_precision_without_each(
         with np.errstate(invalid="ignore", divide="ignore"):
             found += np.where(positives > 0, terms.sum(axis=1) / positives, np.nan).tolist()
     return np.array(found)
+
+
+def _micro(
+    targets: Floats, probabilities: Floats, blocks: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the average precision over all known labels, (1,), and without each block, (1, num_blocks)."""
+    known = ~np.isnan(targets)
+    present = targets[known] == 1
+    if not 0 < present.sum() < len(present):
+        return np.array([np.nan]), np.full((1, int(blocks.max()) + 1), np.nan)
+    of_labels = np.broadcast_to(blocks[:, None], targets.shape)[known]
+    found = average_precision_without_each(present, probabilities[known], of_labels, int(blocks.max()) + 1)
+    return found[:1], found[None, 1:]
 
 
 def _mean_of_classes(by_class: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -23,8 +23,10 @@ _SCHEDULES: Final = {
 }
 
 
-def training_arguments(params: TrainingParams, best_metric: str, seed: int, folder: Path) -> TrainingArguments:
-    """Translate our params into Trainer's arguments."""
+def training_arguments(
+    params: TrainingParams, seed: int, folder: Path, best_metric: str = "f1_macro"
+) -> TrainingArguments:
+    """Translate our params into Trainer's arguments; `best_metric` of validation selects the checkpoint."""
     precision = choose_precision(params)
     return TrainingArguments(
         output_dir=str(folder),

@@ -115,7 +115,7 @@ def _build_trainer(
     served = table.iloc[rows] if chunks is None else chunks
     clip_of = None if chunks is None else chunks[CLIP].to_numpy(np.int64)
     training = TrainingClips(open_clips(served, labels, extractor, data, training=True), params.seed, clip_of)
-    arguments = training_arguments(params.training, params.best_metric, params.seed, job.folder / "checkpoints")
+    arguments = training_arguments(params.training, params.seed, job.folder / "checkpoints", params.best_metric)
     augmenter = build_augmenter(params, len(labels))
     collator = _collator(model, extractor, params, arguments)
     on_device = collator.keeps_waveforms and arguments.device.type != "cpu"

@@ -14,14 +14,15 @@ from audiocls.params.model import ModelParams
 from audiocls.params.run import AudioParams
 
 
-def save_classifier(folder: Path, labels: str = "abc", seed: int = 1) -> Path:
-    """Save a small model with weights of a seed; its labels are single letters."""
+def save_classifier(folder: Path, labels: str = "abc", seed: int = 1, *, multi_label: bool = False) -> Path:
+    """Save a small model with weights of a seed; its labels are single letters, of which a clip may have any number."""
     torch.manual_seed(seed)
     audio = AudioParams(max_seconds=0.4)
-    model, extractor = build_model(ModelParams(config={"channels": [4, 8]}), audio, list(labels))
+    params = ModelParams(config={"channels": [4, 8]})
+    model, extractor = build_model(params, audio, list(labels), multi_label=multi_label)
     torch.nn.init.normal_(model.classifier.weight)
     save_model(model, extractor, folder)
-    write_settings(InferenceSettings(audio=audio, labels=list(labels)), folder)
+    write_settings(InferenceSettings(audio=audio, labels=list(labels), multi_label=multi_label), folder)
     return folder
 
 

@@ -36,8 +36,8 @@ def rare_sound_in_one_recording(recording, window):
 def test_a_sound_in_few_windows_is_found_by_max():
     choice = choose_pooling(held_out(rare_sound), EvaluationParams(), 2)
     assert choice.pooling == "max"
-    assert choice.scores["mean"].f1_macro == pytest.approx(1 / 3)
-    assert choice.scores["max"].f1_macro == 1
+    assert choice.scores["mean"].score == pytest.approx(1 / 3)
+    assert choice.scores["max"].score == 1
     assert choice.scores["max"].low > 0
     assert choice.described()["validation"]["mean"]["low"] is None
 

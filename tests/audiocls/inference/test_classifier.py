@@ -12,7 +12,8 @@ from tiny_configs import TINY_CONFIGS
 
 from audiocls.decoding.reading import UnusableClipError
 from audiocls.errors import ParamsError
-from audiocls.inference.classifier import UNKNOWN, Classifier
+from audiocls.inference.classifier import Classifier
+from audiocls.inference.decisions import UNKNOWN
 from audiocls.models.families import build_model, save_model
 from audiocls.models.inference_settings import FILE_NAME, InferenceSettings, write_settings
 from audiocls.params.model import FAMILIES, ModelParams
