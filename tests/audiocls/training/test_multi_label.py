@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 import soundfile
 from tiny_configs import TINY_CONFIGS
-from transformers import pipeline
+from transformers import Wav2Vec2FeatureExtractor, pipeline
 
 from audiocls.balance import balance
 from audiocls.evaluation import evaluate
 from audiocls.inference import Classifier
 from audiocls.metrics import multi_label_metrics
+from audiocls.models import ADAPTERS
 from audiocls.params import RunParams
 from audiocls.params.model import FAMILIES
 from audiocls.sources import list_clips, targets_of
@@ -94,6 +95,8 @@ def test_every_family_trains_is_saved_and_answers_everywhere_the_same(family, mi
         assert answer.probabilities == pytest.approx(scores, abs=1e-5)
         assert sorted(answer.labels) == sorted(row["predicted"])
         samples, rate_hz = soundfile.read(row["path"], dtype="float32")
+        if ADAPTERS[family].extractor_class is Wav2Vec2FeatureExtractor:  # fills no clips, as the model card says
+            samples = np.pad(samples, (0, round(2.0 * rate_hz) - len(samples)))
         said = pipe({"raw": samples, "sampling_rate": rate_hz}, top_k=None)
         assert {each["label"]: each["score"] for each in said} == pytest.approx(scores, abs=1e-4)
     # The scores are those of the labels that are known, and nothing else.
