@@ -86,6 +86,27 @@ def draw_label_scores(table: pd.DataFrame, title: str, target: Path) -> Path:
     return _save(figure, target)
 
 
+def draw_calibration(bins: pd.DataFrame, curve: pd.DataFrame, target: Path) -> Path:
+    """Draw a reliability diagram, and the risk over the coverage, as PNG.
+
+    Args:
+        bins: As `metrics.reliability` returns it.
+        curve: As `metrics.risk_coverage` returns it.
+        target: Path of the PNG file.
+    """
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+    sizes = 20 + 180 * bins["clips"] / bins["clips"].max()
+    left.scatter(bins["confidence"], bins["accuracy"], s=sizes, color="#3182bd", alpha=0.8)
+    left.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="fraction that is right")
+    left.set_title("Reliability (size: clips)")
+    right.plot(curve["coverage"], curve["risk"], color="#3182bd")
+    right.set(xlim=(0, 1), ylim=(0, None), xlabel="fraction of clips answered", ylabel="fraction of answers wrong")
+    right.set_title("Risk over coverage")
+    return _save(figure, target)
+
+
 def draw_class_counts(before: dict[str, int], after: dict[str, int], target: Path) -> Path:
     """Draw the training clips per class before and after balancing as PNG, the most frequent class first."""
     names = sorted(before, key=lambda name: (-before[name], name))

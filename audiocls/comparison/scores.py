@@ -13,12 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audiocls.metrics import GroupCounts, Jackknife, balanced_accuracy, f1_macro, interval, jackknife
+from audiocls.metrics import BINS, GroupCounts, Jackknife, balanced_accuracy, bins_of, f1_macro, interval, jackknife
 
 METRICS: Final = ("f1_macro", "balanced_accuracy", "f1_rarest_third", "f1_most_frequent_third", "calibration_error")
-"""The last one is the expected calibration error in 15 bins of confidence (Guo et al. 2017, arXiv:1706.04599)."""
-
-_BINS: Final = 15
+"""The last one is the expected calibration error; see `metrics.calibration_error`."""
 
 Floats = NDArray[np.float64]
 
@@ -117,8 +115,8 @@ def _calibration_error(
 ) -> tuple[Floats, Floats]:
     """Return the calibration error of all clips, (1,), and without each group, (1, num_groups)."""
     names, group = np.unique(groups, return_inverse=True)
-    cells = group * _BINS + np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(cells, correct - confidence, minlength=len(names) * _BINS).reshape(-1, _BINS)
+    cells = group * BINS + bins_of(confidence)
+    gaps = np.bincount(cells, correct - confidence, minlength=len(names) * BINS).reshape(-1, BINS)
     clips, total = np.bincount(group), gaps.sum(axis=0)
     whole = np.abs(total).sum(keepdims=True) / clips.sum()
     left = np.maximum(clips.sum() - clips, 1)  # a single group leaves no clips, and has no interval

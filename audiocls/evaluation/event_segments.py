@@ -39,7 +39,9 @@ class TunedSegments:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def tune_on_events(model: PreTrainedModel, extractor: Any, table: pd.DataFrame, data: PreparedData) -> TunedSegments:
+def tune_on_events(
+    model: PreTrainedModel, extractor: Any, table: pd.DataFrame, data: PreparedData, temperature: float = 1.0
+) -> TunedSegments:
     """Tune the thresholds of segments on validation, and measure the events that they find in test.
 
     Clips with any number of labels are windows and not events, so there is nothing to tune by.
@@ -52,6 +54,7 @@ def tune_on_events(model: PreTrainedModel, extractor: Any, table: pd.DataFrame, 
         extractor: Its feature extractor.
         table: The clips with their splits.
         data: The run's.
+        temperature: That logits are divided by.
     """
     audio, minutes = data.params.audio, data.params.evaluation.segment_minutes
     if minutes == 0 or audio.truncate == "fusion" or "recording_hash" not in table or is_multi_label(table):
@@ -60,7 +63,7 @@ def tune_on_events(model: PreTrainedModel, extractor: Any, table: pd.DataFrame, 
     if chosen["validation"].empty:
         return TunedSegments()
     labels, hop, rate_hz = labels_of(model), hop_samples(audio), audio.sample_rate_hz
-    validation = _scored(model, extractor, chosen["validation"], table, data)
+    validation = _scored(model, extractor, chosen["validation"], table, data, temperature)
     params, f1 = tune_segments(validation, labels, hop, rate_hz, collar_seconds=COLLAR_SECONDS)
     if f1 == 0:
         logger.warning(
@@ -72,7 +75,7 @@ def tune_on_events(model: PreTrainedModel, extractor: Any, table: pd.DataFrame, 
     logger.info("Tuned the thresholds of segments on %d validation recordings: event F1 %.3f.", len(validation), f1)
     metrics = {"validation/event_f1": f1}
     if not chosen["test"].empty:
-        test = _scored(model, extractor, chosen["test"], table, data)
+        test = _scored(model, extractor, chosen["test"], table, data, temperature)
         found = [find_segments(scores, labels, params, hop, rate_hz) for scores, _ in test]
         scores = event_f1([events for _, events in test], found, COLLAR_SECONDS)
         metrics |= {"test/event_f1": scores.f1, "test/event_precision": scores.precision}
@@ -101,14 +104,19 @@ def _recordings(table: pd.DataFrame, split: str, data: PreparedData) -> pd.DataF
 
 
 def _scored(
-    model: PreTrainedModel, extractor: Any, recordings: pd.DataFrame, table: pd.DataFrame, data: PreparedData
+    model: PreTrainedModel,
+    extractor: Any,
+    recordings: pd.DataFrame,
+    table: pd.DataFrame,
+    data: PreparedData,
+    temperature: float,
 ) -> list[Recording]:
     """Score the windows of whole recordings, and add the events that the table has of them."""
     lengths = recordings["num_samples"].to_numpy(np.int64)
     windows = place_windows(lengths, data.params.audio)
     # The feature store has no windows of whole recordings.
     logits = np.concatenate(list(window_logits(model, extractor, recordings, replace(data, features=None))))
-    probabilities = probabilities_of(logits)
+    probabilities = probabilities_of(logits, temperature)
     keys = recording_keys(table)
     scored = []
     for position, (key, length) in enumerate(zip(recordings.index, lengths, strict=True)):

@@ -24,6 +24,7 @@ from audiocls.metrics import (
     f1_macro,
     interval,
     jackknife,
+    matthews,
     multi_label_jackknife,
 )
 from audiocls.models import ADAPTERS, InferenceSettings, load_settings
@@ -36,6 +37,12 @@ _WITH_INTERVALS: Final = {
     "accuracy": ("Accuracy", accuracy),
     "balanced_accuracy": ("Balanced accuracy", balanced_accuracy),
     "f1_macro": ("F1, macro", f1_macro),
+    "matthews": ("Matthews' correlation", matthews),
+}
+_WITHOUT_INTERVALS: Final = {
+    "auroc_macro": "Area under the ROC curve, macro",
+    "loss": "Log loss",
+    "calibration_error": "Calibration error",
 }
 _OF_LABEL_SETS: Final = {
     "map_macro": "Average precision, macro (mAP)",
@@ -128,7 +135,13 @@ model.predict(pandas.DataFrame({{"path": ["clip.wav"]}}))  # or "audio": bytes; 
 `mlflow models serve` takes `{{"dataframe_records": [{{"audio": "<base64 of a file>"}}]}}`.
 
 `transformers.pipeline` neither resamples nor cuts: give it mono samples of {audio.sample_rate_hz} Hz and at most
-{audio.max_seconds:g} s. {_FILLING[_filled_with(settings)]}"""
+{audio.max_seconds:g} s. {_FILLING[_filled_with(settings)]}{_uncalibrated(settings)}"""
+
+
+def _uncalibrated(settings: InferenceSettings) -> str:
+    if settings.temperature == 1:
+        return ""
+    return f" Its probabilities are not calibrated: divide the logits by {settings.temperature:.4g} first."
 
 
 def _answer(settings: InferenceSettings) -> str:
@@ -168,9 +181,11 @@ def _metrics(settings: InferenceSettings, evaluation: Evaluation) -> str:
     intervals = _label_intervals(settings, evaluation) if settings.multi_label else _intervals(settings, evaluation)
     shown = _OF_LABEL_SETS if settings.multi_label else {key: name for key, (name, _) in _WITH_INTERVALS.items()}
     lines = ["## Metrics", "", "| | validation | test | 95 % interval of test |", "|---|---|---|---|"]
-    for key, name in shown.items():
-        validation, test = (evaluation.metrics[f"{split}/{key}"] for split in ("validation", "test"))
-        lines.append(f"| {name} | {validation:.4f} | {test:.4f} | {_ends(intervals[key])} |")
+    for key, name in (shown | _WITHOUT_INTERVALS).items():
+        if f"test/{key}" in evaluation.metrics:
+            validation, test = (evaluation.metrics[f"{split}/{key}"] for split in ("validation", "test"))
+            ends = _ends(intervals[key]) if key in intervals else ""
+            lines.append(f"| {name} | {validation:.4f} | {test:.4f} | {ends} |")
     lines += ["", "The intervals hold for other groups of such recordings, and for this model."]
     if settings.multi_label:
         lines += [
@@ -191,7 +206,11 @@ def _intervals(settings: InferenceSettings, evaluation: Evaluation) -> dict[str,
     index = {label: i for i, label in enumerate(settings.labels)}
     targets, predicted = (test[name].map(index).to_numpy(np.int64) for name in ("label", "predicted"))
     counts = GroupCounts.of(targets, predicted[None], test["group"].to_numpy(str), len(index))
-    return {key: interval(jackknife(counts, metric), fraction=True) for key, (_, metric) in _WITH_INTERVALS.items()}
+    return {
+        # A correlation can be negative.
+        key: interval(jackknife(counts, metric), fraction=key != "matthews")
+        for key, (_, metric) in _WITH_INTERVALS.items()
+    }
 
 
 def _label_intervals(settings: InferenceSettings, evaluation: Evaluation) -> dict[str, Interval]:

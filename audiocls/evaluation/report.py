@@ -26,6 +26,10 @@ _SHOWN_METRICS = {
     "recall_macro": "Recall, macro",
     "f1_macro": "F1, macro",
     "f1_weighted": "F1, weighted",
+    "auroc_macro": "Area under the ROC curve, macro",
+    "matthews": "Matthews' correlation",
+    "loss": "Log loss",
+    "calibration_error": "Calibration error",
 }
 _SHOWN_OF_LABEL_SETS = {
     "map_macro": "Average precision, macro (mAP)",
@@ -48,6 +52,7 @@ def summarise(
     rows = [
         f"| {name} | {evaluation.metrics['validation/' + key]:.4f} | {evaluation.metrics['test/' + key]:.4f} |"
         for key, name in shown.items()
+        if f"test/{key}" in evaluation.metrics
     ]
     left_out = ". ".join(filter(None, [quarantine_summary(corpus), dropped_summary(splits)]))
     lines = [

@@ -14,13 +14,21 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from audiocls.batches import WindowAverager, count_windows
+from audiocls.evaluation.calibration import calibration_metrics, choose_temperature, write_calibration
 from audiocls.evaluation.event_segments import tune_on_events
 from audiocls.evaluation.held_out import HeldOut, score_windows, window_logits
 from audiocls.evaluation.label_report import chosen_thresholds, validation_metrics, write_label_report
 from audiocls.evaluation.pooling_choice import PoolingChoice, choose_pooling
 from audiocls.evaluation.tables import WriteRows, label_set_rows, prediction_rows, predictions_file, write_windows
 from audiocls.files import replacing
-from audiocls.metrics import ClipScores, LabelScores, confusion, per_class_metrics
+from audiocls.metrics import (
+    ClipScores,
+    LabelScores,
+    confusion,
+    per_class_metrics,
+    probabilities_of,
+    ranking_metrics,
+)
 from audiocls.models import has_settings, labels_of, load_model, note_choices
 from audiocls.params import Pooling
 from audiocls.plots import draw_confusion
@@ -68,14 +76,15 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
             }
         choice = choose_pooling(splits["validation"], params.evaluation, len(labels))
         _write_choice(choice, folder / "pooling.json")
-        write_windows(splits, labels, params.audio.sample_rate_hz, folder / "windows.parquet")
         with predictions_file(table, labels, folder / "predictions.parquet") as write:
             score = _score_label_sets if params.is_multi_label else _score_classes
             scored = score(splits, labels, choice.pooling, params.seed, write)
-    tuned = tune_on_events(model, extractor, table, data)
+        rate_hz = params.audio.sample_rate_hz
+        write_windows(splits, labels, rate_hz, folder / "windows.parquet", scored.temperature)
+    tuned = tune_on_events(model, extractor, table, data, scored.temperature)
     if has_settings(model_folder):
         segmentation = tuned.params.as_settings() if tuned.params else None
-        note_choices(model_folder, choice.pooling, segmentation, scored.thresholds_of(labels))
+        note_choices(model_folder, choice.pooling, segmentation, scored.thresholds_of(labels), scored.temperature)
     metrics = scored.metrics | tuned.metrics
     metrics |= {f"{split}/{WINDOWED}": float((each.per_clip > 1).sum()) for split, each in splits.items()}
     return Evaluation(metrics | _write_test_report(scored, labels, metrics, folder), folder, choice.pooling)
@@ -83,11 +92,21 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """The metrics of both splits, the scores of test, and the thresholds of clips with any number of labels."""
+    """The metrics of both splits, the scores of test, and what was fitted on validation.
+
+    Attributes:
+        metrics: Named `validation/...` and `test/...`.
+        test: Scores of the test clips.
+        probabilities: Of the test clips, (num_clips, num_classes).
+        thresholds: Of the labels, if clips may have any number.
+        temperature: That logits are divided by.
+    """
 
     metrics: dict[str, float]
     test: ClipScores | LabelScores
+    probabilities: NDArray[np.float32]
     thresholds: NDArray[np.float64] | None = None
+    temperature: float = 1.0
 
     def thresholds_of(self, labels: list[str]) -> dict[str, float] | None:
         return None if self.thresholds is None else dict(zip(labels, self.thresholds.tolist(), strict=True))
@@ -96,11 +115,14 @@ class _Scored:
 def _score_classes(
     splits: dict[str, HeldOut], labels: list[str], pooling: Pooling, seed: int, write: WriteRows
 ) -> _Scored:
-    metrics: dict[str, float] = {}
+    temperature = choose_temperature(splits["validation"], pooling)
+    metrics: dict[str, float] = {"validation/temperature": temperature}
     for split, held_out in splits.items():
-        scores = _score(held_out, labels, pooling, write)
-        metrics |= {f"{split}/{name}": value for name, value in scores.metrics().items()}
-    return _Scored(metrics, scores)
+        scores, probabilities = _score(held_out, labels, pooling, temperature, write)
+        found = scores.metrics() | ranking_metrics(scores.targets, probabilities)
+        found |= calibration_metrics(scores.targets, probabilities)
+        metrics |= {f"{split}/{name}": value for name, value in found.items()}
+    return _Scored(metrics, scores, probabilities, temperature=temperature)
 
 
 def _score_label_sets(
@@ -114,7 +136,7 @@ def _score_label_sets(
     of_validation = validation_metrics(scores["validation"], splits["validation"].clips["group"].to_numpy(), seed)
     metrics = {f"validation/{name}": value for name, value in of_validation.items()}
     metrics |= {f"test/{name}": value for name, value in scores["test"].metrics(thresholds).items()}
-    return _Scored(metrics, scores["test"], thresholds)
+    return _Scored(metrics, scores["test"], scores["test"].probabilities, thresholds)
 
 
 def _label_scores(held_out: HeldOut, pooling: Pooling) -> LabelScores:
@@ -130,16 +152,20 @@ def predict(model: PreTrainedModel, extractor: Any, clips: pd.DataFrame, data: P
     return np.concatenate([averager.add(batch) for batch in window_logits(model, extractor, clips, data)])
 
 
-def _score(held_out: HeldOut, labels: list[str], pooling: Pooling, write: WriteRows) -> ClipScores:
-    """Score clips from the logits of their windows, and write one row per clip."""
+def _score(
+    held_out: HeldOut, labels: list[str], pooling: Pooling, temperature: float, write: WriteRows
+) -> tuple[ClipScores, NDArray[np.float32]]:
+    """Score clips from the logits of their windows, and write one row per clip; return their probabilities as well."""
     scores = ClipScores(held_out.windows.clip, held_out.targets, pooling)
+    probabilities = np.empty((len(held_out.clips), len(labels)), np.float32)
     done = 0
     for batch in held_out.batches():
-        pooled = scores.add(batch)
+        pooled = scores.add(batch / np.float32(temperature))
         part = slice(done, done + len(pooled))
+        probabilities[part] = probabilities_of(pooled)
         write(prediction_rows(held_out.clips.iloc[part], pooled, labels, held_out.per_clip[part]))
         done = part.stop
-    return scores
+    return scores, probabilities
 
 
 def _write_choice(choice: PoolingChoice, target: Path) -> None:
@@ -152,6 +178,7 @@ def _write_choice(choice: PoolingChoice, target: Path) -> None:
 def _write_test_report(scored: _Scored, labels: list[str], metrics: dict[str, float], folder: Path) -> dict[str, float]:
     """Write tables and plots of the test split; return the scores of each class."""
     if isinstance(scored.test, ClipScores):
+        write_calibration(scored.test.targets, scored.probabilities, folder)
         return _write_class_report(scored.test.targets, scored.test.predicted, labels, metrics, folder)
     assert scored.thresholds is not None
     return write_label_report(scored.test, scored.thresholds, labels, metrics, folder)

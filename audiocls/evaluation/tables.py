@@ -93,7 +93,9 @@ def label_set_rows(
     return table.join(pd.DataFrame(scores.probabilities, columns=[f"probability/{name}" for name in labels]))
 
 
-def write_windows(splits: dict[str, HeldOut], labels: list[str], rate_hz: int, target: Path) -> None:
+def write_windows(
+    splits: dict[str, HeldOut], labels: list[str], rate_hz: int, target: Path, temperature: float = 1.0
+) -> None:
     """Write a row per window of the clips that have several, unless there are too many or none."""
     target.unlink(missing_ok=True)
     count = sum(int(held_out.per_clip[held_out.per_clip > 1].sum()) for held_out in splits.values())
@@ -111,7 +113,8 @@ def write_windows(splits: dict[str, HeldOut], labels: list[str], rate_hz: int, t
             start = 0
             for logits in held_out.batches():
                 part = slice(start, start + len(logits))
-                rows = _window_rows(held_out, part, logits, labels, rate_hz).assign(split=split)
+                scaled = logits / np.float32(temperature)
+                rows = _window_rows(held_out, part, scaled, labels, rate_hz).assign(split=split)
                 write(rows[held_out.per_clip[held_out.windows.clip[part]] > 1])
                 start = part.stop
 

@@ -1,4 +1,18 @@
-from .classification import confusion as confusion, per_class_metrics as per_class_metrics
+from .calibration import (
+    BINS as BINS,
+    area_under_risk_coverage as area_under_risk_coverage,
+    bins_of as bins_of,
+    calibration_error as calibration_error,
+    classwise_calibration_error as classwise_calibration_error,
+    fit_temperature as fit_temperature,
+    reliability as reliability,
+    risk_coverage as risk_coverage,
+)
+from .classification import (
+    confusion as confusion,
+    per_class_metrics as per_class_metrics,
+    ranking_metrics as ranking_metrics,
+)
 from .clip_scores import (
     CLIP_LOSS as CLIP_LOSS,
     ClipScores as ClipScores,
@@ -18,6 +32,8 @@ from .intervals import (
     f1_macro as f1_macro,
     interval as interval,
     jackknife as jackknife,
+    jackknife_auroc as jackknife_auroc,
+    matthews as matthews,
 )
 from .multi_label import multi_label_metrics as multi_label_metrics, per_label_metrics as per_label_metrics
 from .multi_label_intervals import multi_label_jackknife as multi_label_jackknife

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    matthews_corrcoef,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 
 Classes = NDArray[np.int64]
 
@@ -35,6 +41,37 @@ def summary_metrics(targets: Classes, predicted: Classes) -> dict[str, float]:
         }
     # Balanced accuracy is the mean recall over the classes that have clips.
     return metrics | {"balanced_accuracy": metrics["recall_macro"]}
+
+
+TOP_K = 3
+
+
+def ranking_metrics(targets: Classes, probabilities: NDArray[np.floating[Any]]) -> dict[str, float]:
+    """Compute metrics of the probabilities, and Matthews' correlation of the most probable classes.
+
+    Args:
+        targets: Class indices, shape (num_clips,).
+        probabilities: Shape (num_clips, num_classes).
+
+    Returns:
+        `auroc_macro` and `average_precision_macro`, each class against all others, as means over the classes that have
+        clips; `matthews`; and with more than TOP_K classes `top_3_accuracy`. NaN if no class can be scored.
+    """
+    areas, precisions = [], []
+    for k, scores in enumerate(probabilities.T):
+        present = targets == k
+        if 0 < present.sum() < len(present):
+            areas.append(roc_auc_score(present, scores))
+            precisions.append(average_precision_score(present, scores))
+    metrics = {
+        "auroc_macro": float(np.mean(areas)) if areas else float("nan"),
+        "average_precision_macro": float(np.mean(precisions)) if precisions else float("nan"),
+        "matthews": float(matthews_corrcoef(targets, probabilities.argmax(axis=1))),
+    }
+    if probabilities.shape[1] > TOP_K:
+        above = (probabilities > np.take_along_axis(probabilities, targets[:, None], 1)).sum(axis=1)
+        metrics[f"top_{TOP_K}_accuracy"] = float(np.mean(above < TOP_K))
+    return metrics
 
 
 def per_class_metrics(targets: Classes, predicted: Classes, labels: list[str]) -> pd.DataFrame:

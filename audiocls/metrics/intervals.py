@@ -142,6 +142,19 @@ def f1_macro(true: Floats, found: Floats, right: Floats) -> Floats:
     return mean_where(2 * right / np.maximum(true + found, 1), true > 0)
 
 
+def matthews(true: Floats, found: Floats, right: Floats) -> Floats:
+    """Return Matthews' correlation of true and predicted classes; NaN if either has only one class.
+
+    Source:
+        Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient".
+    """
+    clips, hits = true.sum(axis=-1), right.sum(axis=-1)
+    covariance = hits * clips - (true * found).sum(axis=-1)
+    spread = (clips**2 - (true**2).sum(axis=-1)) * (clips**2 - (found**2).sum(axis=-1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(spread > 0, covariance / np.sqrt(np.maximum(spread, 0)), np.nan)
+
+
 def mean_where(values: Floats, there: NDArray[np.bool_]) -> Floats:
     """Return the mean over the last axis of the values where `there` is true, NaN if it is true nowhere."""
     number = np.broadcast_to(there, values.shape).sum(axis=-1)

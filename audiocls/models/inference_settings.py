@@ -150,6 +150,7 @@ def note_choices(
     pooling: Pooling,
     segmentation: dict[str, float] | None,
     thresholds: dict[str, float] | None = None,
+    temperature: float = 1.0,
 ) -> None:
     """Write what was chosen on validation into the settings of a model folder.
 
@@ -158,9 +159,10 @@ def note_choices(
         pooling: How windows are pooled.
         segmentation: Thresholds and durations of segments; None keeps those that are there.
         thresholds: Of each label, if a recording may have any number.
+        temperature: That logits are divided by.
     """
     settings = load_settings(folder)
-    chosen: dict[str, Any] = {"pooling": pooling, "thresholds": thresholds or {}}
+    chosen: dict[str, Any] = {"pooling": pooling, "thresholds": thresholds or {}, "temperature": temperature}
     chosen |= {} if segmentation is None else {"segmentation": segmentation}
     write_settings(settings.model_copy(update=chosen), folder)
 
