@@ -21,6 +21,7 @@ from audiocls.metrics import (
     Interval,
     accuracy,
     balanced_accuracy,
+    correlation_interval,
     f1_macro,
     interval,
     jackknife,
@@ -37,7 +38,6 @@ _WITH_INTERVALS: Final = {
     "accuracy": ("Accuracy", accuracy),
     "balanced_accuracy": ("Balanced accuracy", balanced_accuracy),
     "f1_macro": ("F1, macro", f1_macro),
-    "matthews": ("Matthews' correlation", matthews),
 }
 _WITHOUT_INTERVALS: Final = {
     "auroc_macro": "Area under the ROC curve, macro",
@@ -179,7 +179,8 @@ def _data(settings: InferenceSettings, facts: dict[str, Any]) -> str:
 
 def _metrics(settings: InferenceSettings, evaluation: Evaluation) -> str:
     intervals = _label_intervals(settings, evaluation) if settings.multi_label else _intervals(settings, evaluation)
-    shown = _OF_LABEL_SETS if settings.multi_label else {key: name for key, (name, _) in _WITH_INTERVALS.items()}
+    named = {key: name for key, (name, _) in _WITH_INTERVALS.items()} | {"matthews": "Matthews' correlation"}
+    shown = _OF_LABEL_SETS if settings.multi_label else named
     lines = ["## Metrics", "", "| | validation | test | 95 % interval of test |", "|---|---|---|---|"]
     for key, name in (shown | _WITHOUT_INTERVALS).items():
         if f"test/{key}" in evaluation.metrics:
@@ -206,11 +207,8 @@ def _intervals(settings: InferenceSettings, evaluation: Evaluation) -> dict[str,
     index = {label: i for i, label in enumerate(settings.labels)}
     targets, predicted = (test[name].map(index).to_numpy(np.int64) for name in ("label", "predicted"))
     counts = GroupCounts.of(targets, predicted[None], test["group"].to_numpy(str), len(index))
-    return {
-        # A correlation can be negative.
-        key: interval(jackknife(counts, metric), fraction=key != "matthews")
-        for key, (_, metric) in _WITH_INTERVALS.items()
-    }
+    found = {key: interval(jackknife(counts, metric), fraction=True) for key, (_, metric) in _WITH_INTERVALS.items()}
+    return found | {"matthews": correlation_interval(jackknife(counts, matthews))}
 
 
 def _label_intervals(settings: InferenceSettings, evaluation: Evaluation) -> dict[str, Interval]:

@@ -29,6 +29,7 @@ from .intervals import (
     Jackknife as Jackknife,
     accuracy as accuracy,
     balanced_accuracy as balanced_accuracy,
+    correlation_interval as correlation_interval,
     f1_macro as f1_macro,
     interval as interval,
     jackknife as jackknife,

@@ -285,6 +285,13 @@ def _variances(scores: Jackknife) -> _Variances:
     return _Variances(between_groups, freedom, num_seeds, between_seeds, interaction)
 
 
+def correlation_interval(scores: Jackknife) -> Interval:
+    """Return the 95 % interval of a score in [-1, 1], on the scale of `interval` for fractions."""
+    halved = Jackknife((scores.whole + 1) / 2, (scores.without + 1) / 2, scores.effective_groups)
+    found = interval(halved, fraction=True)
+    return Interval(*(2 * end - 1 for end in (found.value, found.low, found.high)))
+
+
 def _half_width(variances: _Variances) -> Floats:
     """Return half the width of the interval, (...,)."""
     squares = student.ppf(_TAIL, variances.freedom) ** 2 * variances.groups

@@ -11,6 +11,7 @@ from audiocls.metrics import (
     area_under_risk_coverage,
     calibration_error,
     classwise_calibration_error,
+    correlation_interval,
     fit_temperature,
     jackknife,
     matthews,
@@ -97,6 +98,9 @@ def test_ranking_metrics_are_those_of_scikit_learn(drawn):
     groups = np.arange(len(targets)) % 9
     scores = jackknife(GroupCounts.of(targets, predicted[None], groups, 5), matthews)
     assert scores.whole[0] == pytest.approx(found["matthews"])
+    found_interval = correlation_interval(scores)
+    assert -1 <= found_interval.low < found_interval.value < found_interval.high <= 1
+    assert found_interval.value == pytest.approx(found["matthews"])
     left = groups != 4
     assert scores.without[0, 4] == pytest.approx(matthews_corrcoef(targets[left], predicted[left]))
 
