@@ -199,9 +199,7 @@ def draw(finder: Finder, recording: Joined, tuned: SegmentParams, target: Path) 
     colors = {label: f"C{number}" for number, label in enumerate(finder.classifier.labels)}
     starts = np.arange(len(frames)) * finder.hop_seconds
     for label, values in zip(finder.classifier.labels, frames.T, strict=True):
-        chances.step(
-            np.arange(len(values)) * finder.hop_seconds, values, where="post", color=colors[label], label=label
-        )
+        chances.step(starts, values, where="post", color=colors[label], label=label)
     chances.set(ylabel="probability", ylim=(0, 1.02))
     chances.legend(ncols=len(colors), fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     rows = (
