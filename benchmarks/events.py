@@ -196,7 +196,8 @@ def draw(finder: Finder, recording: Joined, tuned: SegmentParams, target: Path) 
     wave.fill_between(times, columns.min(axis=1), columns.max(axis=1), color="#777777", linewidth=0)
     wave.set(ylabel="waveform", yticks=[])
     frames = spread(recording.scores, finder.hop)
-    colors = {label: f"C{number}" for number, label in enumerate(finder.classifier.labels)}
+    events = [label for label in finder.classifier.labels if label not in finder.ignore]
+    colors = {label: f"C{number}" for number, label in enumerate(events)} | dict.fromkeys(finder.ignore, "#bbbbbb")
     starts = np.arange(len(frames)) * finder.hop_seconds
     for label, values in zip(finder.classifier.labels, frames.T, strict=True):
         chances.step(starts, values, where="post", color=colors[label], label=label)
