@@ -21,17 +21,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from preparation import prepare
 
 from audiocls.comparison.methods import compare, plan_trainings, train_candidate
-from audiocls.near_duplicates.pairs import find_near_duplicates
 from audiocls.params.run import RunParams
-from audiocls.sources.manifest import list_clips
 from audiocls.sources.sample import build_sample_corpus, class_counts
-from audiocls.splits.assignment import assign_splits
-from audiocls.splits.prepared_data import PreparedData
-from audiocls.waveforms.corpus import collect_corpus
-from audiocls.waveforms.shards import write_shard
-from audiocls.waveforms.store import plan_store
 
 # As the quickstart.
 TRAINING = {
@@ -84,19 +78,12 @@ def measure(name: str, workspace: Path) -> dict[str, object]:
     start, start_cpu = time.perf_counter(), time.process_time()
     data = {"data": long_tailed_training(workspace)} if name == "even" else {}
     params = RunParams.model_validate(CORPORA[name] | data | {"workspace": workspace})
-    manifest = list_clips(params.data, workspace)
-    plan = plan_store(manifest, params.audio, workspace)
-    for shard in plan.shards:
-        write_shard(shard, params.audio)
-    corpus = collect_corpus(manifest, plan, workspace)
-    pairs = find_near_duplicates(corpus.clips, corpus.store)
-    splits = assign_splits(corpus.clips, params.split, params.seed, workspace, None, pairs)
     folder = workspace / "long_tail" / name
-    prepared = PreparedData(splits, corpus.store, params)
+    prepared = prepare(params)
     trained = [train_candidate(each, prepared) for each in plan_trainings(params, folder)]
     compared = compare(trained, prepared, folder)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
-    scores, clips = pd.read_parquet(compared.folder / "scores.parquet"), pd.read_parquet(splits)
+    scores, clips = pd.read_parquet(compared.folder / "scores.parquet"), pd.read_parquet(prepared.split_clips)
     counts = clips.groupby(["split", "label"]).size().unstack(fill_value=0)
     better = scores.loc[(scores["split"] == "test") & (scores["f1_macro_gain_low"] > 0), "method"].tolist()
     return {

@@ -6,7 +6,8 @@
 `long` scores a stereo recording at 44.1 kHz, as WAV and as FLAC, in windows of 1 s with a logmel-resnet, by
 `audiocls predict`'s library and by a bare loop of soundfile, soxr and the model. `clips` scores clips of 1 s, by the
 library and by transformers' pipeline, whose files soundfile decodes. Each measurement is a process of its own, and a
-JSON line: seconds without the start of Python and the loading of the model, and the peak of its resident memory.
+JSON line: seconds by the clock and of the processors, without the start of Python and the loading of the model, and the
+peak of its resident memory.
 """
 
 from __future__ import annotations
@@ -93,11 +94,14 @@ def report(scorer: str, model: Path, given: Path, **about: Any) -> dict[str, Any
 def _measure_here(scorer: str, model: Path, given: Path) -> None:
     files = sorted(given.glob("*.wav")) if given.is_dir() else [given]
     run = _SCORERS[scorer](model, files)
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     windows = run()
-    seconds = time.perf_counter() - began
-    threads = torch.get_num_threads()
-    print(json.dumps({"seconds": round(seconds, 2), "rss_mb": peak_mb(), "scored": windows, "threads": threads}))
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - began_cpu
+    found = {
+        "seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2), "rss_mb": peak_mb(), "scored": windows,
+        "threads": torch.get_num_threads(),
+    }  # fmt: skip
+    print(json.dumps(found))
 
 
 def peak_mb() -> int:
