@@ -14,17 +14,19 @@ from .guessing import (
     name_pattern as name_pattern,
     stem as stem,
 )
-from .label_sets import (
-    LABEL_SET_FIELDS as LABEL_SET_FIELDS,
+from .label_names import (
     LABEL_SETS as LABEL_SETS,
     LABELS as LABELS,
     NO_LABEL as NO_LABEL,
     UNKNOWN_LABELS as UNKNOWN_LABELS,
+    label_text as label_text,
+)
+from .label_sets import (
+    LABEL_SET_FIELDS as LABEL_SET_FIELDS,
     by_label as by_label,
     class_names as class_names,
     is_multi_label as is_multi_label,
     label_columns as label_columns,
-    label_text as label_text,
     targets_of as targets_of,
 )
 from .listing import Listing as Listing, read_listing as read_listing

@@ -17,7 +17,7 @@ from audiocls.errors import DataError, name_some
 from audiocls.files import masked
 from audiocls.params import EventParams
 from audiocls.sources.columns import REFUSAL, SEGMENT
-from audiocls.sources.label_sets import label_text
+from audiocls.sources.label_names import label_text
 
 EVENTS: Final = "events"
 _EVENT: Final = pa.struct([("label", pa.string()), ("start_seconds", pa.float64()), ("end_seconds", pa.float64())])

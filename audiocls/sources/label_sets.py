@@ -15,11 +15,9 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-LABELS: Final = "labels"
-UNKNOWN_LABELS: Final = "unknown"
-LABEL_SETS: Final = (LABELS, UNKNOWN_LABELS)
+from audiocls.sources.label_names import LABEL_SETS, LABELS, UNKNOWN_LABELS, label_text
+
 LABEL_SET_FIELDS: Final = tuple(pa.field(name, pa.list_(pa.string())) for name in LABEL_SETS)
-NO_LABEL: Final = "(none)"
 
 
 def is_multi_label(table: pd.DataFrame) -> bool:
@@ -31,11 +29,6 @@ def label_columns(columns: Iterable[str]) -> list[str]:
     """Return the columns with labels, given the names of a table's columns."""
     found = set(columns)
     return ["label", *(name for name in LABEL_SETS if name in found)]
-
-
-def label_text(labels: Iterable[str]) -> str:
-    """Return a set of labels as text."""
-    return " + ".join(sorted(labels)) or NO_LABEL
 
 
 def with_label_sets(clips: pd.DataFrame, labels: Iterable[Sequence[str | None] | None]) -> pd.DataFrame:

@@ -30,7 +30,8 @@ from audiocls.sources.columns import COLUMNS as COLUMNS, MANIFEST_SCHEMA, REFUSA
 from audiocls.sources.events import EVENTS_FIELD
 from audiocls.sources.folder import list_folder
 from audiocls.sources.hub import list_data_set
-from audiocls.sources.label_sets import LABEL_SET_FIELDS, LABEL_SETS, by_label
+from audiocls.sources.label_names import LABEL_SETS
+from audiocls.sources.label_sets import LABEL_SET_FIELDS, by_label
 from audiocls.sources.listing import Listed, Listing, together, with_listing
 from audiocls.sources.mixtures import build_mixture_corpus
 from audiocls.sources.sample import VERSION, build_sample_corpus

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from audiocls.errors import DataError, name_some
 from audiocls.params import TableData
-from audiocls.sources.label_sets import label_text
+from audiocls.sources.label_names import label_text
 from audiocls.sources.tables import text_cells
 
 _SEPARATOR: Final = ","

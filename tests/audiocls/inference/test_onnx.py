@@ -300,7 +300,7 @@ def test_int8_makes_a_transformer_smaller_and_keeps_its_answers(clips, exported)
 
 @pytest.mark.parametrize(
     ("clips_folder", "message"),
-    [("none", "has no files"), ("texts", "labels x are not the model's: a, b, c"), ("broken", "clips can be used")],
+    [("none", "has no files"), ("texts", "labels x are not the model's: a, b, c"), ("broken", "clip can be used")],
 )
 def test_clips_that_cannot_be_used_are_refused(clips_folder, message, copied, capsys, tmp_path):
     for name in ("texts/x", "broken/a"):

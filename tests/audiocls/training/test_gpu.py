@@ -66,8 +66,7 @@ def run(prepared, params: RunParams, folder: Path):
     trained = fit(data, balanced, folder, lambda metrics, step: None)
     balance_head(trained.folder, balanced, data, folder)
     report = evaluate(trained.folder, data, folder / "evaluation")
-    (predictions,) = (folder / "evaluation").rglob("*.parquet")
-    return trained, report.metrics, pd.read_parquet(predictions)
+    return trained, report.metrics, pd.read_parquet(report.folder / "predictions.parquet")
 
 
 @pytest.mark.parametrize(

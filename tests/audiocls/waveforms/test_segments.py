@@ -244,7 +244,7 @@ def test_an_overlap_across_given_splits_stops_the_run_and_may_be_moved(collect, 
     ]
     corpus, _, _ = collect(lines, group_column="group", split_column="split")
     params = SplitParams()
-    with pytest.raises(LeakageError, match=r"1 stretches of recordings .*talk\.wav@0\.00-2\.00 \(train\)") as caught:
+    with pytest.raises(LeakageError, match=r"1 stretch of a recording .*talk\.wav@0\.00-2\.00 \(train\)") as caught:
         assign_splits(corpus.clips, params, 0, tmp_path)
     assert f"{other}@1.90-3.00 (test)" in str(caught.value)
     made = pd.read_parquet(assign_splits(corpus.clips, SplitParams(duplicates="move"), 0, tmp_path)).set_index("group")
