@@ -19,7 +19,11 @@ from .intervals import (
     interval as interval,
     jackknife as jackknife,
 )
-from .multi_label import multi_label_metrics as multi_label_metrics, per_label_metrics as per_label_metrics
+from .multi_label import (
+    lwlrap_parts as lwlrap_parts,
+    multi_label_metrics as multi_label_metrics,
+    per_label_metrics as per_label_metrics,
+)
 from .multi_label_intervals import multi_label_jackknife as multi_label_jackknife
 from .pooling import (
     Pooler as Pooler,
