@@ -20,9 +20,9 @@ _MOST_DRAWN: Final = 5_000_000  # clips in memory at a time
 class RandomSlices:
     """Random slices of the clips, as large as a given one and drawn from as few groups.
 
-    A slice takes all or some clips of some groups. A random slice has the same number of clips. They come from groups in
-    random order, and each group gives as many clips as one group of the given slice does, or all that it has. So whole
-    speakers are compared with whole speakers, and a few clips of every speaker with a few clips of every speaker.
+    A slice has all or some clips of some groups. A random slice has the same number of clips. They come from groups in
+    random order, and each group gives as many clips as one group of the given slice does, or all that it has. So a
+    slice of whole speakers is compared with whole speakers, and one of a few clips of everybody with the same.
     """
 
     def __init__(self, answers: Answers, seed: int) -> None:
@@ -75,13 +75,15 @@ def _filled(room: NDArray[np.int64], total: int) -> NDArray[np.int64]:
     return filled
 
 
-def lowest_by_chance(drawn: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def lowest_by_chance(
+    drawn: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return mean, standard deviation and limit of each score by chance, each (num_scores,).
 
     A score below its limit fails. The limits hold for all scores together: by chance, at least one score fails in
-    ERROR_RATE of all cases. Scores are compared by their distance from the mean in standard deviations, and the limit is
-    the quantile of the lowest of these distances over the simulations. This is the single-step method of Westfall and
-    Young. With the same 1,000 simulations, the Bonferroni correction could not find anything among more than 25 scores.
+    ERROR_RATE of all cases. Scores are compared by their distance from the mean in standard deviations, and the limit
+    is the quantile of the lowest of these distances over the simulations. This is the single-step method of Westfall
+    and Young. With 1,000 simulations, a Bonferroni correction could find nothing among more than 25 scores.
 
     Args:
         drawn: Scores by chance, shape (num_scores, simulations).

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from transformers import PreTrainedModel
@@ -121,8 +120,9 @@ def compare(plain: Answers, corrupted: Mapping[str, Answers], seed: int) -> list
         loss = interval(whole.minus(other))
         same = plain.predicted == answers.predicted
         unchanged = float((same if same.ndim == 1 else same.all(axis=1)).mean())
-        ends = (float(np.squeeze(end)) for end in (loss.value, loss.low, loss.high))
-        found.append(Corruption(kind, len(plain), num_groups, float(other.whole[0]), *ends, unchanged, limit))
+        value, low, high = (float(np.squeeze(end)) for end in (loss.value, loss.low, loss.high))
+        score = float(other.whole[0])
+        found.append(Corruption(kind, len(plain), num_groups, score, value, low, high, unchanged, limit))
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -122,7 +123,7 @@ def _binned(column: pd.Series) -> pd.Series:
     edges = np.unique(np.quantile(numbers.dropna(), np.linspace(0, 1, QUANTILES + 1)))
     # Each bin has its upper edge, and the first one its lower edge as well.
     number = np.clip(np.searchsorted(edges, numbers.fillna(edges[0])), 1, len(edges) - 1)
-    names = [f"{low:.4g} to {high:.4g}" for low, high in zip(edges, edges[1:], strict=False)]
+    names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)]
     return pd.Series([names[i - 1] for i in number], column.index).where(numbers.notna(), _EMPTY)
 
 

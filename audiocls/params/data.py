@@ -174,8 +174,8 @@ class TableData(DataParams):
     )
     columns: list[str] = Field(
         default_factory=list,
-        description="Further columns to keep, such as a device or an age. The evaluation scores the test clips by their "
-        "values. With `events`, a recording has the values of its first row.",
+        description="Further columns to keep, such as a device or an age. Test clips are scored by their values as "
+        "well. With `events`, a recording has the values of its first row.",
     )
     stay_in_folder: bool = Field(
         False,

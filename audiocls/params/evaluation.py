@@ -32,6 +32,6 @@ class EvaluationParams(Params):
     robustness_clips: int = Field(
         1_000,
         ge=0,
-        description="Test clips, drawn by the seed, that are scored again with noise, over a telephone, encoded, louder, "
-        "quieter and shifted. Nine scores of one window of each are computed. 0: skip it.",
+        description="Number of test clips, drawn by the seed, that are scored again with noise, in a telephone band, "
+        "encoded, louder, quieter and shifted. One window of each is scored nine times. 0: none.",
     )

@@ -5,8 +5,8 @@ Columns: `clip_id` (unique; the path as the source names it), `path` (absolute, 
 pool), `start_seconds` and `end_seconds` (the segment of the file, null for the whole file; a null end is the end of the
 file), `reason` and `detail` (null, or why the clip is quarantined without being read). Clips with any number of labels
 have the columns of `label_sets` as well, and recordings with events the column of `events`. `data.columns` adds the
-columns that it names, as `column/NAME`. Rows are sorted, so the order does not depend on the file system. The `Listing` of the source is stored
-in the table's metadata.
+columns that it names, as `column/NAME`. Rows are sorted, so the order does not depend on the file system. The `Listing`
+of the source is stored in the table's metadata.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def _list_source(params: SingleSource, workspace: Path) -> Listed:
             listed = list_table(_sample_table(params, workspace))
     if listed.clips.empty:
         raise DataError(f"{_where(params)}: no clips found.")
-    spelled = {name: listed.clips[name].map(composed, na_action="ignore") for name in ("clip_id", "label", "group")}
+    texts = ["clip_id", "label", "group", *(name for name in listed.clips if name.startswith(COLUMN))]
+    spelled = {name: listed.clips[name].map(composed, na_action="ignore") for name in texts}
     for name in LABEL_SETS:
         if name in listed.clips:
             spelled[name] = listed.clips[name].map(lambda labels: sorted({composed(label) for label in labels}))
