@@ -30,9 +30,8 @@ class RandomSlices:
         self._answers = answers
         self._parts = answers.parts()
         self._rng = np.random.default_rng(seed)
-        group = np.unique(answers.groups, return_inverse=True)[1]
-        self._by_group = np.argsort(group, kind="stable")
-        self._sizes = np.bincount(group)
+        self._group = np.unique(answers.groups, return_inverse=True)[1]
+        self._sizes = np.bincount(self._group)
         self._starts = np.cumsum(self._sizes) - self._sizes
 
     def scores(self, clips_per_group: NDArray[np.int64], draws: int = SIMULATIONS) -> NDArray[np.float64]:
@@ -43,6 +42,7 @@ class RandomSlices:
             draws: Number of random slices.
         """
         size = int(clips_per_group.sum())
+        self._by_group = np.lexsort((self._rng.random(len(self._group)), self._group))  # shuffled within each group
         at_a_time = max(1, _MOST_DRAWN // size)
         scores = []
         for start in range(0, draws, at_a_time):
@@ -62,11 +62,12 @@ class RandomSlices:
         taken = _filled(taken, size)
         used = np.flatnonzero(taken)
         sizes, taken, starts = sizes[used], taken[used], self._starts[order[used]]
-        group = np.repeat(np.arange(len(used)), sizes)
-        offset = (np.cumsum(sizes) - sizes)[group]
-        shuffled = np.lexsort((self._rng.random(len(group)), group)) - offset  # within each group
-        rows: NDArray[np.int64] = self._by_group[starts[group] + shuffled]
-        return rows[np.arange(len(group)) - offset < taken[group]]
+        # Of each group the clips from a random place on, in the shuffled order, which is a circle.
+        first = (self._rng.random(len(used)) * sizes).astype(np.int64)
+        number = np.arange(size) - np.repeat(np.cumsum(taken) - taken, taken)
+        place = (np.repeat(first, taken) + number) % np.repeat(sizes, taken)
+        rows: NDArray[np.int64] = self._by_group[np.repeat(starts, taken) + place]
+        return rows
 
 
 def _filled(room: NDArray[np.int64], total: int) -> NDArray[np.int64]:

@@ -163,7 +163,7 @@ def slices_table(slices: list[Slice]) -> pd.DataFrame:
     """Return a row per slice."""
     rows = []
     for each in slices:
-        row: dict[str, Any] = {"column": each.column.removeprefix(COLUMN), "value": each.value}
+        row: dict[str, Any] = {"column": each.column, "value": each.value}
         row |= {"clips": each.clips, "groups": each.groups}
         for name, score in each.scores.items():
             row |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}

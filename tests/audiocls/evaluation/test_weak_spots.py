@@ -18,8 +18,8 @@ from audiocls.training.run import fit
 from audiocls.waveforms.corpus import collect_corpus
 
 RATE_HZ, SECONDS = 16_000, 0.3
-HZ = {"high": 5_000, "higher": 7_000}
-CLIPS = {"train": 24, "validation": 12, "test": 36}
+HZ = {"high": 4_600, "higher": 7_000}
+CLIPS = {"train": 32, "validation": 12, "test": 36}
 
 
 def run_params(workspace, **evaluation) -> RunParams:
@@ -34,7 +34,7 @@ def run_params(workspace, **evaluation) -> RunParams:
             },
             "audio": {"max_seconds": SECONDS},
             "model": {"config": {"channels": [4, 8]}},
-            "training": {"batch_size": 8, "epochs": 4, "learning_rate": 1.0e-2},
+            "training": {"batch_size": 8, "epochs": 20, "learning_rate": 1.0e-2},
             "evaluation": evaluation,
         }
     )
@@ -75,9 +75,10 @@ def test_a_model_that_needs_high_frequencies_fails_over_a_telephone(trained):
     table = pd.read_csv(evaluation.folder / "robustness.csv", keep_default_na=False).set_index("corruption")
     assert set(table.index) == set(CORRUPTIONS)
     assert table.loc["telephone_band", "verdict"] == "fail"
-    assert table.loc["telephone_band", "loss_low"] > table.loc["telephone_band", "limit"] / 2 > 0
+    assert table.loc["telephone_band", "loss"] > table.loc["telephone_band", "limit"] > 0
+    assert table.loc["telephone_band", "loss_low"] > 0
     assert table.loc["telephone_band", "unchanged"] < 0.8
-    for kind in ("noise_20_db", "gain_plus_6_db", "shift"):
+    for kind in ("noise_20_db", "gain_plus_6_db"):
         assert table.loc[kind, "verdict"] == "pass"
         assert table.loc[kind, "unchanged"] > 0.9
     metrics = {name: evaluation.metrics[f"test/robustness/{name}"] for name in table.index}
