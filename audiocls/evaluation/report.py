@@ -111,7 +111,7 @@ def _failed(file: Path) -> list[dict[str, str]]:
     if not file.exists():
         return []
     table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    return table[table["verdict"] == "fail"].to_dict(orient="records") if len(table) else []
+    return table[table["verdict"] == "fail"].to_dict(orient="records")
 
 
 def _held_out_line(head: Path) -> list[str]:

@@ -7,7 +7,7 @@ with fewer than FEWEST_GROUPS groups have neither an interval nor a verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -159,8 +159,8 @@ def estimate_snr_db(clips: pd.DataFrame, store: Path, sample_rate_hz: int) -> pd
     return pd.Series(estimates, clips.index)
 
 
-def slices_table(slices: list[Slice]) -> pd.DataFrame:
-    """Return a row per slice."""
+def slices_table(slices: list[Slice], names: Sequence[str]) -> pd.DataFrame:
+    """Return a row per slice; `names` are those of the scores."""
     rows = []
     for each in slices:
         row: dict[str, Any] = {"column": each.column, "value": each.value}
@@ -168,4 +168,5 @@ def slices_table(slices: list[Slice]) -> pd.DataFrame:
         for name, score in each.scores.items():
             row |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
         rows.append(row | {"limit": each.limit, "verdict": each.verdict})
-    return pd.DataFrame(rows)
+    scores = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=["column", "value", "clips", "groups", *scores, "limit", "verdict"])

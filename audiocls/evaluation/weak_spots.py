@@ -50,7 +50,7 @@ def write_weak_spots(
     answers = _answers(clips, scores, thresholds, len(labels_of(model)))
     levels = estimate_snr_db(clips, data.waveforms, data.params.audio.sample_rate_hz)
     slices = score_slices(clips.assign(**{SNR: levels}), answers, data.params.seed)
-    _write(slices_table(slices), folder / "slices.csv")
+    _write(slices_table(slices, answers.names), folder / "slices.csv")
     judged = [each for each in slices if each.verdict]
     failed = [each for each in judged if each.verdict == "fail"]
     found = {"test/failed_slices": float(len(failed))}

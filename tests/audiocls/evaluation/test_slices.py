@@ -58,12 +58,19 @@ def test_a_slice_that_is_worse_fails_and_no_other_does(model):
     assert len(people) == MOST_VALUES + 1
     assert {each.value for each in people if each.verdict} == {"(others)"}
     assert np.isnan([each.limit for each in slices[-MOST_VALUES:]]).all()
-    table = slices_table(slices)
+    table = slices_table(slices, model(0.9).names)
     assert table["verdict"].value_counts().to_dict() == {
         "": MOST_VALUES,
         "pass": len(slices) - MOST_VALUES - 1,
         "fail": 1,
     }
+
+
+def test_clips_that_do_not_differ_give_an_empty_table_with_its_columns():
+    model = answers(0.8)
+    table = slices_table(score_slices(pd.DataFrame({"rms_db": [-20.0] * len(GROUP)}), model, seed=0), model.names)
+    assert len(table) == 0
+    assert {"column", "value", "f1_macro", "accuracy_low", "verdict"} < set(table.columns)
 
 
 def test_ten_thousand_random_slices_fail_as_often_as_is_promised():
