@@ -1,5 +1,5 @@
 from .augmented_picture import draw_augmented as draw_augmented
-from .dataset import ClipDataset as ClipDataset, Collator as Collator
+from .dataset import ClipDataset as ClipDataset, Collator as Collator, WaveformBatch as WaveformBatch
 from .kept_features import (
     CLIP_KEY as CLIP_KEY,
     MappedFeatures as MappedFeatures,
@@ -16,6 +16,7 @@ from .training_batches import (
     PassCounter as PassCounter,
     TrainingClips as TrainingClips,
     TrainingCollator as TrainingCollator,
+    augment_batch as augment_batch,
     augment_inputs as augment_inputs,
     build_augmenter as build_augmenter,
     stream_seed as stream_seed,

@@ -79,9 +79,15 @@ def window_logits(
     options = choose_loading(model.device.type).loader_options()
     collator = Collator(extractor, audio, leave_to_device=model.device.type != "cpu")
     for batch in DataLoader(dataset, batch_size=batch_size, collate_fn=collator, **options):
-        batch.pop("labels")
-        inputs = collator.finish({name: tensor.to(model.device, non_blocking=True) for name, tensor in batch.items()})
-        # Not around the loop: the caller's code between batches must not run in inference mode.
-        with torch.inference_mode():
-            logits = model(**inputs).logits
-        yield logits.float().cpu().numpy()
+        yield batch_logits(model, collator, batch)
+
+
+def batch_logits(model: PreTrainedModel, collator: Collator, batch: dict[str, Any]) -> NDArray[np.float32]:
+    """Return the logits of a batch that `collator` made, (clips, classes)."""
+    given = {name: tensor.to(model.device, non_blocking=True) for name, tensor in batch.items() if name != "labels"}
+    inputs = collator.finish(given)
+    # Only around the model: other code must not run in inference mode.
+    with torch.inference_mode():
+        logits = model(**inputs).logits
+    scored: NDArray[np.float32] = logits.float().cpu().numpy()
+    return scored

@@ -9,7 +9,7 @@ from typing import Final
 import pandas as pd
 
 from audiocls.balance import Balanced
-from audiocls.errors import counted
+from audiocls.errors import counted, name_some
 from audiocls.evaluation.scoring import WINDOWED, Evaluation
 from audiocls.files import masked
 from audiocls.markdown import escaped
@@ -68,6 +68,7 @@ def summarise(
         *rows,
         "",
         *_windows_line(evaluation),
+        *_weak_spots_lines(evaluation.folder),
         *_held_out_line(run.folder / "balance" / "head.json"),
         *_class_table(evaluation.folder / "classification_report.csv", balanced),
         "",
@@ -100,6 +101,22 @@ def _windows_line(evaluation: Evaluation) -> list[str]:
         f"scored in overlapping windows, {_POOLED[evaluation.pooling]}.",
         "",
     ]
+
+
+def _weak_spots_lines(folder: Path) -> list[str]:
+    """Name the slices and the corruptions that fail."""
+    slices, corruptions = (_failed(folder / f"{name}.csv") for name in ("slices", "robustness"))
+    parts = [f"{escaped(row['column'])} = {escaped(row['value'])}" for row in slices]
+    kinds = [f"{row['corruption']} (loss {float(row['loss']):.3f})" for row in corruptions]
+    lines = [f"Worse than chance explains, of test: {name_some(parts)}.", ""] if parts else []
+    return lines + ([f"Worse with a corruption: {name_some(kinds)}.", ""] if kinds else [])
+
+
+def _failed(file: Path) -> list[dict[str, str]]:
+    if not file.exists():
+        return []
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    return table[table["verdict"] == "fail"].to_dict(orient="records")
 
 
 def _held_out_line(head: Path) -> list[str]:

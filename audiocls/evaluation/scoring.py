@@ -20,6 +20,7 @@ from audiocls.evaluation.held_out import HeldOut, score_windows, window_logits
 from audiocls.evaluation.label_report import chosen_thresholds, validation_metrics, write_label_report
 from audiocls.evaluation.pooling_choice import PoolingChoice, choose_pooling
 from audiocls.evaluation.tables import WriteRows, label_set_rows, prediction_rows, predictions_file, write_windows
+from audiocls.evaluation.weak_spots import write_weak_spots
 from audiocls.files import replacing
 from audiocls.metrics import (
     ClipScores,
@@ -58,7 +59,8 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
         model_folder: The saved model; it is reloaded, so that exactly the saved model is scored.
         data: The run's.
         folder: Gets `predictions.parquet`, `classification_report.json` and `.csv`, `confusion_matrix.csv` and `.png`;
-            with clips of several windows also `windows.parquet` and `pooling.json`.
+            with clips of several windows also `windows.parquet` and `pooling.json`. `slices.csv` and `robustness.csv`
+            show where and under what conditions the model is worse.
     """
     table, params = pd.read_parquet(data.split_clips), data.params
     model, extractor = load_model(model_folder)
@@ -87,7 +89,9 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
         note_choices(model_folder, choice.pooling, segmentation, scored.thresholds_of(labels), scored.temperature)
     metrics = scored.metrics | tuned.metrics
     metrics |= {f"{split}/{WINDOWED}": float((each.per_clip > 1).sum()) for split, each in splits.items()}
-    return Evaluation(metrics | _write_test_report(scored, labels, metrics, folder), folder, choice.pooling)
+    metrics |= _write_test_report(scored, labels, metrics, folder)
+    metrics |= write_weak_spots(model, extractor, clips["test"], scored.test, scored.thresholds, data, folder)
+    return Evaluation(metrics, folder, choice.pooling)
 
 
 @dataclass(frozen=True, slots=True)

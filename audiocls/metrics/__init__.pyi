@@ -36,7 +36,11 @@ from .intervals import (
     jackknife_auroc as jackknife_auroc,
     matthews as matthews,
 )
-from .multi_label import multi_label_metrics as multi_label_metrics, per_label_metrics as per_label_metrics
+from .multi_label import (
+    lwlrap_parts as lwlrap_parts,
+    multi_label_metrics as multi_label_metrics,
+    per_label_metrics as per_label_metrics,
+)
 from .multi_label_intervals import multi_label_jackknife as multi_label_jackknife
 from .pooling import (
     Pooler as Pooler,

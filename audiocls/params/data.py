@@ -172,6 +172,11 @@ class TableData(DataParams):
     end_column: str | None = Field(
         None, description="Column with the end of the clip in its file, in seconds. Empty cell: the end of the file."
     )
+    columns: list[str] = Field(
+        default_factory=list,
+        description="Further columns to keep, such as a device or an age. Test clips are scored by their values as "
+        "well. With `events`, a recording has the values of its first row.",
+    )
     stay_in_folder: bool = Field(
         False,
         description="Quarantine paths and URIs outside the table's folder (absolute, or with ..) without reading them. "

@@ -1,4 +1,4 @@
-"""The section `evaluation` of a params file: what is chosen on validation once the model is trained."""
+"""The section `evaluation` of a params file: what is chosen on validation, and how the model is tested."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Pooling = Literal["mean", "max", "vote", "attention"]
 
 
 class EvaluationParams(Params):
-    """What is chosen on validation and kept with the model."""
+    """What is chosen on validation and kept with the model, and how the model is tested."""
 
     pooling: Literal["auto", Pooling] = Field(
         "auto",
@@ -28,4 +28,10 @@ class EvaluationParams(Params):
         description="If clips are segments of recordings, tune the thresholds of `Classifier.segments` for event F1 on "
         "at most this many minutes of whole validation recordings, and measure them on as many of test. 0: keep the "
         "default thresholds.",
+    )
+    robustness_clips: int = Field(
+        1_000,
+        ge=0,
+        description="Number of test clips, drawn by the seed, that are scored again with noise, in a telephone band, "
+        "encoded, louder, quieter and shifted. One window of each is scored nine times. 0: none.",
     )

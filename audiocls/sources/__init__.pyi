@@ -1,9 +1,11 @@
 from .columns import (
+    COLUMN as COLUMN,
     COLUMNS as COLUMNS,
     MANIFEST_SCHEMA as MANIFEST_SCHEMA,
     REFUSAL as REFUSAL,
     SEGMENT as SEGMENT,
     SPLITS as SPLITS,
+    kept_fields as kept_fields,
 )
 from .events import EVENTS as EVENTS, event_windows as event_windows
 from .folder import list_folder as list_folder

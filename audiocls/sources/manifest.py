@@ -4,8 +4,9 @@ Columns: `clip_id` (unique; the path as the source names it), `path` (absolute, 
 `group` (must not straddle a split), `split` (null if not assigned yet), `source` (null, or the name of the source in a
 pool), `start_seconds` and `end_seconds` (the segment of the file, null for the whole file; a null end is the end of the
 file), `reason` and `detail` (null, or why the clip is quarantined without being read). Clips with any number of labels
-have the columns of `label_sets` as well, and recordings with events the column of `events`. Rows are sorted, so the
-order does not depend on the file system. The `Listing` of the source is stored in the table's metadata.
+have the columns of `label_sets` as well, and recordings with events the column of `events`. `data.columns` adds the
+columns that it names, as `column/NAME`. Rows are sorted, so the order does not depend on the file system. The `Listing`
+of the source is stored in the table's metadata.
 """
 
 from __future__ import annotations
@@ -26,7 +27,14 @@ import pyarrow as pa
 from audiocls.errors import DataError, MissingExtraError, name_some
 from audiocls.files import composed, look_alikes, masked, write_table
 from audiocls.params import DataParams, DataSource, FolderData, HubData, PoolData, SampleData, SingleSource, TableData
-from audiocls.sources.columns import COLUMNS as COLUMNS, MANIFEST_SCHEMA, REFUSAL as REFUSAL, SPLITS as SPLITS
+from audiocls.sources.columns import (
+    COLUMN,
+    COLUMNS as COLUMNS,
+    MANIFEST_SCHEMA,
+    REFUSAL as REFUSAL,
+    SPLITS as SPLITS,
+    kept_fields,
+)
 from audiocls.sources.events import EVENTS_FIELD
 from audiocls.sources.folder import list_folder
 from audiocls.sources.hub import list_data_set
@@ -67,7 +75,8 @@ def _list_source(params: SingleSource, workspace: Path) -> Listed:
             listed = list_table(_sample_table(params, workspace))
     if listed.clips.empty:
         raise DataError(f"{_where(params)}: no clips found.")
-    spelled = {name: listed.clips[name].map(composed, na_action="ignore") for name in ("clip_id", "label", "group")}
+    texts = ["clip_id", "label", "group", *(name for name in listed.clips if name.startswith(COLUMN))]
+    spelled = {name: listed.clips[name].map(composed, na_action="ignore") for name in texts}
     for name in LABEL_SETS:
         if name in listed.clips:
             spelled[name] = listed.clips[name].map(lambda labels: sorted({composed(label) for label in labels}))
@@ -168,8 +177,9 @@ def _numbered(clips: pd.DataFrame) -> pd.DataFrame:
 
 def _schema(columns: Iterable[str]) -> pa.Schema:
     """Return the schema of a manifest whose clips have some columns."""
-    there = set(columns)
-    return pa.schema([*MANIFEST_SCHEMA, *(field for field in (*LABEL_SET_FIELDS, EVENTS_FIELD) if field.name in there)])
+    there = dict.fromkeys(columns)
+    optional = [field for field in (*LABEL_SET_FIELDS, EVENTS_FIELD) if field.name in there]
+    return pa.schema([*MANIFEST_SCHEMA, *optional, *kept_fields(there)])
 
 
 def _write_manifest(clips: pd.DataFrame, rest: Listing, workspace: Path) -> Path:

@@ -12,7 +12,7 @@ from audiocls.errors import DataError, counted, name_some
 from audiocls.files import Location, folder_of, is_uri, joined, localised, masked, on_disk, plain_below, spelled_on_disk
 from audiocls.params import TableData
 from audiocls.sources.bounds import read_bounds
-from audiocls.sources.columns import REFUSAL, SEGMENT, SPLITS
+from audiocls.sources.columns import COLUMN, REFUSAL, SEGMENT, SPLITS
 from audiocls.sources.events import gather_events
 from audiocls.sources.listing import Listed
 from audiocls.sources.table_labels import columns_of_labels, label_separators, read_label_sets
@@ -41,6 +41,7 @@ def list_table(params: TableData) -> Listed:
             # Each file is one group, however its path is written.
             "group": groups.where(groups.notna(), shown.groupby(files.map(os.path.normpath)).transform("min")),
             "split": _given_splits(place, table, params),
+            **{f"{COLUMN}{name}": _text_column(place, table, name) for name in params.columns},
         }
     )
     clips = _with_segments(clips, place, table, params)
@@ -63,6 +64,7 @@ def _wanted_columns(params: TableData) -> dict[str, str]:
         "data.split_column": params.split_column,
         "data.start_column": params.start_column,
         "data.end_column": params.end_column,
+        **{f"data.columns.{number}": name for number, name in enumerate(params.columns)},
     }
     return {key: name for key, name in named.items() if name}
 

@@ -22,6 +22,7 @@ from audiocls.sources import (
     REFUSAL,
     SEGMENT,
     is_multi_label,
+    kept_fields,
     read_listing,
 )
 from audiocls.waveforms.counts import check_lost, count_stages, read_counts, write_counts
@@ -48,8 +49,8 @@ CLIPS_SCHEMA: Final = pa.schema(
 
 
 def _schema(base: pa.Schema, rows: pd.DataFrame) -> pa.Schema:
-    """Return the schema of a table of the corpus, with the columns of several labels a clip if there are."""
-    return pa.schema([*base, *LABEL_SET_FIELDS]) if is_multi_label(rows) else base
+    """Return the schema of a table of the corpus, with the columns of several labels and those kept, if there are."""
+    return pa.schema([*base, *(LABEL_SET_FIELDS if is_multi_label(rows) else ()), *kept_fields(rows.columns)])
 
 
 @dataclass(frozen=True, slots=True)

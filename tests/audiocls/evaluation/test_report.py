@@ -144,3 +144,16 @@ def test_validation_scores_of_a_fitted_decision_come_with_those_of_held_out_fold
 
 def test_without_a_fitted_decision_there_are_no_held_out_folds(summary):
     assert "held-out" not in summary()
+
+
+def test_slices_and_corruptions_that_fail_are_named(summary, tmp_path):
+    assert "Worse" not in summary()
+    slices = pd.DataFrame({"column": ["column/a|b", "source"], "value": ["<b>", "x"], "verdict": ["fail", "pass"]})
+    slices.to_csv(tmp_path / "slices.csv", index=False)
+    corruptions = pd.DataFrame(
+        {"corruption": ["shift", "low_rate_codec"], "loss": [0.0, 0.25], "verdict": ["", "fail"]}
+    )
+    corruptions.to_csv(tmp_path / "robustness.csv", index=False)
+    page = MarkdownIt("commonmark").render(summary())
+    assert "Worse than chance explains, of test: column/a|b = &lt;b&gt;." in page
+    assert "Worse with a corruption: low_rate_codec (loss 0.250)." in page
