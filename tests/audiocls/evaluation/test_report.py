@@ -13,7 +13,7 @@ from audiocls.evaluation.report import summarise
 from audiocls.evaluation.scoring import Evaluation
 from audiocls.sources.listing import Listing
 from audiocls.splits.dropped import COLUMNS, write_dropped
-from audiocls.tracking.runs import TrackedRun
+from audiocls.tracking import TrackedRun
 from audiocls.training.trained_model import TrainedModel
 from audiocls.waveforms.corpus import Corpus
 from audiocls.waveforms.counts import count_stages, write_counts

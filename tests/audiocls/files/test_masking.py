@@ -8,11 +8,11 @@ import traceback
 import pytest
 from hypothesis import given, strategies as st
 
+from audiocls import tracking
 from audiocls.errors import ParamsError, TrackingError
 from audiocls.files.masking import masked, masked_values, without_user
 from audiocls.params.run import RunParams
 from audiocls.params_file.reading import load_params
-from audiocls.tracking import runs as tracking
 
 
 @pytest.mark.parametrize(

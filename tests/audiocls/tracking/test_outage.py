@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from audiocls import tracking
 from audiocls.balance.selection import balance
 from audiocls.errors import DataError, FullDiskError, StoreError, TrackingError, TrainingError
 from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
 from audiocls.splits.prepared_data import PreparedData
-from audiocls.tracking import runs as tracking
 from audiocls.training.run import fit
 from audiocls.waveforms.corpus import collect_corpus
 from audiocls.waveforms.shards import write_shard

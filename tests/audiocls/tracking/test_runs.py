@@ -20,11 +20,11 @@ import pytest
 from mlflow import MlflowClient
 from recorded_bars import RecordedBars
 
+from audiocls import tracking
 from audiocls.errors import TrackingError
 from audiocls.params.run import RunParams
 from audiocls.params_file.reading import load_params
 from audiocls.progress import shown_on
-from audiocls.tracking import runs as tracking
 
 
 def free_port() -> int:

@@ -16,10 +16,10 @@ from mlflow import MlflowClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from audiocls import tracking
 from audiocls.errors import FullDiskError, TrackingError
 from audiocls.params.run import RunParams
-from audiocls.tracking import runs as tracking
-from audiocls.tracking.runs import TrackedRun
+from audiocls.tracking import TrackedRun
 
 FORK = multiprocessing.get_context("fork")
 
