@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from audiocls.errors import UnreachableError, counted
+from audiocls.files import masked
 from audiocls.tracking.client import open_client, open_quick_client
 from audiocls.tracking.outbox import Outbox, Record
 from audiocls.tracking.records import send
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 # While the server is away, a call tries it after this pause, and spends at most about a tenth of the time on trying.
 _PAUSE_SECONDS: Final = 5.0
 _PAUSE_PER_TRY: Final = 10.0
+_LONGEST_REASON: Final = 200
 
 
 class _Post:
@@ -39,8 +41,13 @@ class _Post:
             except UnreachableError as error:
                 self.outbox.append(run, record)
                 self._wait_from(started)
+                reason = " ".join(masked(str(error.__cause__ or error)).split())[:_LONGEST_REASON]
                 logger.warning(
-                    "%s The run goes on; what cannot be sent is kept in %s and sent later.", error, self.outbox.folder
+                    "The MLflow server at %s is away (%s). The run goes on; what cannot be sent is kept in %s and sent "
+                    "later.",
+                    masked(run.uri),
+                    reason,
+                    self.outbox.folder,
                 )
             return
         self.outbox.append(run, record)

@@ -19,7 +19,7 @@ class Unsent:
     """What a run keeps because its MLflow server is away."""
 
     records: int
-    folder: Path
+    folder: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Synced:
     reason: str | None  # why records are unsent
 
 
-def unsent(run: TrackedRun) -> Unsent:
-    """Return what a run keeps."""
+def unsent(run: TrackedRun) -> Unsent | None:
+    """Return what a run keeps; None if everything was sent."""
     outbox = Outbox(run.folder)
-    return Unsent(len(outbox), outbox.folder)
+    return None if outbox.is_empty() else Unsent(len(outbox), str(outbox.folder))
 
 
 def sync(workspace: Path, uri: str | None = None) -> list[Synced]:

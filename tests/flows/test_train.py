@@ -280,7 +280,7 @@ def test_the_command_line_ends_with_one_json_line_on_stdout(tones, tmp_path, cap
     assert run_flow(train_flow, [str(params_file), "training.max_steps=2", "seed=3"]) == 0
     captured = capsys.readouterr()
     result = json.loads(captured.out.splitlines()[-1])
-    assert set(result) == {"run_id", "model", "metrics", "seconds"}
+    assert set(result) == {"run_id", "model", "metrics", "seconds", "unsent"}
     assert Path(result["model"], "model.safetensors").exists()
     assert "macro" in captured.err
     assert "mlflow server" in captured.err
