@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from audiocls.errors import UnreachableError, counted
+from audiocls.errors import TrackingError, UnreachableError, counted
 from audiocls.files import masked
 from audiocls.tracking.client import open_client, open_quick_client
 from audiocls.tracking.outbox import Outbox, Record
@@ -30,6 +30,7 @@ class _Post:
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
         self._next_try = 0.0
+        self._rejected = False
 
     def deliver(self, run: TrackedRun, record: Record) -> None:
         """Send a record after all kept ones; keep it if the server is away."""
@@ -55,14 +56,18 @@ class _Post:
             self.flush(run)
 
     def flush(self, run: TrackedRun) -> None:
-        """Send what is kept, unless the server is away."""
+        """Send what is kept, unless the server is away or, as after the loss of its database, rejects it."""
         started = time.monotonic()
         try:
             with open_quick_client(run.uri) as client:
                 sent = send_kept(client, run, self.outbox)
-        except UnreachableError:
+        except TrackingError as error:
             self._wait_from(started)
+            if not isinstance(error, UnreachableError) and not self._rejected:
+                self._rejected = True
+                logger.warning("%s. The run goes on; what was not sent stays in %s.", error, self.outbox.folder)
         else:
+            self._rejected = False
             logger.info("The MLflow server is back: %s sent.", counted(sent, "kept record was", "kept records were"))
 
     def _wait_from(self, started: float) -> None:
