@@ -146,6 +146,11 @@ def _metrics(settings: InferenceSettings, evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
+def score_interval(model_folder: Path, evaluation: Evaluation) -> Interval:
+    """Return macro-F1 on test with its 95 % interval, of a model with `inference.json` in its folder."""
+    return _intervals(load_settings(model_folder), evaluation)["f1_macro"]
+
+
 def _ends(found: Interval) -> str:
     return "too few groups" if np.isnan(found.low) else f"{found.low:.4f} to {found.high:.4f}"
 

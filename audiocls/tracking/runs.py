@@ -22,6 +22,7 @@ from audiocls.tracking.outbox import Outbox
 from audiocls.tracking.run import TrackedRun
 from audiocls.tracking.store import is_server
 from audiocls.tracking.unfinished import Claim, can_go_on, claim
+from audiocls.tracking.view import share_view
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +130,7 @@ def start_run(params: RunParams, name: str, tags: Mapping[str, str]) -> TrackedR
     make_ready(uri)
     with open_client(uri) as client:
         experiment_id = _experiment(client, params)
+        share_view(client, experiment_id, params.training.best_metric)
         created = client.create_run(experiment_id, tags=tags_of(name) | dict(tags), run_name=name)
     return TrackedRun(uri, experiment_id, created.info.run_id, params.workspace / "runs" / created.info.run_id)
 

@@ -189,7 +189,7 @@ def test_a_description_is_the_note_of_the_run(params, client):
 def test_only_a_server_has_an_address(params):
     run = tracking.TrackedRun(params.tracking_uri, "1", "abc", Path("runs/abc"))
     if params.tracking.uri:
-        assert run.url == f"{params.tracking.uri}/#/experiments/1/runs/abc"
+        assert run.url == f"{params.tracking.uri}/#/experiments/1/runs/abc?workflowType=machine_learning"
     else:
         assert run.url is None
 
