@@ -33,7 +33,7 @@ def result_line(model_folder: Path, evaluation: Evaluation, audit: Path) -> str:
         else f"95 % interval over groups: {found.low:.3f} to {found.high:.3f}"
     )
     verdict = json.loads(audit.read_text(encoding="utf-8"))["verdict"]
-    return f"**Test macro-F1 {found.value:.3f}** ({interval}). {escaped(verdict)}"
+    return f"**Test macro-F1 {found.value:.3f}** ({interval}). Audit of the data: {escaped(verdict)}"
 
 
 def headline_first(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -173,7 +173,7 @@ def test_the_description_begins_with_the_test_score_its_interval_and_the_verdict
     first = run.data.tags["mlflow.note.content"].splitlines()[0]
     score = re.escape(f"{finished[0].metrics['test/f1_macro']:.3f}")
     interval = r"(95 % interval over groups: 0\.\d{3} to [01]\.\d{3}|too few groups for an interval)"
-    assert re.fullmatch(rf"\*\*Test macro-F1 {score}\*\* \({interval}\)\. (\w.*)", first)
+    assert re.fullmatch(rf"\*\*Test macro-F1 {score}\*\* \({interval}\)\. Audit of the data: \w.*", first)
     assert first.endswith(run.data.tags["data.verdict"])
     assert finished[0].summary.startswith(first)
 

@@ -24,7 +24,7 @@ from audiocls.params.run import RunParams
 from audiocls.sources.manifest import list_clips
 from audiocls.splits.assignment import assign_splits
 from audiocls.splits.prepared_data import PreparedData
-from audiocls.tracking import NestedRun, TrackedRun
+from audiocls.tracking import NestedRun, TrackedRun, delivery
 from audiocls.tracking.outbox import Outbox
 from audiocls.training.run import fit
 from audiocls.waveforms.corpus import collect_corpus
@@ -233,8 +233,8 @@ def test_a_line_that_a_killed_process_did_not_finish_is_dropped(tmp_path):
 
 @contextmanager
 def answering(status: int):
-    """A server that is healthy, and answers every request with a status; yields its URI and its requests."""
-    asked = []
+    """A server that is healthy and answers requests with a status; yields its URI, its requests and the status."""
+    asked, statuses = [], [status]
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -244,7 +244,7 @@ def answering(status: int):
         def do_POST(self):
             asked.append(self.path)
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(status)
+            self.send_response(statuses[-1])
             self.end_headers()
             self.wfile.write(json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}).encode())
 
@@ -254,24 +254,39 @@ def answering(status: int):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}", asked
+            yield f"http://127.0.0.1:{server.server_port}", asked, statuses
         finally:
             server.shutdown()
 
 
 def test_an_error_of_the_server_is_waited_out_and_a_mistake_is_raised(tmp_path):
-    with answering(503) as (uri, asked):
+    with answering(503) as (uri, asked, _):
         run = TrackedRun(uri, "0", "none", tmp_path / "kept")
         for step in range(5):
             tracking.log_metrics(run, {"train/loss": 0.5}, step)
     assert tracking.unsent(run).records == 5
     assert len(asked) == 2  # the first call and its one retry; those after it wait
-    with answering(400) as (uri, _):
+    with answering(400) as (uri, _, _):
         run = TrackedRun(uri, "0", "none", tmp_path / "not kept")
         with pytest.raises(TrackingError, match="MLflow failed") as raised:
             tracking.log_metrics(run, {"train/loss": 0.5}, 0)
     assert not isinstance(raised.value, UnreachableError)
     assert tracking.unsent(run) is None
+
+
+def test_a_server_that_is_back_without_its_database_does_not_stop_the_run(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(delivery, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(delivery, "_PAUSE_PER_TRY", 0.0)
+    with answering(503) as (uri, asked, statuses):
+        run = TrackedRun(uri, "0", "none", tmp_path)
+        for step in range(4):
+            tracking.log_metrics(run, {"train/loss": 0.5}, step)
+            statuses.append(404)
+    assert len(asked) > 4
+    assert tracking.unsent(run).records == 4
+    said = [record.getMessage() for record in caplog.records if "The run goes on" in record.getMessage()]
+    assert len(said) == 2  # that it is away, and that it rejects what was kept
+    assert "what was not sent stays in" in said[1]
 
 
 # Which failures a run goes on after
