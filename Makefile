@@ -22,8 +22,8 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export AUDIOCLS_HOME := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help train ingest balance explain stores test test-clusters lint format docs docs-serve phrases letters mlflow deploy \
-	worker stop schema clean
+.PHONY: help train ingest balance sync explain stores test test-clusters lint format docs docs-serve phrases letters \
+	mlflow deploy worker stop schema clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ lint: $(VENV)/.dev ## Check style and types
 format: $(VENV)/.dev ## Mend what style can be mended by itself
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+sync: $(VENV)/.train ## Send to MLflow what the runs of PARAMS kept while its server was away
+	@$(BIN)/audiocls sync $(PARAMS) $(ARGS)
 
 explain: $(VENV)/.train ## Say of one CLIP of PARAMS, an id or a path, why it was decoded or not
 	@$(BIN)/audiocls explain $(PARAMS) "$(CLIP)" $(ARGS)

@@ -10,7 +10,8 @@
     ├── StoreError               a store on disk is damaged or cannot be written
     │   └── FullDiskError        there is no space left
     ├── TrainingError            the weights cannot be trained as requested
-    └── TrackingError            the MLflow store or server does not respond
+    └── TrackingError            the MLflow store or server cannot be used
+        └── UnreachableError     the MLflow server does not answer; it may be back later
 
 A message names the object, its value, what is needed and what to do, and counts further mistakes.
 """
@@ -62,6 +63,10 @@ class TrainingError(AudioclsError):
 
 class TrackingError(AudioclsError):
     """The MLflow store or server cannot be used."""
+
+
+class UnreachableError(TrackingError):
+    """The MLflow server does not answer, or not with more than an error of its own."""
 
 
 def name_some(names: Iterable[object], most: int = 10) -> str:

@@ -12,10 +12,11 @@ if __name__ == "__main__":  # before Prefect is imported, so that mistakes are r
 
 from prefect import flow
 
+from audiocls import tracking
 from audiocls.params_file import list_candidates, load_params
 from audiocls.stopwatch import stopwatch
 from flows.preparation import prepare_data
-from flows.runs import name_run
+from flows.runs import name_run, report_unsent
 from tasks.comparison import compare, train_candidates
 from tasks.features import cache_features
 from tasks.tracking import log_comparison, open_run, publish_comparison
@@ -31,6 +32,7 @@ class BalanceResult:
     params_file: str
     metrics: dict[str, float]
     seconds: dict[str, float]
+    unsent: tracking.Unsent | None
     summary: str
 
 
@@ -45,6 +47,7 @@ def balance_flow(params_file: str, overrides: tuple[str, ...] = ()) -> BalanceRe
         comparison = compare(train_candidates(data, run), data, run)
         log_comparison(run, comparison, data.params)
         summary = publish_comparison(run, comparison, corpus)
+    unsent = tracking.unsent(run)
     return BalanceResult(
         run.run_id,
         comparison.method,
@@ -52,5 +55,6 @@ def balance_flow(params_file: str, overrides: tuple[str, ...] = ()) -> BalanceRe
         str(comparison.params_file),
         comparison.metrics,
         seconds,
-        summary,
+        unsent,
+        report_unsent(unsent, params_file, overrides) + summary,
     )

@@ -59,7 +59,8 @@ def audiocls() -> None:
 def train(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbose = False) -> None:
     """Train and evaluate a model, and track it in MLflow.
 
-    Progress goes to stderr. The last line on stdout is one JSON object: `run_id`, `model`, `metrics` and `seconds`.
+    Progress goes to stderr. The last line on stdout is one JSON object: `run_id`, `model`, `metrics`, `seconds` and
+    `unsent`, which is what MLflow has not because its server is away.
 
     Exit status: 0 done, 1 a stage failed, 2 a mistake in the params or the data, 130 interrupted, 143 terminated.
     """
@@ -81,7 +82,7 @@ def train(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbose
 def ingest(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbose = False) -> None:
     """Decode the recordings and audit them, without training.
 
-    The last line on stdout is one JSON object: `run_id`, `report`, `clips`, `quarantined` and `seconds`.
+    The last line on stdout is one JSON object: `run_id`, `report`, `clips`, `quarantined`, `seconds` and `unsent`.
     """
 
     def find() -> Flow[..., Any]:
@@ -96,7 +97,8 @@ def ingest(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbos
 def balance(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbose = False) -> None:
     """Compare balance methods on one corpus, and recommend one.
 
-    The last line on stdout is one JSON object: `run_id`, `method`, `verdict`, `params_file`, `metrics` and `seconds`.
+    The last line on stdout is one JSON object: `run_id`, `method`, `verdict`, `params_file`, `metrics`, `seconds` and
+    `unsent`.
     """
 
     def find() -> Flow[..., Any]:
@@ -174,6 +176,28 @@ def listen(
         model, file=file, microphone=microphone, hop=hop, threshold=threshold, runtime=runtime, device=device
     )
     raise typer.Exit(status)
+
+
+@app.command(rich_help_panel=_RUN)
+def sync(
+    params_file: Annotated[
+        Path, typer.Argument(metavar="PARAMS", help="A params file, or a workspace: the folder that has `runs`.")
+    ],
+    overrides: Overrides = None,
+) -> None:
+    """Send to MLflow what runs kept while its server was away.
+
+    The last line on stdout is one JSON object: `sent`, `unsent` and `runs`, with the same numbers of each run.
+
+    Exit status: 0 everything is sent, 1 a server is still away or rejects a record, 2 a mistake in the params.
+    """
+
+    def work() -> None:
+        from flows.sync import sync_command
+
+        sync_command(params_file, overrides or ())
+
+    raise typer.Exit(exit_status(work))
 
 
 @app.command(rich_help_panel=_LOOK)

@@ -12,10 +12,11 @@ if __name__ == "__main__":  # before Prefect is imported, so that mistakes are r
 
 from prefect import flow
 
+from audiocls import tracking
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
 from flows.preparation import check_corpus, gather_corpus
-from flows.runs import name_run
+from flows.runs import name_run, report_unsent
 from tasks.audit import audit_corpus
 from tasks.near_duplicates import find_near_duplicates
 from tasks.tracking import log_audit, open_run
@@ -30,6 +31,7 @@ class IngestResult:
     clips: int
     quarantined: int
     seconds: dict[str, float]
+    unsent: tracking.Unsent | None
     summary: str
 
 
@@ -43,4 +45,7 @@ def ingest_flow(params_file: str, overrides: tuple[str, ...] = ()) -> IngestResu
         summary = log_audit(run, report, describe=True)
         # After the audit, which shows what is wrong with the clips.
         check_corpus(corpus, params)
-    return IngestResult(run.run_id, str(report.html), corpus.num_clips, corpus.num_quarantined, seconds, summary)
+    unsent = tracking.unsent(run)
+    summary = report_unsent(unsent, params_file, overrides) + summary
+    page, clips, quarantined = str(report.html), corpus.num_clips, corpus.num_quarantined
+    return IngestResult(run.run_id, page, clips, quarantined, seconds, unsent, summary)

@@ -12,10 +12,11 @@ if __name__ == "__main__":  # before Prefect is imported, so that mistakes are r
 
 from prefect import flow
 
+from audiocls import tracking
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
 from flows.preparation import prepare_data
-from flows.runs import name_run
+from flows.runs import name_run, report_unsent
 from tasks.balance import balance_classes, balance_head
 from tasks.evaluation import evaluate
 from tasks.features import cache_features
@@ -31,6 +32,7 @@ class TrainResult:
     model: str
     metrics: dict[str, float]
     seconds: dict[str, float]
+    unsent: tracking.Unsent | None
     summary: str
 
 
@@ -53,4 +55,6 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
         evaluation = evaluate(model, data, run)
         log_results(run, model, evaluation)
         summary = publish_summary(run, corpus, data.split_clips, trained_on, model, evaluation)
-    return TrainResult(run.run_id, str(model.folder), evaluation.metrics, seconds, summary)
+    unsent = tracking.unsent(run)
+    summary = report_unsent(unsent, params_file, overrides) + summary
+    return TrainResult(run.run_id, str(model.folder), evaluation.metrics, seconds, unsent, summary)

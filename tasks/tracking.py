@@ -27,6 +27,7 @@ from audiocls import (
     waveforms,
 )
 from audiocls.errors import name_some
+from audiocls.files import as_csv
 from audiocls.markdown import escaped
 from audiocls.params import RunParams
 from audiocls.splits import PreparedData
@@ -60,6 +61,7 @@ def log_corpus(run: tracking.TrackedRun, corpus: waveforms.Corpus) -> None:
     tracking.log_dataset(run, corpus.clips, "clips", corpus.digest, counts)
     tracking.log_metrics(run, {f"data/{name}": count for name, count in counts.items()})
     tracking.log_artifacts(run, corpus.quarantine, "data")
+    tracking.log_artifacts(run, as_csv(corpus.quarantine, run.folder / "data"), "data")
     tracking.log_artifacts(run, corpus.counts, "data")
     lost = waveforms.read_counts(corpus.counts).lost_classes
     if lost:
@@ -81,7 +83,9 @@ def log_counts(run: tracking.TrackedRun, corpus: waveforms.Corpus, split_clips: 
 def log_splits(run: tracking.TrackedRun, split_clips: Path) -> None:
     """Log the clips that were dropped from the split, and their number."""
     tracking.log_metrics(run, {"data/dropped": len(splits.read_dropped(split_clips))})
-    tracking.log_artifacts(run, splits.dropped_beside(split_clips), "data")
+    dropped = splits.dropped_beside(split_clips)
+    tracking.log_artifacts(run, dropped, "data")
+    tracking.log_artifacts(run, as_csv(dropped, run.folder / "data"), "data")
 
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
@@ -100,12 +104,11 @@ def log_audit(run: tracking.TrackedRun, report: audit.AuditReport, *, describe: 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
 def log_balance(run: tracking.TrackedRun, balanced: balance.Balanced) -> None:
-    """Log the class counts before and after, as numbers and as a plot, and how often each clip is used."""
+    """Log the class counts before and after, as tables and as a plot, and how often each clip is used."""
     from audiocls.plots import draw_class_counts  # imported late: it loads matplotlib
 
     tracking.log_json(run, {k: v for k, v in asdict(balanced).items() if k != "rows"}, "data/class_counts.json")
-    counts = {"before": balanced.counts_before, "after": balanced.counts_after}
-    tracking.log_metrics(run, {f"clips_{when}/{name}": n for when, c in counts.items() for name, n in c.items()})
+    tracking.log_artifacts(run, balance.write_class_counts(balanced, run.folder / "data" / "class_counts.csv"), "data")
     picture = draw_class_counts(balanced.counts_before, balanced.counts_after, run.folder / "class_counts.png")
     tracking.log_artifacts(run, picture, "data")
     tracking.log_artifacts(run, balanced.rows, "data/balance")
@@ -127,7 +130,7 @@ def log_results(run: tracking.TrackedRun, model: training.TrainedModel, evaluate
     facts = {name: value for name, value in asdict(model).items() if name != "folder"}
     tracking.log_tags(run, {f"model.{name}": str(value) for name, value in facts.items()})
     evaluation.write_card(model, evaluated, run.folder / "data" / "counts.json")
-    registry.log_model(run, model.folder, evaluated.metrics, model.steps)
+    registry.log_model(run, model.folder, evaluation.headline_first(evaluated.metrics), model.steps)
     tracking.log_artifacts(run, evaluated.folder, "evaluation")
 
 
@@ -141,7 +144,9 @@ def publish_summary(
     evaluated: evaluation.Evaluation,
 ) -> str:
     """Show the result on the pages of the flow run and the MLflow run; return it as Markdown."""
-    summary = evaluation.summarise(run, corpus, split_clips, balanced, model, evaluated)
+    result = evaluation.result_line(model.folder, evaluated, run.folder / "data" / "audit.json")
+    details = evaluation.summarise(run, corpus, split_clips, balanced, model, evaluated)
+    summary = f"{result}\n\n{details}"
     tracking.describe_run(run, summary)
     create_markdown_artifact(key="train-summary", markdown=summary)
     return summary

@@ -31,7 +31,7 @@ TARGETS = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, flags=re.MULTILINE)
 DEPLOYED = yaml.safe_load((HOME / "prefect.yaml").read_text())["deployments"]
 # What a page cannot check without a cluster or a shell, and its first words.
 OTHER_COMMANDS = (["source", ".venv/bin/activate"], ["export"])
-COMMANDS = {"train", "ingest", "balance", "explain", "stores", "schema", "init", "predict", "listen"}
+COMMANDS = {"train", "ingest", "balance", "sync", "explain", "stores", "schema", "init", "predict", "listen"}
 
 
 def blocks(language: str) -> list:

@@ -19,7 +19,7 @@ from audiocls.balance.draws import class_counts, draw, wanted_counts
 from audiocls.balance.label_set_draws import draw_expected, expected_draws, label_counts
 from audiocls.balance.weights import class_weights, label_weights
 from audiocls.errors import LeakageError, counted, name_some
-from audiocls.files import write_table
+from audiocls.files import replacing, write_table
 from audiocls.params import BalanceParams, Resampled
 from audiocls.sources import LABELS, is_multi_label, label_columns
 
@@ -38,6 +38,14 @@ class Balanced:
     counts_after: dict[str, int]  # in an epoch; with `progressive` in the last one
     rows_of_kind: dict[str, int] = field(default_factory=dict)
     """How many rows of an epoch are `original`, `copy` and `synthetic`, and how many clips are `left_out`."""
+
+
+def write_class_counts(balanced: Balanced, target: Path) -> Path:
+    """Write the training clips of each class before and after balancing as CSV."""
+    columns = {"training_clips": balanced.counts_before, "after_balance": balanced.counts_after}
+    with replacing(target) as part:
+        pd.DataFrame(columns).rename_axis("label").to_csv(part)
+    return target
 
 
 def balance(split_clips: Path, params: BalanceParams, seed: int, workspace: Path) -> Balanced:

@@ -196,6 +196,17 @@ def _metrics(settings: InferenceSettings, evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
+def score_interval(model_folder: Path, evaluation: Evaluation) -> tuple[str, Interval]:
+    """Return the name of the main score and its 95 % interval on test, of a model with `inference.json` in its folder.
+
+    It is macro-F1, or the mean average precision if a recording may have any number of labels.
+    """
+    settings = load_settings(model_folder)
+    if settings.multi_label:
+        return "mAP", _label_intervals(settings, evaluation)["map_macro"]
+    return "macro-F1", _intervals(settings, evaluation)["f1_macro"]
+
+
 def _ends(found: Interval) -> str:
     return "too few groups" if np.isnan(found.low) else f"{found.low:.4f} to {found.high:.4f}"
 

@@ -152,5 +152,8 @@ def _class_table(report: Path, balanced: Balanced) -> list[str]:
 
 def _link(run: TrackedRun) -> str:
     if run.url:
-        return f"[{run.run_id}]({run.url})"
-    return f"`{run.run_id}`; `mlflow server --backend-store-uri {masked(run.uri)}` shows it at `http://127.0.0.1:5000/{run.page}`"
+        return f"[{run.run_id}]({run.url}); all runs: [{run.table_url}]({run.table_url})"
+    return (
+        f"`{run.run_id}`; `mlflow server --backend-store-uri {masked(run.uri)}` shows it at "
+        f"`http://127.0.0.1:5000/{run.page}`, and all runs at `http://127.0.0.1:5000/{run.table}`"
+    )

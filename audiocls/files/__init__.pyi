@@ -38,6 +38,7 @@ from .storage import (
     writing as writing,
 )
 from .tables import (
+    as_csv as as_csv,
     damaged as damaged,
     open_table as open_table,
     read_table as read_table,

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audiocls.errors import StoreError
+from audiocls.files.atomic import replacing
 from audiocls.files.masking import masked
 from audiocls.files.storage import Place, writing
 
@@ -47,6 +48,14 @@ def open_table(path: Place) -> pq.ParquetFile:
         return pq.ParquetFile(path) if isinstance(path, Path) else pq.ParquetFile(path.path, filesystem=path.fs)
     except (pa.ArrowException, OSError) as error:
         raise damaged(path, error) from error
+
+
+def as_csv(table: Place, folder: Path) -> Path:
+    """Write a Parquet table as CSV of the same name into a folder, for people and for pages that show no Parquet."""
+    target = folder / f"{table.stem}.csv"
+    with replacing(target) as part:
+        read_table(table).to_pandas().to_csv(part, index=False)
+    return target
 
 
 def damaged(path: Place, error: Exception) -> StoreError:

@@ -57,8 +57,8 @@ _EXAMPLE_RATE_HZ: Final = 16_000
 _LONGEST_DESCRIPTION: Final = 5_000
 
 
-def log_model(run: TrackedRun, folder: Path, metrics: Mapping[str, float], step: int) -> str:
-    """Log a model folder in MLflow as a model of a run, with metrics; return the model's id.
+def log_model(run: TrackedRun, folder: Path, metrics: Mapping[str, float], step: int) -> None:
+    """Log a model folder in MLflow as a model of a run, with metrics.
 
     Args:
         run: That trained it.
@@ -69,7 +69,7 @@ def log_model(run: TrackedRun, folder: Path, metrics: Mapping[str, float], step:
     card = (folder / "README.md").read_text(encoding="utf-8")
     description = card.rpartition("\n---\n")[2].strip()[:_LONGEST_DESCRIPTION]
     tags = {MLFLOW_RUN_NOTE: description}
-    return log_logged_model(run, lambda path, record: save_pyfunc(folder, path, record), metrics, step, tags)
+    log_logged_model(run, lambda path, record: save_pyfunc(folder, path, record), metrics, step, tags)
 
 
 def save_pyfunc(folder: Path, path: Path, record: Model | None = None) -> None:

@@ -1,7 +1,4 @@
-from .models import download_model as download_model, log_logged_model as log_logged_model
-from .runs import (
-    NestedRun as NestedRun,
-    TrackedRun as TrackedRun,
+from .entries import (
     describe_run as describe_run,
     log_artifacts as log_artifacts,
     log_dataset as log_dataset,
@@ -9,5 +6,8 @@ from .runs import (
     log_metrics as log_metrics,
     log_nested_runs as log_nested_runs,
     log_tags as log_tags,
-    tracked_run as tracked_run,
 )
+from .models import download_model as download_model, log_logged_model as log_logged_model
+from .run import NestedRun as NestedRun, TrackedRun as TrackedRun
+from .runs import start_run as start_run, tracked_run as tracked_run
+from .synchronisation import Synced as Synced, Unsent as Unsent, sync as sync, unsent as unsent

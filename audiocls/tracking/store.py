@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
 
-from audiocls.errors import TrackingError
+from audiocls.errors import TrackingError, UnreachableError
 from audiocls.files import masked, without_user
 
 _PROBE_SECONDS: Final = 5
@@ -36,7 +36,7 @@ def probe(uri: str) -> None:
     """Check once whether a server answers; MLflow's own client retries for a minute before it gives up.
 
     Raises:
-        TrackingError: It does not answer.
+        UnreachableError: It does not answer.
     """
     address, user = without_user(uri)
     request = urllib.request.Request(f"{address.rstrip('/')}/health")
@@ -48,7 +48,7 @@ def probe(uri: str) -> None:
     except (OSError, HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError) and error.code < 500:
             return  # It answers; some hosted servers have no /health.
-        raise TrackingError(
+        raise UnreachableError(
             f"tracking.uri = {masked(uri)}: no MLflow server answers there ({error}). Start it, or remove tracking.uri "
             "to write to SQLite in the workspace."
         ) from error

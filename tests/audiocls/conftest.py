@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from audiocls import tracking
 from audiocls.params.data import TableData
 from audiocls.params.run import AudioParams, RunParams
 from audiocls.sources.manifest import list_clips
-from audiocls.tracking import runs as tracking
 from audiocls.waveforms.shards import write_shard
 from audiocls.waveforms.store import plan_store
 

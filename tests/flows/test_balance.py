@@ -121,7 +121,7 @@ def test_the_verdict_is_on_both_pages_with_the_table_and_the_picture(compared):
 
 def test_the_command_line_ends_with_one_json_line_and_shows_the_verdict(compared):
     said, shown, _ = compared
-    assert set(said) == {"run_id", "method", "verdict", "params_file", "metrics", "seconds"}
+    assert set(said) == {"run_id", "method", "verdict", "params_file", "metrics", "seconds", "unsent"}
     assert said["verdict"] in " ".join(shown.split())
     assert {"train_contenders", "compare", "assign_splits"} < set(said["seconds"])
 

@@ -16,7 +16,7 @@ from flows.cli import main
 HOME = Path(__file__).resolve().parents[2]
 QUICKSTART = str(HOME / "params" / "quickstart.yaml")
 HEAVY = {"torch", "transformers", "prefect", "mlflow", "pandas", "pyarrow", "datasets", "sklearn", "matplotlib"}
-PARAMS_COMMANDS = ("train", "ingest", "balance", "explain", "stores")
+PARAMS_COMMANDS = ("train", "ingest", "balance", "sync", "explain", "stores")
 COMMANDS = (*PARAMS_COMMANDS, "predict", "listen", "init", "schema")
 
 # Runs the command in a process of its own, and says at its end which of the heavy packages were imported.
@@ -62,12 +62,14 @@ def test_the_package_installs_the_command_and_what_it_needs():
         (["--help"], 0),
         (["train", "--help"], 0),
         (["predict", "--help"], 0),
+        (["sync", "--help"], 0),
         (["listen", "--help"], 0),
         (["train", QUICKSTART, "trainin.epochs=3"], 2),
         (["train", QUICKSTART, "seed=many"], 2),
         (["balance", QUICKSTART, "seed=many"], 2),
         (["explain", QUICKSTART, "clip", "seed=many"], 2),
         (["stores", QUICKSTART, "seed=many"], 2),
+        (["sync", QUICKSTART, "seed=many"], 2),
         (["schema"], 0),
     ],
 )

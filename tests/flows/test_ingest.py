@@ -35,7 +35,7 @@ def test_the_page_the_json_and_the_quarantine_are_in_the_run_and_the_verdict_is_
     assert run_flow(ingest_flow, [str(params_file)]) == 0
     captured = capsys.readouterr()
     result = json.loads(captured.out.splitlines()[-1])
-    assert set(result) == {"run_id", "report", "clips", "quarantined", "seconds"}
+    assert set(result) == {"run_id", "report", "clips", "quarantined", "seconds", "unsent"}
     assert (result["clips"], result["quarantined"]) == (34, 1)
     assert Path(result["report"]).exists()
     assert {"ingest", "cache_waveforms", "collect_corpus", "audit_corpus"} <= set(result["seconds"])

@@ -169,10 +169,33 @@ def test_metrics_are_logged_by_step_for_training_and_validation(run, finished):
     assert losses[-1].value < losses[0].value or len(losses) == 1
 
 
+def test_the_description_begins_with_the_test_score_its_interval_and_the_verdict(run, finished):
+    first = run.data.tags["mlflow.note.content"].splitlines()[0]
+    score = re.escape(f"{finished[0].metrics['test/f1_macro']:.3f}")
+    interval = r"(95 % interval over groups: 0\.\d{3} to [01]\.\d{3}|too few groups for an interval)"
+    assert re.fullmatch(rf"\*\*Test macro-F1 {score}\*\* \({interval}\)\. Audit of the data: \w.*", first)
+    assert first.endswith(run.data.tags["data.verdict"])
+    assert finished[0].summary.startswith(first)
+
+
+def test_the_experiment_has_a_view_with_the_scores_to_which_the_run_links(run, finished):
+    experiment = MlflowClient(finished[1].tracking_uri).get_experiment(run.info.experiment_id)
+    view = json.loads(experiment.tags["mlflow.sharedViewState.audiocls"])
+    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`test/f1_macro`", False)
+    columns = [re.fullmatch(r"(metrics|params)\.`(.+)`", column) for column in view["selectedColumns"]]
+    assert len(columns) > 4
+    assert all(column[2] in getattr(run.data, column[1]) for column in columns)
+    link = f"#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey=audiocls"
+    assert link in "".join(finished[0].summary.split())
+
+
 def test_class_counts_before_and_after_are_logged(run, finished):
     counts = json.loads(artifact(finished, "data/class_counts.json").read_text())
     assert set(counts["counts_after"].values()) == {max(counts["counts_before"].values())}
-    assert run.data.metrics["clips_after/high"] == counts["counts_after"]["high"]
+    table = pd.read_csv(artifact(finished, "data/class_counts.csv"), index_col="label")
+    assert table["training_clips"].to_dict() == counts["counts_before"]
+    assert table["after_balance"].to_dict() == counts["counts_after"]
+    assert not [name for name in run.data.metrics if name.startswith("clips_")]
     assert artifact(finished, "data/class_counts.png").stat().st_size > 5_000
 
 
@@ -191,6 +214,8 @@ def test_the_broken_file_is_in_the_quarantine_table_with_its_reason(run, finishe
     assert table["clip_id"].tolist() == ["low/broken.wav"]
     assert table["reason"].tolist() == ["unreadable"]
     assert run.data.metrics["data/quarantined"] == 1
+    shown = pd.read_csv(artifact(finished, "data/quarantine.csv"), keep_default_na=False)
+    assert shown[["clip_id", "reason"]].values.tolist() == [["low/broken.wav", "unreadable"]]
 
 
 def test_the_table_of_clips_left_out_of_the_split_is_logged_without_rows_too(run, finished):
@@ -280,7 +305,7 @@ def test_the_command_line_ends_with_one_json_line_on_stdout(tones, tmp_path, cap
     assert run_flow(train_flow, [str(params_file), "training.max_steps=2", "seed=3"]) == 0
     captured = capsys.readouterr()
     result = json.loads(captured.out.splitlines()[-1])
-    assert set(result) == {"run_id", "model", "metrics", "seconds"}
+    assert set(result) == {"run_id", "model", "metrics", "seconds", "unsent"}
     assert Path(result["model"], "model.safetensors").exists()
     assert "macro" in captured.err
     assert "mlflow server" in captured.err

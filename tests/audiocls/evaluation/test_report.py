@@ -13,7 +13,7 @@ from audiocls.evaluation.report import summarise
 from audiocls.evaluation.scoring import Evaluation
 from audiocls.sources.listing import Listing
 from audiocls.splits.dropped import COLUMNS, write_dropped
-from audiocls.tracking.runs import TrackedRun
+from audiocls.tracking import TrackedRun
 from audiocls.training.trained_model import TrainedModel
 from audiocls.waveforms.corpus import Corpus
 from audiocls.waveforms.counts import count_stages, write_counts
@@ -127,7 +127,10 @@ def test_a_class_without_test_clips_has_no_score(summary):
 
 
 def test_the_run_is_linked_on_a_server_and_explained_on_a_file(summary):
-    assert "[abc](http://127.0.0.1:5000/#/experiments/1/runs/abc)" in summary("http://127.0.0.1:5000")
+    on_server = summary("http://127.0.0.1:5000")
+    runs = "http://127.0.0.1:5000/#/experiments/1/runs"
+    assert f"[abc]({runs}/abc?workflowType=machine_learning)" in on_server
+    assert f"({runs}?workflowType=machine_learning&viewStateShareKey=audiocls)" in on_server
     assert "mlflow server --backend-store-uri sqlite:///somewhere/mlflow.db" in summary()
 
 

@@ -8,11 +8,11 @@ import traceback
 import pytest
 from hypothesis import given, strategies as st
 
+from audiocls import tracking
 from audiocls.errors import ParamsError, TrackingError
 from audiocls.files.masking import masked, masked_values, without_user
 from audiocls.params.run import RunParams
 from audiocls.params_file.reading import load_params
-from audiocls.tracking import runs as tracking
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_server_is_asked_with_the_password_and_its_errors_do_not_show_it(tmp_p
 
 def test_a_link_to_a_run_leads_there_without_the_password(tmp_path):
     run = tracking.TrackedRun("https://me:hush-hush@host:5000/mlflow/", "1", "abc", tmp_path)
-    assert run.url == "https://host:5000/mlflow/#/experiments/1/runs/abc"
+    assert run.url == "https://host:5000/mlflow/#/experiments/1/runs/abc?workflowType=machine_learning"
 
 
 def test_a_mistake_in_the_params_does_not_show_the_password(tmp_path):

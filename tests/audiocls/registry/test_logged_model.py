@@ -27,6 +27,7 @@ from packaging.requirements import Requirement
 from tiny_configs import TINY_CONFIGS
 from transformers import pipeline
 
+from audiocls import tracking
 from audiocls.errors import TrackingError
 from audiocls.inference.classifier import Classifier
 from audiocls.models.families import build_model, save_model
@@ -34,8 +35,6 @@ from audiocls.models.inference_settings import settings_of, write_settings
 from audiocls.params.run import RunParams
 from audiocls.registry.logged_model import log_model, save_pyfunc
 from audiocls.registry.requirements import pinned_requirements
-from audiocls.tracking import runs as tracking
-from audiocls.tracking.models import log_logged_model
 
 LABELS = ["a", "b", "c"]
 RATE_HZ = 16_000
@@ -268,37 +267,38 @@ def test_a_run_has_one_model_with_its_metrics_params_card_and_data(tracked_works
     digest = "0123456789abcdef" * 4
     with tracking.tracked_run(params, "one model", {}) as run:
         tracking.log_dataset(run, tmp_path / "clips.parquet", "clips", digest, {"clips": 7})
-        first = log_model(run, folder, {"test/f1_macro": 0.5}, 3)
-        second = log_model(run, folder, {"test/f1_macro": 0.5}, 3)  # as a task that is tried again
+        log_model(run, folder, {"test/f1_macro": 0.5}, 3)
+        log_model(run, folder, {"test/f1_macro": 0.5}, 3)  # as a task that is tried again
     client = MlflowClient(params.tracking_uri)
     (model,) = client.search_logged_models([run.experiment_id])
-    assert model.model_id == second == first
     assert (str(model.status), model.source_run_id, model.name) == ("READY", run.run_id, "model")
     assert model.params["audio.max_seconds"] == "0.4"
     assert model.tags["mlflow.note.content"] == "# A model\n\nOf three classes."
     (metric,) = model.metrics
     assert (metric.key, metric.value, metric.step, metric.dataset_digest) == ("test/f1_macro", 0.5, 3, digest[:36])
     assert client.get_run(run.run_id).data.metrics == {"test/f1_macro": 0.5}
-    assert [output.model_id for output in client.get_run(run.run_id).outputs.model_outputs] == [second]
+    assert [output.model_id for output in client.get_run(run.run_id).outputs.model_outputs] == [model.model_id]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", params.tracking_uri)
-    answers = [Classifier.load(name).predict(clips[2]) for name in (folder, run.run_id, f"models:/{second}")]
+    answers = [Classifier.load(name).predict(clips[2]) for name in (folder, run.run_id, f"models:/{model.model_id}")]
     assert answers[0] == answers[1] == answers[2]
 
 
-def test_a_model_that_could_not_be_written_is_replaced(tracked_workspace, tmp_path):
+def test_a_model_that_could_not_be_sent_is_replaced(tracked_workspace, tmp_path, monkeypatch):
     params = params_of("logmel-resnet", tracked_workspace(tmp_path / "workspace"))
     folder = save(tmp_path / "model", params)
     client = MlflowClient(params.tracking_uri)
     run = tracking.start_run(params, "second try", {})
 
-    def fail(path, record):
+    def fail(*arguments):
         raise ConnectionResetError("the store is gone")
 
-    with pytest.raises(TrackingError, match="the store is gone"):
-        log_logged_model(run, fail, {}, 3, {})
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "log_model_artifact", fail)
+        with pytest.raises(TrackingError, match="the store is gone"):
+            log_model(run, folder, {"test/f1_macro": 0.5}, 3)
     (left,) = client.search_logged_models([run.experiment_id])
     assert str(left.status) == "PENDING"
-    made = log_model(run, folder, {"test/f1_macro": 0.5}, 3)
-    assert [(each.model_id, str(each.status)) for each in client.search_logged_models([run.experiment_id])] == [
-        (made, "READY")
-    ]
+    log_model(run, folder, {"test/f1_macro": 0.5}, 3)
+    (made,) = client.search_logged_models([run.experiment_id])
+    assert made.model_id != left.model_id
+    assert str(made.status) == "READY"

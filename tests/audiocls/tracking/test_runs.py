@@ -5,57 +5,28 @@ from __future__ import annotations
 import http.server
 import json
 import math
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
-import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow_server import MlflowServer, free_port
 from recorded_bars import RecordedBars
 
+from audiocls import tracking
 from audiocls.errors import TrackingError
 from audiocls.params.run import RunParams
 from audiocls.params_file.reading import load_params
 from audiocls.progress import shown_on
-from audiocls.tracking import runs as tracking
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("server")
-    uri = f"http://127.0.0.1:{free_port()}"
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", uri.rsplit(":", 1)[1],
-            "--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
-            "--artifacts-destination", str(folder / "artifacts"),
-        ],
-        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"{uri}/health", timeout=1).close()
-            break
-        except OSError:
-            assert process.poll() is None, "the MLflow server ended"
-            time.sleep(0.5)
-    yield uri
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(timeout=30)
+def server(tracked_workspace, tmp_path_factory):
+    started = MlflowServer(tracked_workspace(tmp_path_factory.mktemp("server")))
+    started.start()
+    yield started.uri
+    started.kill()
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +189,7 @@ def test_a_description_is_the_note_of_the_run(params, client):
 def test_only_a_server_has_an_address(params):
     run = tracking.TrackedRun(params.tracking_uri, "1", "abc", Path("runs/abc"))
     if params.tracking.uri:
-        assert run.url == f"{params.tracking.uri}/#/experiments/1/runs/abc"
+        assert run.url == f"{params.tracking.uri}/#/experiments/1/runs/abc?workflowType=machine_learning"
     else:
         assert run.url is None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import socket
 import sqlite3
 import time
 from contextlib import contextmanager
@@ -13,13 +12,14 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow_server import free_port
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from audiocls.errors import FullDiskError, TrackingError
+from audiocls import tracking
+from audiocls.errors import FullDiskError, UnreachableError
 from audiocls.params.run import RunParams
-from audiocls.tracking import runs as tracking
-from audiocls.tracking.runs import TrackedRun
+from audiocls.tracking.client import open_client
 
 FORK = multiprocessing.get_context("fork")
 
@@ -129,26 +129,23 @@ def test_a_disk_without_space_for_the_database_is_said_in_one_sentence(workspace
 # Servers that are gone
 
 
-def test_a_server_that_is_gone_is_waited_for_as_long_as_a_restart_takes_and_no_longer(tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
-    waits = []
+def wait_for_a_gone_server(monkeypatch) -> list[float]:
+    """Return the waits of a call to a server that is gone."""
+    waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
-    with socket.socket() as unused:  # bound and not listening: whoever asks there is refused
-        unused.bind(("127.0.0.1", 0))
-        uri = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(TrackingError, match=rf"^tracking\.uri = {uri}: MLflow failed: ") as raised:
-            tracking.log_metrics(TrackedRun(uri, "0", "none", tmp_path), {"loss": 1.0})
-    assert 30 < sum(waits) < 90
+    uri = f"http://127.0.0.1:{free_port()}"
+    expected = rf"^tracking\.uri = {uri}: MLflow failed: "
+    with pytest.raises(UnreachableError, match=expected) as raised, open_client(uri) as client:
+        client.get_run("none")
     assert "\n" not in str(raised.value)
+    return waits
 
 
-def test_whoever_sets_mlflows_retries_decides(tmp_path, monkeypatch):
+def test_a_server_that_is_gone_is_waited_for_as_long_as_a_restart_takes_and_no_longer(monkeypatch):
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    assert 30 < sum(wait_for_a_gone_server(monkeypatch)) < 90
+
+
+def test_whoever_sets_mlflows_retries_decides(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    waits = []
-    monkeypatch.setattr(time, "sleep", waits.append)
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        uri = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(TrackingError):
-            tracking.log_metrics(TrackedRun(uri, "0", "none", tmp_path), {"loss": 1.0})
-    assert waits == []
+    assert wait_for_a_gone_server(monkeypatch) == []
