@@ -9,6 +9,7 @@ import json
 from typing import Any, Final
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from audiocls.tracking.run import VIEW
 
@@ -25,7 +26,13 @@ def share_view(client: MlflowClient, experiment_id: str, score: str) -> None:
         score: The metric that runs are sorted by, without its split, such as "f1_macro".
     """
     state = json.dumps(_view(score), separators=(",", ":"))
-    client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{VIEW}", state)
+    key = f"mlflow.sharedViewState.{VIEW}"
+    if client.get_experiment(experiment_id).tags.get(key) == state:
+        return
+    try:
+        client.set_experiment_tag(experiment_id, key, state)
+    except MlflowException:
+        client.set_experiment_tag(experiment_id, key, state)  # Another run inserted it in the meantime.
 
 
 def _view(score: str) -> dict[str, Any]:
