@@ -108,8 +108,10 @@ def _weak_spots_lines(folder: Path) -> list[str]:
     slices, corruptions = (_failed(folder / f"{name}.csv") for name in ("slices", "robustness"))
     parts = [f"{escaped(row['column'])} = {escaped(row['value'])}" for row in slices]
     kinds = [f"{row['corruption']} (loss {float(row['loss']):.3f})" for row in corruptions]
-    lines = [f"Worse than chance explains, of test: {name_some(parts)}.", ""] if parts else []
-    return lines + ([f"Worse with a corruption: {name_some(kinds)}.", ""] if kinds else [])
+    lines = [f"Parts of test that score lower than chance explains: {name_some(parts)}.", ""] if parts else []
+    return lines + (
+        [f"Corruptions that lower the score more than chance explains: {name_some(kinds)}.", ""] if kinds else []
+    )
 
 
 def _failed(file: Path) -> list[dict[str, str]]:

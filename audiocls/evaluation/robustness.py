@@ -152,7 +152,7 @@ def _logits(
     corrupt = {kind: _corruptor(kind, data, len(labels_of(model))) for kind in (PLAIN, *CORRUPTIONS)}
     logits: dict[str, list[NDArray[np.float32]]] = {kind: [] for kind in corrupt}
     size = params.training.eval_batch_size
-    with progress_bar("testing robustness", len(dataset) * len(corrupt), "windows") as bar:
+    with progress_bar("testing robustness", len(dataset) * len(corrupt), "corrupted windows") as bar:
         for start in range(0, len(dataset), size):
             rows = range(start, min(start + size, len(dataset)))
             batch = dataset.__getitems__(rows)

@@ -58,9 +58,7 @@ def write_weak_spots(
         found["test/worst_slice"] = judged[0].scores[answers.tested].value
     if failed:
         names = name_some(f"{each.column} = {each.value}" for each in failed)
-        logger.warning(
-            "The model is worse in %d of %d slices of test than by chance: %s.", len(failed), len(judged), names
-        )
+        logger.warning("%d of %d slices of test score lower than chance explains: %s.", len(failed), len(judged), names)
     (folder / "robustness.csv").unlink(missing_ok=True)
     if data.params.evaluation.robustness_clips:
         corruptions = score_corruptions(model, extractor, clips, data, thresholds)

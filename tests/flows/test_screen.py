@@ -226,7 +226,7 @@ def test_a_training_in_a_terminal(tones, tmp_path):
     assert over["Decoding"] == "48 clips"
     assert re.fullmatch(r"48 clips, [\d,]+ pairs", over["Near-duplicates"])
     assert over["Training"] == "60 steps"
-    assert re.fullmatch(r"\d+ windows", over["Evaluation"])
+    assert re.fullmatch(r"\d+ windows, \d+ corrupted windows", over["Evaluation"])
     assert re.fullmatch(r"[\d,]+ kB", over["Upload"])
     assert re.search(r"Training +.*\d+/60 steps", done.shown)
     assert "Balanced accuracy" in done.shown

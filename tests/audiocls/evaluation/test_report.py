@@ -150,7 +150,7 @@ def test_without_a_fitted_decision_there_are_no_held_out_folds(summary):
 
 
 def test_slices_and_corruptions_that_fail_are_named(summary, tmp_path):
-    assert "Worse" not in summary()
+    assert "chance explains" not in summary()
     slices = pd.DataFrame({"column": ["column/a|b", "source"], "value": ["<b>", "x"], "verdict": ["fail", "pass"]})
     slices.to_csv(tmp_path / "slices.csv", index=False)
     corruptions = pd.DataFrame(
@@ -158,5 +158,5 @@ def test_slices_and_corruptions_that_fail_are_named(summary, tmp_path):
     )
     corruptions.to_csv(tmp_path / "robustness.csv", index=False)
     page = MarkdownIt("commonmark").render(summary())
-    assert "Worse than chance explains, of test: column/a|b = &lt;b&gt;." in page
-    assert "Worse with a corruption: low_rate_codec (loss 0.250)." in page
+    assert "Parts of test that score lower than chance explains: column/a|b = &lt;b&gt;." in page
+    assert "Corruptions that lower the score more than chance explains: low_rate_codec (loss 0.250)." in page

@@ -56,6 +56,13 @@ def test_columns_reach_the_corpus_and_change_nothing_else(root, write_csv, write
     pd.testing.assert_frame_equal(clips.drop(columns="column/device"), pd.read_parquet(plain.clips))
 
 
+def test_a_recording_with_events_has_the_columns_of_its_first_row(root, list_rows, write_csv):
+    text = "path,label,who,device,start,end\na.wav,x,ann,phone,0,1\na.wav,y,ann,radio,1,2\nb.wav,x,bob,,0,1\n"
+    times = {"start_column": "start", "end_column": "end", "events": {"window_seconds": 1.0}}
+    rows = list_rows(table(write_csv(root, text), labels="multi", columns=["device"], **times))
+    assert [(row["clip_id"], row["column/device"]) for row in rows] == [("a.wav", "phone"), ("b.wav", None)]
+
+
 def test_a_column_that_is_not_there_is_named_with_its_key(root, list_rows, write_csv):
     path = write_csv(root, ROWS)
     with pytest.raises(DataError, match=r"no such column: data\.columns\.1 = devise\."):
