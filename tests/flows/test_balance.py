@@ -32,6 +32,7 @@ def write_params(folder: Path, tones: Path, **sections) -> Path:
         "split": {"test_fraction": 0.4},
         "model": {"config": {"channels": [4, 8]}},
         "training": {"epochs": 2, "batch_size": 8, "learning_rate": 1.0e-2},
+        "evaluation": {"robustness_clips": 0},
     }
     path = folder / "tones.yaml"
     path.write_text(yaml.safe_dump(params | sections))

@@ -39,6 +39,7 @@ def prepared(tones, tmp_path_factory):
             "audio": {"max_seconds": 0.25},
             "split": {"test_fraction": 0.3, "validation_fraction": 0.3},
             "model": {"config": {"channels": [4, 8]}},
+            "evaluation": {"robustness_clips": 0},
             "training": {"batch_size": 8, "learning_rate": 1.0e-2, "epochs": 2},
         }
     )

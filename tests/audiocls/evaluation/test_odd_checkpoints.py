@@ -36,6 +36,7 @@ def run_params(workspace: Path, recordings: Path, odd: Odd = ODD["fp16"], checkp
             "audio": {"max_seconds": 0.3},
             "split": {"test_fraction": 0.25, "validation_fraction": 0.25},
             "model": {"family": odd.family, "pretrained": None if checkpoint is None else str(checkpoint)},
+            "evaluation": {"robustness_clips": 0},
             "training": {"batch_size": 4, "max_steps": 1, "learning_rate": 1.0e-3, **training},
         }
     )

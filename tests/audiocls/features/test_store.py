@@ -45,6 +45,7 @@ def run_params(workspace, family="audio-spectrogram-transformer", **audio):
             "data": {"source": "sample"},
             "audio": {"max_seconds": SECONDS, "truncate": "center", "cache_features": "always", **audio},
             "model": {"family": family, "config": TINY_CONFIGS[family]},
+            "evaluation": {"robustness_clips": 0},
             "training": {"batch_size": 8, "max_steps": 3, "learning_rate": 5.0e-3},
         }
     )

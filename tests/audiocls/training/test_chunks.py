@@ -48,6 +48,7 @@ def run_params(workspace, *, chunk=CHUNK, **sections) -> RunParams:
             "data": {"source": "sample"},
             "audio": {"chunk": chunk},
             "model": {"config": {"channels": [4, 8], "dropout": 0.2}},
+            "evaluation": {"robustness_clips": 0},
             "training": {"batch_size": 8, "epochs": 12, "learning_rate": 1.0e-2},
         }
         | sections

@@ -52,6 +52,7 @@ def run_params(workspace: Path, tones: Path, family: str = "logmel-resnet", trai
             "data": {"source": "folder", "path": str(tones), "group_by": "file"},
             "audio": {"max_seconds": 0.3},
             "model": {"family": family, "config": TINY_CONFIGS[family]},
+            "evaluation": {"robustness_clips": 0},
             "training": {"batch_size": 8, "learning_rate": 1.0e-3, "max_steps": 3} | dict(training),
             **sections,
         }

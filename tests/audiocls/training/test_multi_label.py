@@ -21,7 +21,7 @@ from audiocls.waveforms import collect_corpus
 
 HZ = {"low": 400.0, "middle": 900.0, "high": 2_000.0}
 SECONDS = 0.3
-DIGITS = {"source": "sample", "labels": "multi", "voices": 24, "clips": 96, "imbalance_ratio": 2.0}
+DIGITS = {"source": "sample", "labels": "multi", "voices": 18, "clips": 60, "imbalance_ratio": 2.0}
 
 
 def run_params(workspace, family="logmel-resnet", **sections) -> RunParams:
@@ -36,6 +36,7 @@ def run_params(workspace, family="logmel-resnet", **sections) -> RunParams:
             "split": {"near_duplicates": "ignore"},
             "model": {"family": family, "config": TINY_CONFIGS[family]},
             "training": {"batch_size": 8, "learning_rate": 5.0e-3, "epochs": 2},
+            "evaluation": {"robustness_clips": 0},
         }
         | sections
     )  # fmt: skip
@@ -95,10 +96,13 @@ def test_every_family_trains_is_saved_and_answers_everywhere_the_same(family, mi
         assert answer.probabilities == pytest.approx(scores, abs=1e-5)
         assert sorted(answer.labels) == sorted(row["predicted"])
         samples, rate_hz = soundfile.read(row["path"], dtype="float32")
-        if ADAPTERS[family].extractor_class is Wav2Vec2FeatureExtractor:  # fills no clips, as the model card says
+        fills_no_clips = ADAPTERS[family].extractor_class is Wav2Vec2FeatureExtractor  # as the model card says
+        if fills_no_clips:
             samples = np.pad(samples, (0, round(2.0 * rate_hz) - len(samples)))
         said = pipe({"raw": samples, "sampling_rate": rate_hz}, top_k=None)
-        assert {each["label"]: each["score"] for each in said} == pytest.approx(scores, abs=1e-4)
+        # A clip that is filled before it reaches the extractor is also normalized with its zeros.
+        within = 1e-3 if fills_no_clips else 1e-4
+        assert {each["label"]: each["score"] for each in said} == pytest.approx(scores, abs=within)
     # The scores are those of the labels that are known, and nothing else.
     test = table[table["split"] == "test"]
     probabilities = test[[f"probability/{label}" for label in classifier.labels]].to_numpy()
@@ -121,7 +125,7 @@ def test_every_family_trains_is_saved_and_answers_everywhere_the_same(family, mi
     ids=lambda params: params["method"],
 )
 def test_every_balance_method_learns_the_chords(balance_params, prepared, tmp_path):
-    training = {"batch_size": 8, "learning_rate": 2.0e-2, "epochs": 25, "schedule": "cosine"}
+    training = {"batch_size": 8, "learning_rate": 2.0e-2, "epochs": 20, "schedule": "cosine"}
     params = run_params(prepared[0], balance=balance_params, training=training)
     _, report = train(prepared, params, tmp_path)
     assert report.metrics["test/map_macro"] > 0.75  # at random: 0.45
