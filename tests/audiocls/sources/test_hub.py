@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from datasets import Audio, ClassLabel, Dataset, DatasetDict, Features, Value, disable_progress_bars
+from datasets import Audio, ClassLabel, Dataset, DatasetDict, Features, Sequence, Value, disable_progress_bars
 
 from audiocls.errors import DataError
 from audiocls.params.data import HubData
@@ -302,3 +302,32 @@ def test_what_the_network_did_is_no_mistake_of_the_user(list_rows):
 def test_listing_without_the_hub_does_not_import_datasets():
     script = "import sys, audiocls.sources.manifest; sys.exit('datasets' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_lists_of_labels_are_listed_with_their_names_and_a_missing_list_is_no_annotation(
+    named, recordings, list_rows, tmp_path
+):
+    given = [[0, 1], [1], [], [0], None, [1, 1]]
+    labels = given if named else [None if each is None else [NAMES[i] for i in each] for each in given]
+    kind = ClassLabel(names=[*NAMES, "maybe"]) if named else Value("string")
+    features = Features({"audio": {"bytes": Value("binary"), "path": Value("string")}, "label": Sequence(kind)})
+    rows = [
+        {"audio": {"bytes": path.read_bytes(), "path": path.name}, "label": label}
+        for path, label in zip(recordings, labels, strict=True)
+    ]
+    data = Dataset.from_list(rows, features=features).cast_column("audio", Audio(decode=False))
+    data.save_to_disk(tmp_path / "saved")
+    found = list_rows(tmp_path / "saved", labels="multi")
+    by_content = {Path(row["path"]).read_bytes(): row for row in found}
+    ordered = [by_content[path.read_bytes()] for path in recordings]
+    assert [row["labels"] for row in ordered] == [["no", "yes"], ["yes"], [], ["no"], [], ["yes"]]
+    assert [row["label"] for row in ordered] == ["no + yes", "yes", "(none)", "no", None, "yes"]
+    (manifest,) = (tmp_path / "workspace" / "manifests").glob("*.parquet")
+    assert read_listing(manifest).empty_classes == (("maybe",) if named else ())
+
+
+def test_one_label_a_row_is_no_list_of_labels(recordings, list_rows, tmp_path):
+    of_bytes(recordings).save_to_disk(tmp_path / "saved")
+    with pytest.raises(DataError, match=r"data\.labels=multi needs a list of labels in each row"):
+        list_rows(tmp_path / "saved", labels="multi")
