@@ -5,6 +5,8 @@ import os
 # Before any import of transformers: no test may depend on what a hub answers.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("DO_NOT_TRACK", "1")
+# Two processes run the tests, and start others; with a thread per core each, they would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import resource
 from contextlib import contextmanager
