@@ -108,7 +108,7 @@ class EventParams(Params):
 
     window_seconds: float = Field(2.0, gt=0, le=600, description="Length of a window.")
     hop_seconds: float | None = Field(
-        None, gt=0, le=600, description="From the start of one window to that of the next. null: half of a window."
+        None, ge=0.01, le=600, description="From the start of one window to that of the next. null: half of a window."
     )
     min_overlap: float = Field(
         0.5,

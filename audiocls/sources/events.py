@@ -31,7 +31,7 @@ def gather_events(rows: pd.DataFrame, params: EventParams) -> pd.DataFrame:
     """Return one row per recording, with the labels of its events, from one row per event.
 
     A row without a label and without times says that the recording has no events. A row with invalid times keeps its
-    own row, with its reason; the recording is used without it.
+    own row, with its reason; the recording is used without it. So does a row with times and without a label.
 
     Args:
         rows: Manifest columns; `start_seconds` and `end_seconds` are null for a whole file.
@@ -40,7 +40,11 @@ def gather_events(rows: pd.DataFrame, params: EventParams) -> pd.DataFrame:
     Raises:
         DataError: The events of a recording are in several groups or splits.
     """
-    good = rows["reason"].isna() if "reason" in rows else pd.Series(True, rows.index)
+    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *REFUSAL])))
+    timed = rows["start_seconds"].notna() | rows["end_seconds"].notna()
+    unnamed = rows["reason"].isna() & rows["label"].isna() & timed
+    rows.loc[unnamed, [*REFUSAL]] = ["unlabelled", "the event has no label; its recording is used without it"]
+    good = rows["reason"].isna()
     windows = {
         "window_seconds": params.window_seconds,
         "hop_seconds": params.hop_seconds or params.window_seconds / 2,

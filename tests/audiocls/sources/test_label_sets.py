@@ -129,6 +129,13 @@ def test_events_label_the_windows_that_they_fill(root, list_rows, write_csv):
     assert windows == [(0, 2, ["car", "dog"]), (2, 4, ["car", "cat"]), (3, 5, ["car", "cat"])]
 
 
+def test_an_event_without_a_label_is_not_lost_in_silence(root, list_rows, write_csv):
+    path = write_csv(root, "path,label,start,end\na.wav,dog,0,1\na.wav,,2,3\n")
+    rows = list_rows(table(path, start_column="start", end_column="end", events=EventParams()))
+    assert [(row["clip_id"], row["reason"]) for row in rows] == [("a.wav", None), ("a.wav@2.00-3.00", "unlabelled")]
+    assert [event["label"] for event in rows[0]["events"]["events"]] == ["dog"]
+
+
 def test_events_of_one_recording_in_two_splits_are_refused(root, list_rows, write_csv):
     path = write_csv(root, "path,label,start,end,split\na.wav,dog,0,1,train\na.wav,cat,2,3,test\n")
     params = table(path, start_column="start", end_column="end", split_column="split", events=EventParams())
