@@ -6,7 +6,7 @@
 `long` scores a stereo recording at 44.1 kHz, as WAV and as FLAC, in windows of 1 s with a logmel-resnet, by
 `audiocls predict`'s library, with PyTorch and with ONNX Runtime, and by a bare loop of soundfile, soxr and the model.
 `clips` scores clips of 1 s, by the library and by transformers' pipeline, whose files soundfile decodes. Each
-measurement is a process of its own, and a JSON line: seconds of wall-clock and CPU time, without the start of Python and
+measurement is a process of its own, and a JSON line: seconds of wall-clock and CPU time without the start of Python and
 the loading of the model, and the peak of its resident memory.
 """
 
