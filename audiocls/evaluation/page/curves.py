@@ -117,9 +117,7 @@ def learning_plots(history: pd.DataFrame) -> Iterator[Plot]:
         yield draw_lines(
             "Loss",
             f"By optimizer step: {last}.",
-            Axes(
-                "step", "loss", _span(given.values()), range_of(*(each["value"].to_numpy() for each in given.values()))
-            ),
+            Axes("step", "loss", _span(given.values(), "step"), _span(given.values(), "value")),
             [_curve(names[name], "first" if name == "loss" else "second", curve) for name, curve in given.items()],
         )
     scored = [(name, _steps(history, key)) for key, name in _SCORES.items()]
@@ -129,7 +127,7 @@ def learning_plots(history: pd.DataFrame) -> Iterator[Plot]:
         yield draw_lines(
             "Scores on validation",
             f"By optimizer step: {best}.",
-            Axes("step", "score", _span(curve for _, curve in shown)),
+            Axes("step", "score", _span((curve for _, curve in shown), "step")),
             [_curve(name, _COLOURS[i], curve) for i, (name, curve) in enumerate(shown)],
         )
 
@@ -138,8 +136,8 @@ def _steps(history: pd.DataFrame, metric: str) -> pd.DataFrame:
     return history[history["metric"] == metric].sort_values("step")
 
 
-def _span(curves: Iterable[pd.DataFrame]) -> tuple[float, float]:
-    return range_of(*(curve["step"].to_numpy(float) for curve in curves))
+def _span(curves: Iterable[pd.DataFrame], column: str) -> tuple[float, float]:
+    return range_of(*(curve[column].to_numpy(float) for curve in curves))
 
 
 def _curve(name: str, kind: str, curve: pd.DataFrame) -> Curve:

@@ -102,7 +102,7 @@ def _label_errors(predictions: Predictions, table: pd.DataFrame, items: _Items) 
         remark = f"labelled {found['label']}, may be {found['suggested']}; label quality {found['quality']:.2f}"
         entries.append((items.add(item), remark))
     about = (
-        f"The {len(shown)} clips, of {len(table)}, whose label is the least likely to be right. Listen, then correct."
+        f"The {len(shown)} clips, of {len(table)}, whose label is the least likely to be right. Listen, and correct."
     )
     return ErrorList("labels", "Likely label errors", about, tuple(entries))
 

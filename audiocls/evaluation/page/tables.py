@@ -21,10 +21,8 @@ LABEL_ERRORS: Final = "label_errors.csv"
 PAIRS: Final = "confusable_pairs.csv"
 PROJECTION: Final = "projection.parquet"
 
-_TEXT: Final = frozenset(
-    ("column", "value", "verdict", "corruption", "metric", "label_a", "label_b")
-    + ("clip_id", "path", "group", "split", "label", "suggested")
-)
+_CLIP_TEXT: Final = ("clip_id", "path", "group", "split", "label", "suggested")
+_TEXT: Final = frozenset(("column", "value", "verdict", "corruption", "metric", "label_a", "label_b", *_CLIP_TEXT))
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,5 @@ def _missing(tables: Tables, *, is_multi_label: bool) -> dict[str, str]:
     lines = {name: f"There is no {why}." for name, (table, why) in absent.items() if table is None}
     if is_multi_label:
         lines["calibration"] = "Reliability and risk are of clips with one label each."
-        lines["confusion"] = (
-            "Clips with several labels have no confusion matrix; the table above counts errors by label."
-        )
+        lines["confusion"] = "Clips with several labels have no confusion matrix: see missed and false labels above."
     return lines
