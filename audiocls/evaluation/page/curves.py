@@ -15,7 +15,7 @@ from audiocls.evaluation.page.predictions import Predictions
 _NAMED: Final = 3  # classes with a color and a name: those of the lowest score
 _FAINT: Final = 20  # further classes, as thin lines
 _SCORES: Final = {"eval_map_macro": "mAP", "eval_f1_macro": "macro-F1", "eval_accuracy": "accuracy"}
-_COLOURS: Final = ("first", "second", "third", "fourth")
+_COLOURS: Final = ("all", "first", "second", "third")
 
 
 def ranking_plots(predictions: Predictions) -> tuple[Plot, ...]:
@@ -35,18 +35,18 @@ def ranking_plots(predictions: Predictions) -> tuple[Plot, ...]:
     area = auc(*roc[0][1:])
     micro = float(average_precision_score(*together))
     pr = [(label, *precision_recall_curve(*column)[1::-1]) for label, column in {"": together, **shown}.items()]
-    worst = ", ".join(ranked[:_NAMED])
-    rest = f" The other lines are the next {len(shown) - _NAMED} classes." if len(shown) > _NAMED else ""
+    rest = f"; the thin lines are the next {len(shown) - _NAMED}" if len(shown) > _NAMED else ""
+    legend = f"Named are the classes of the lowest average precision{rest}."
     return (
         draw_lines(
             "ROC curve, each class against the others",
-            f"The area under the curve of all classes together is {area:.3f}. Named: {worst}.{rest}",
+            f"The area under the curve of all classes together is {area:.3f}. {legend}",
             Axes("false positive rate", "true positive rate"),
             [*_of_classes(roc), Curve("", "guide", np.array([0.0, 1.0]), np.array([0.0, 1.0]))],
         ),
         draw_lines(
             "Precision over recall",
-            f"The average precision of all classes together is {micro:.3f}. Lowest: {worst}.{rest}",
+            f"The average precision of all classes together is {micro:.3f}. {legend}",
             Axes("recall", "precision"),
             _of_classes(pr),
         ),
@@ -55,11 +55,11 @@ def ranking_plots(predictions: Predictions) -> tuple[Plot, ...]:
 
 def _of_classes(curves: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> list[Curve]:
     """Return the first curve as that of all classes, the next few with a name, and the others as faint lines."""
-    found = [
-        Curve(label, _COLOURS[i], x, y) if i <= _NAMED else Curve("", "faint", x, y)
-        for i, (label, x, y) in enumerate(curves)
+    named, faint = curves[: 1 + _NAMED], curves[1 + _NAMED :]
+    return [
+        *(Curve("", "faint", x, y) for _, x, y in faint),
+        *(Curve(name or "all classes", _COLOURS[i], x, y) for i, (name, x, y) in enumerate(named)),
     ]
-    return [*found[:0:-1], Curve("all classes", found[0].kind, found[0].x, found[0].y)]
 
 
 def reliability_plot(bins: pd.DataFrame) -> Plot:
@@ -128,7 +128,7 @@ def learning_plots(history: pd.DataFrame) -> Iterator[Plot]:
             "Scores on validation",
             f"By optimizer step: {best}.",
             Axes("step", "score", _span((curve for _, curve in shown), "step")),
-            [_curve(name, _COLOURS[i], curve) for i, (name, curve) in enumerate(shown)],
+            [_curve(name, _COLOURS[1 + i], curve) for i, (name, curve) in enumerate(shown)],
         )
 
 

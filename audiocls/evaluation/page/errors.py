@@ -67,7 +67,8 @@ def _worst(predictions: Predictions, items: _Items) -> ErrorList:
     order = [row for row in np.argsort(-wrongness, kind="stable") if wrongness[row] > 0]
     shown = order[:_MOST_WORST]
     what = "a wrong label" if predictions.is_multi_label else "a wrong answer"
-    about = f"The {len(shown)} clips, of {len(order)} with {what}, in which the model is most certain of it."
+    which = f"All {len(order)}" if len(shown) == len(order) else f"{len(shown)} of {len(order)}"
+    about = f"{which} clips with {what}, first those in which the model is the most certain of it."
     return ErrorList("worst", "Worst errors", about, _entries(predictions, shown, items))
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 WIDTH: Final = 420
 HEIGHT: Final = 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 14, 12, 44
 _MOST_POINTS: Final = 120  # of a line
 _MOST_TICKS: Final = 6
 

@@ -93,7 +93,7 @@
   };
 
   const showFacts = (item) => {
-    const facts = [["file", item.file], ["group", item.group], ["split", item.split], ["shown", item.part]];
+    const facts = [["file", item.file], ["group", item.group], ["split", item.split], ["length", item.part]];
     detail.querySelector(".facts").replaceChildren(
       ...facts
         .filter(([, value]) => value)
@@ -123,6 +123,18 @@
       }
       choose(chosen + steps[event.key]);
     }
+  });
+  // The projection asks for a clip by its name.
+  document.addEventListener("open-clip", (event) => {
+    const position = data.items.findIndex((item) => item.clip === event.detail);
+    if (position < 0) return;
+    const [key] = Object.entries(data.lists).find(([, { entries: all }]) => all.some(([each]) => each === position));
+    browser.querySelector(`[name=list][value=${key}]`).checked = true;
+    filter.value = "";
+    fill();
+    choose(entries.findIndex(([each]) => each === position));
+    browser.scrollIntoView();
+    list.focus({ preventScroll: true });
   });
   for (const radio of browser.querySelectorAll("[name=list]")) radio.addEventListener("change", fill);
   filter.addEventListener("change", fill);

@@ -11,6 +11,9 @@
   const pad = 12;
   const predicted = [];
   data.wrong.forEach((wrong, i) => wrong && (predicted[i] = data.predicted[predicted.filter(() => true).length]));
+  const tip = create("div", "tip");
+  tip.hidden = true;
+  box.append(tip);
   let chosen = -1;
   let width = 0;
   let height = 0;
@@ -55,13 +58,19 @@
   };
 
   const choose = (i) => {
-    if (i === chosen) return;
+    if (i === chosen && !tip.hidden) return;
     chosen = i;
     if (i >= 0) {
       const answer = data.wrong[i] ? `predicted ${predicted[i]}` : "predicted right";
       byId("map-readout").textContent = `${data.clip[i]}: ${data.labels[data.label[i]]}, ${answer}`;
     }
+    tip.hidden = i < 0;
     draw();
+    if (i < 0) return;
+    tip.textContent = byId("map-readout").textContent;
+    const [x, y] = place(i);
+    tip.style.left = `${Math.max(0, Math.min(x + 12, width - tip.offsetWidth))}px`;
+    tip.style.top = `${y > height / 2 ? y - tip.offsetHeight - 12 : y + 12}px`;
   };
 
   const nearest = (x, y) => {
@@ -81,7 +90,11 @@
     const found = nearest(event.clientX - area.left, event.clientY - area.top);
     if (found >= 0) choose(found);
   });
+  const open = () => chosen >= 0 && document.dispatchEvent(new CustomEvent("open-clip", { detail: data.clip[chosen] }));
+  box.addEventListener("click", open);
+  box.addEventListener("pointerleave", () => (tip.hidden = true));
   box.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") open();
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
@@ -94,8 +107,8 @@
     }
   });
   filter.addEventListener("change", () => {
-    chosen = -1;
     byId("map-readout").textContent = "No clip is chosen.";
+    choose(-1);
     draw();
   });
   const legend = data.labels.slice(0, palette.length).map((label, i) => [label, palette[i]]);
