@@ -41,7 +41,12 @@ class _Items:
 
 
 def collect_errors(
-    predictions: Predictions, pairs: Sequence[Pair], label_errors: pd.DataFrame | None, data: PreparedData, folder: Path
+    predictions: Predictions,
+    pairs: Sequence[Pair],
+    label_errors: pd.DataFrame | None,
+    data: PreparedData,
+    folder: Path,
+    most_media_bytes: int = MOST_MEDIA_BYTES,
 ) -> Errors:
     """Choose the clips to show, with their pictures and sounds.
 
@@ -51,6 +56,7 @@ def collect_errors(
         label_errors: As `label_errors.csv` has them, or None.
         data: The run's.
         folder: Of the evaluation; its `windows.parquet` says where long clips are cut.
+        most_media_bytes: Of all pictures and sounds; clips beyond have neither.
     """
     items = _Items()
     lists = [
@@ -58,7 +64,7 @@ def collect_errors(
         *([] if predictions.is_multi_label else [_of_pairs(predictions, pairs, items)]),
         *([] if label_errors is None else [_label_errors(predictions, label_errors, items)]),
     ]
-    _add_excerpts(items.found, data, folder)
+    _add_excerpts(items.found, data, folder, most_media_bytes)
     return Errors(tuple(items.found), tuple(each for each in lists if each.entries))
 
 
@@ -144,13 +150,13 @@ def _unscored(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _add_excerpts(items: list[dict[str, Any]], data: PreparedData, folder: Path) -> None:
-    """Add pictures and sounds to the items, as long as their limit allows."""
+def _add_excerpts(items: list[dict[str, Any]], data: PreparedData, folder: Path, most_bytes: int) -> None:
+    """Add pictures and sounds to the items, the first ones if not all fit."""
     predicted = {item["clip"]: (item["predicted"] or item["true"] or [""])[0] for item in items}
     excerpts = Excerpts([*predicted], data, telling_starts(folder / "windows.parquet", predicted))
     size = 0
     for item in items:
-        excerpt = excerpts.cut(item["clip"]) if size < MOST_MEDIA_BYTES else None
+        excerpt = excerpts.cut(item["clip"]) if size < most_bytes else None
         if excerpt is not None:
             size += excerpt.size
             item |= {"picture": excerpt.picture, "sound": excerpt.sound, "part": _part(excerpt)}

@@ -186,3 +186,8 @@ class Page:
     errors: Errors
     projection: dict[str, Any] | None
     missing: Mapping[str, str]
+
+    @property
+    def knows_validation(self) -> bool:
+        """Whether there are scores of validation."""
+        return any(row.validation is not None for row in self.scores)

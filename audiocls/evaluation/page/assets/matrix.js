@@ -12,9 +12,12 @@
   let side = 0;
 
   const shortened = (label) => (label.length > 18 ? `${label.slice(0, 17)}…` : label);
+  const font = (size) => `${size}px system-ui, sans-serif`;
   const draw = () => {
     const width = box.clientWidth;
-    margin = width < 600 ? 0 : 120;
+    const measured = canvas.getContext("2d");
+    measured.font = font(10);
+    margin = width < 600 ? 0 : 10 + Math.ceil(Math.max(...labels.map((label) => measured.measureText(shortened(label)).width)));
     side = Math.max(3, Math.min(22, Math.floor((width - margin) / number)));
     const context = sized(canvas, margin + side * number, margin + side * number);
     const [heat, track, text] = [color("heat"), color("track"), color("text")];
@@ -31,7 +34,7 @@
     context.globalAlpha = 1;
     if (margin && side >= 7) {
       context.fillStyle = text;
-      context.font = `${Math.min(12, side + 1)}px system-ui, sans-serif`;
+      context.font = font(Math.min(10, side + 1));
       context.textBaseline = "middle";
       labels.forEach((label, i) => {
         context.textAlign = "right";

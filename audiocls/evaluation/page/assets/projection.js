@@ -115,7 +115,7 @@
   if (data.labels.length > palette.length) legend.push([`${data.labels.length - palette.length} more classes`, grey]);
   for (const [label, shade] of legend) {
     const entry = create("span");
-    const swatch = create("i", "swatch");
+    const swatch = create("span", "swatch");
     swatch.style.background = shade;
     entry.append(swatch, label);
     byId("map-legend").append(entry);
