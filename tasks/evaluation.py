@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import task
@@ -21,8 +22,13 @@ def evaluate(model: training.TrainedModel, data: PreparedData, run: tracking.Tra
 
 @task(cache_policy=NO_CACHE)
 @timed
-def write_page(evaluated: evaluation.Evaluation, data: PreparedData, run: tracking.TrackedRun) -> Path:
-    """Write the report page of the evaluation, with the audit's verdict beside the score."""
+def write_page(
+    evaluated: evaluation.Evaluation,
+    data: PreparedData,
+    run: tracking.TrackedRun,
+    findings: Sequence[evaluation.Finding] = (),
+) -> Path:
+    """Write the report page of the evaluation, with the audit's verdict beside the score and findings on top."""
     params = data.params
     evaluation.write_learning_curves(run.folder / "checkpoints", evaluated.folder)
     facts = {
@@ -31,5 +37,5 @@ def write_page(evaluated: evaluation.Evaluation, data: PreparedData, run: tracki
         "balance": params.balance.method,
         "seed": str(params.seed),
     }
-    context = evaluation.PageContext(params.experiment, facts, run.folder / "data" / "audit.json")
+    context = evaluation.PageContext(params.experiment, facts, run.folder / "data" / "audit.json", findings)
     return evaluation.write_page(evaluated, data, context)

@@ -122,7 +122,7 @@ def _missing(tables: Tables, *, is_multi_label: bool) -> dict[str, str]:
     absent = {
         "slices": (tables.slices, "slices.csv: no property of the test clips has several values"),
         "robustness": (tables.robustness, "robustness.csv: evaluation.robustness_clips may be 0"),
-        "learning": (tables.learning_curves, f"{LEARNING_CURVES}: the model was not trained in this run"),
+        "learning": (tables.learning_curves, f"{LEARNING_CURVES}: the model was not trained step by step in this run"),
         "label_errors": (tables.label_errors, f"{LABEL_ERRORS}: label errors were not searched for, or none was found"),
         "projection": (tables.projection, f"{PROJECTION}: embeddings were not projected"),
     }
