@@ -95,7 +95,7 @@ def telling_starts(windows: Path, predicted: Mapping[str, str]) -> dict[str, flo
     Returns:
         Seconds by clip, of the clips that have several windows.
     """
-    if not windows.exists():
+    if not predicted or not windows.exists():
         return {}
     table = pq.read_table(windows, filters=[("clip_id", "in", [*predicted])]).to_pandas()
     starts = {}

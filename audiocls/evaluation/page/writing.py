@@ -76,7 +76,7 @@ def _collect(evaluation: Evaluation, data: PreparedData, context: PageContext) -
     predictions, tables = read_predictions(evaluation.folder / "predictions.parquet"), read_tables(evaluation.folder)
     scores, classes = score_rows(predictions, evaluation.metrics), class_rows(predictions)
     slices, corruptions = tuple(slice_rows(tables.slices)), tuple(corruption_rows(tables.robustness))
-    pairs = tuple(pair_rows(tables.pairs))
+    pairs, ranking = tuple(pair_rows(tables.pairs)), ranking_plots(predictions)
     if not pairs and not predictions.is_multi_label:
         pairs = confused_pairs(predictions)
     return Page(
@@ -91,20 +91,20 @@ def _collect(evaluation: Evaluation, data: PreparedData, context: PageContext) -
         classes=classes,
         confusion=None if predictions.is_multi_label else confusion_of(predictions),
         pairs=pairs,
-        plots=tuple(_plots(predictions, tables)),
+        plots=(*ranking, *_plots(tables)),
         slices=slices,
         corruptions=corruptions,
         errors=collect_errors(predictions, pairs, tables.label_errors, data, evaluation.folder),
         projection=_projection(predictions, tables, data.params.seed),
-        missing=_missing(tables, is_multi_label=predictions.is_multi_label),
+        missing=_missing(tables, is_multi_label=predictions.is_multi_label)
+        | ({} if ranking else {"ranking": "No class has both clips with it and clips without it."}),
     )
 
 
 _SCORE_NAMES: Final = {"f1_macro": "macro-F1"}
 
 
-def _plots(predictions: Predictions, tables: Tables) -> Iterator[Plot]:
-    yield from ranking_plots(predictions)
+def _plots(tables: Tables) -> Iterator[Plot]:
     if tables.reliability is not None:
         yield reliability_plot(tables.reliability)
     if tables.risk_coverage is not None:

@@ -304,6 +304,21 @@ def test_a_class_with_clips_of_few_groups_has_no_interval(recorded, tmp_path):
     assert " to " in rows["two"][3]
 
 
+def test_a_page_of_one_class_without_errors_says_so(recorded, tmp_path):
+    evaluation, data = make_evaluation(tmp_path / "evaluation", recorded, ["one", "two"], 60)
+    file = evaluation.folder / "predictions.parquet"
+    table = pd.read_parquet(file)
+    table[table["correct"] & (table["label"] == "one")].to_parquet(file)
+    windows = {"clip_id": ["a"], "start_seconds": [0.0], "probability/one": [1.0]}
+    pd.DataFrame(windows).to_parquet(evaluation.folder / "windows.parquet")
+    page = parsed(write_page(evaluation, data, PageContext("right")))
+    assert "No test clip is wrong." in page.section("errors")
+    assert "Not measured, for lack of test clips: two." in page.section("verdict")
+    labels = [each.attributes["aria-label"] for each in page.all("svg", role="img")]
+    assert [label.split(".")[0] for label in labels] == ["Reliability", "Risk over coverage"]
+    assert "ROC and precision over recall are not shown." in page.section("curves")
+
+
 def test_a_table_without_a_column_is_named(recorded, tmp_path):
     evaluation, data = make_evaluation(tmp_path / "evaluation", recorded, ["one", "two"], 20)
     pd.DataFrame({"clip_id": ["a"], "label": ["one"]}).to_csv(evaluation.folder / "label_errors.csv", index=False)
