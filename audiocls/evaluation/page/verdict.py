@@ -92,13 +92,15 @@ def _sentences(
     measured = [row for row in classes if row.clips]
     weak = [row for row in measured if row.f1.value < _WEAK_BELOW][:_WEAKEST]
     if weak:
-        named = ", ".join(f"{row.label} ({row.f1.value:.2f} on {counted(row.clips, 'clip')})" for row in weak)
+        named = ", ".join(f"'{row.label}' ({row.f1.value:.2f} on {counted(row.clips, 'clip')})" for row in weak)
         yield f"The lowest F1: {named}."
-    if len(measured) < len(classes):
-        yield f"Not measured, for lack of test clips: {name_some(row.label for row in classes if not row.clips)}."
+    unmeasured = [f"'{row.label}'" for row in classes if not row.clips]
+    if unmeasured:
+        yield f"Not measured, for lack of test clips: {name_some(unmeasured)}."
     if pairs:
         first = pairs[0]
-        yield f"Most confused: {first.first} and {first.second}, in {first.errors} of {counted(first.clips, 'clip')}."
+        both = counted(first.clips, "clip")
+        yield f"Most confused: '{first.first}' and '{first.second}', in {first.errors} of {both}."
     failed = [f"{row.column} = {row.value}" for row in slices if row.verdict == "fail"]
     if failed:
         yield f"Parts of test that score lower than chance explains: {name_some(failed)}."
@@ -114,6 +116,6 @@ def _baseline(predictions: Predictions) -> str:
     frequent = np.bincount(predictions.targets, minlength=len(predictions.labels))
     answer = predictions.labels[int(frequent.argmax())]
     return (
-        f" The accuracy is {accuracy:.3f}; always answering {answer}, the most frequent class, would give "
+        f" The accuracy is {accuracy:.3f}; always answering '{answer}', the most frequent class, would give "
         f"{frequent.max() / len(predictions.rows):.3f}."
     )

@@ -313,7 +313,7 @@ def test_a_page_of_one_class_without_errors_says_so(recorded, tmp_path):
     pd.DataFrame(windows).to_parquet(evaluation.folder / "windows.parquet")
     page = parsed(write_page(evaluation, data, PageContext("right")))
     assert "No test clip is wrong." in page.section("errors")
-    assert "Not measured, for lack of test clips: two." in page.section("verdict")
+    assert "Not measured, for lack of test clips: 'two'." in page.section("verdict")
     labels = [each.attributes["aria-label"] for each in page.all("svg", role="img")]
     assert [label.split(".")[0] for label in labels] == ["Reliability", "Risk over coverage"]
     assert "ROC and precision over recall are not shown." in page.section("curves")
