@@ -60,6 +60,7 @@ class ScoreRow:
     name: str
     test: Scored
     validation: float | None
+    is_fraction: bool  # in [0, 1]
 
 
 @dataclass(frozen=True, slots=True)

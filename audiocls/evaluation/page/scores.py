@@ -20,24 +20,30 @@ MOST_CELLS_SHOWN: Final = 30
 """With more classes, the confusion matrix is a picture without numbers."""
 
 NO_INTERVAL: Final = float("nan")
+Ends = tuple[float, float]
+
+_UNBOUNDED: Final = ("loss", "d_prime")
 _MOST_PAIRS: Final = 20
 _MOST_COUNTS: Final = 2_000_000  # groups by classes in memory at a time
 
 
-def score_rows(predictions: Predictions, metrics: Mapping[str, float]) -> tuple[ScoreRow, ...]:
+def score_rows(
+    predictions: Predictions, metrics: Mapping[str, float], given: Mapping[str, Ends]
+) -> tuple[ScoreRow, ...]:
     """Return the scores of test, with those of validation if they are known.
 
     Args:
         predictions: Of test.
         metrics: Named `test/...` and `validation/...`.
+        given: The intervals that the evaluation computed, by name without the split; others are computed here.
     """
-    intervals = _intervals(predictions)
+    ends = {name: _ends(found) for name, found in _intervals(predictions).items()} | dict(given)
     shown = SHOWN_OF_LABEL_SETS if predictions.is_multi_label else SHOWN_METRICS
     rows = []
     for key, name in shown.items():
         if f"test/{key}" in metrics:
-            low, high = _ends(intervals[key]) if key in intervals else (NO_INTERVAL, NO_INTERVAL)
-            rows.append(ScoreRow(name, Scored(metrics[f"test/{key}"], low, high), metrics.get(f"validation/{key}")))
+            scored = Scored(metrics[f"test/{key}"], *ends.get(key, (NO_INTERVAL, NO_INTERVAL)))
+            rows.append(ScoreRow(name, scored, metrics.get(f"validation/{key}"), key not in _UNBOUNDED))
     return tuple(rows)
 
 
@@ -54,8 +60,13 @@ def _ends(found: Interval) -> tuple[float, float]:
     return float(np.squeeze(found.low)), float(np.squeeze(found.high))
 
 
-def class_rows(predictions: Predictions) -> tuple[ClassRow, ...]:
-    """Return the scores of each class, the lowest F1 first; F1 has no interval with fewer than five groups."""
+def class_rows(predictions: Predictions, given: Mapping[str, Ends]) -> tuple[ClassRow, ...]:
+    """Return the scores of each class, the lowest F1 first; F1 has no interval with fewer than five groups.
+
+    Args:
+        predictions: Of test.
+        given: The intervals of F1 that the evaluation computed, by class; others are computed here.
+    """
     present, known = predictions.present & predictions.known, predictions.known
     found = predictions.found & known
     clips, predicted, right = (each.sum(axis=0) for each in (present, found, present & found))
@@ -70,7 +81,7 @@ def class_rows(predictions: Predictions) -> tuple[ClassRow, ...]:
             right=int(right[k]),
             precision=float(right[k] / max(predicted[k], 1)) if measured else np.nan,
             recall=float(right[k] / clips[k]) if measured else np.nan,
-            f1=Scored(float(f1[k]), float(low[k]), float(high[k])),
+            f1=Scored(float(f1[k]), *given.get(label, (float(low[k]), float(high[k])))),
             average_precision=_average_precision(present[known[:, k], k], predictions.probabilities[known[:, k], k]),
         )
         rows.append(row)

@@ -27,8 +27,10 @@ _TEXT: Final = frozenset(("column", "value", "verdict", "corruption", "metric", 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The optional tables of an evaluation folder."""
+    """The optional tables of an evaluation folder; `metrics` and `classes` are read for their intervals."""
 
+    metrics: pd.DataFrame | None
+    classes: pd.DataFrame | None
     slices: pd.DataFrame | None
     robustness: pd.DataFrame | None
     reliability: pd.DataFrame | None
@@ -47,6 +49,8 @@ def read_tables(folder: Path) -> Tables:
     """
     projection = folder / PROJECTION
     return Tables(
+        metrics=_read(folder / "metrics.csv", ("metric", "test_low", "test_high")),
+        classes=_read(folder / "classification_report.csv", ("label",)),
         slices=_read(folder / "slices.csv", ("column", "value", "clips", "groups", "limit", "verdict")),
         robustness=_read(folder / "robustness.csv", ("corruption", "clips", "loss", "unchanged", "limit", "verdict")),
         reliability=_read(folder / "reliability.csv", ("confidence", "accuracy", "clips")),
@@ -65,7 +69,7 @@ def _read(file: Path, needed: Sequence[str]) -> pd.DataFrame | None:
     if not file.exists():
         return None
     table = _checked(pd.read_csv(file, dtype=str, keep_default_na=False), file, needed)
-    text = _TEXT - ({"value"} if "metric" in table else set())
+    text = _TEXT - ({"value"} if "metric" in table.columns else set())
     for name in table.columns.difference([*text]):
         table[name] = pd.to_numeric(table[name])
     return None if table.empty else table
@@ -79,6 +83,20 @@ def _checked(table: pd.DataFrame, file: Path, needed: Sequence[str]) -> pd.DataF
             "again."
         )
     return table
+
+
+def given_ends(table: pd.DataFrame | None, key: str, score: str) -> dict[str, tuple[float, float]]:
+    """Return the ends of the 95 % intervals that a table has.
+
+    Args:
+        table: With the columns SCORE_low and SCORE_high, or without.
+        key: The column that names the rows.
+        score: What the intervals are of.
+    """
+    if table is None or f"{score}_low" not in table:
+        return {}
+    known = table[table[f"{score}_low"].notna()]
+    return dict(zip(known[key], zip(known[f"{score}_low"], known[f"{score}_high"], strict=True), strict=True))
 
 
 def tested_score(table: pd.DataFrame | None) -> str:

@@ -21,6 +21,7 @@ from audiocls.evaluation.page.tables import (
     PROJECTION,
     Tables,
     corruption_rows,
+    given_ends,
     pair_rows,
     read_tables,
     slice_rows,
@@ -74,7 +75,8 @@ def write_page(evaluation: Evaluation, data: PreparedData, context: PageContext)
 
 def _collect(evaluation: Evaluation, data: PreparedData, context: PageContext) -> Page:
     predictions, tables = read_predictions(evaluation.folder / "predictions.parquet"), read_tables(evaluation.folder)
-    scores, classes = score_rows(predictions, evaluation.metrics), class_rows(predictions)
+    scores = score_rows(predictions, evaluation.metrics, given_ends(tables.metrics, "metric", "test"))
+    classes = class_rows(predictions, given_ends(tables.classes, "label", "f1"))
     slices, corruptions = tuple(slice_rows(tables.slices)), tuple(corruption_rows(tables.robustness))
     pairs, ranking = tuple(pair_rows(tables.pairs)), ranking_plots(predictions)
     if not pairs and not predictions.is_multi_label:

@@ -51,11 +51,21 @@
     show(data.items[entries[chosen][0]], entries[chosen][1]);
   };
 
+  // Of clips with several labels: which are missed, and which are false.
+  const difference = (item) => {
+    if (item.true.length === 1 && item.predicted.length === 1) return "";
+    const missed = item.true.filter((label) => !item.predicted.includes(label));
+    const wrong = item.predicted.filter((label) => !item.true.includes(label));
+    return [missed.length ? `missed: ${missed.join(", ")}` : "", wrong.length ? `false: ${wrong.join(", ")}` : ""]
+      .filter(Boolean)
+      .join("; ");
+  };
+
   const show = (item, remark) => {
     detail.querySelector(".position").textContent = `${chosen + 1} of ${entries.length}`;
     const answer = detail.querySelector(".answer");
     answer.replaceChildren(`${named(item.true)} → `, create("span", "wrong", named(item.predicted)));
-    detail.querySelector(".remark").textContent = remark;
+    detail.querySelector(".remark").textContent = remark || difference(item);
     const picture = detail.querySelector(".spectrogram");
     picture.hidden = audio.hidden = !item.picture;
     detail.querySelector(".silent").hidden = Boolean(item.picture);

@@ -319,6 +319,20 @@ def test_a_page_of_one_class_without_errors_says_so(recorded, tmp_path):
     assert "ROC and precision over recall are not shown." in page.section("curves")
 
 
+def test_intervals_that_the_evaluation_computed_are_shown(recorded, tmp_path):
+    evaluation, data = make_evaluation(tmp_path / "evaluation", recorded, ["one", "two"], 60)
+    ends = {"metric": ["loss", "f1_macro"], "test": [0.4, 0.9], "test_low": [0.111, None], "test_high": [0.222, None]}
+    pd.DataFrame(ends).to_csv(evaluation.folder / "metrics.csv", index=False)
+    classes = {"label": ["one", "two"], "f1": [0.9, 0.9], "f1_low": [0.333, None], "f1_high": [0.999, None]}
+    pd.DataFrame(classes).to_csv(evaluation.folder / "classification_report.csv", index=False)
+    evaluation.metrics["test/loss"] = 0.15
+    page = parsed(write_page(evaluation, data, PageContext("given")))
+    assert {row[0]: row[2] for row in page.rows("scores")}["Log loss"] == "0.111 to 0.222"
+    rows = {row[0]: row for row in page.rows("classes")}
+    assert rows["one"][3] == "0.333 to 0.999"
+    assert rows["two"][3] not in ("0.333 to 0.999", "too few groups")
+
+
 def test_a_table_without_a_column_is_named(recorded, tmp_path):
     evaluation, data = make_evaluation(tmp_path / "evaluation", recorded, ["one", "two"], 20)
     pd.DataFrame({"clip_id": ["a"], "label": ["one"]}).to_csv(evaluation.folder / "label_errors.csv", index=False)
