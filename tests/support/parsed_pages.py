@@ -59,14 +59,6 @@ class ParsedPage(HTMLParser):
             if each.tag == tag and attributes.items() <= {k: v or "" for k, v in each.attributes.items()}.items()
         ]
 
-    def within(self, outer: str, tag: str) -> list[Element]:
-        """Return the elements with a tag inside of the element with an id."""
-        return [
-            each
-            for each in self.elements
-            if each.tag == tag and any(around.attributes.get("id") == outer for around in each.inside)
-        ]
-
     def section(self, name: str) -> str:
         """Return the text of a section."""
         (found,) = self.all("section", id=name)
@@ -74,12 +66,16 @@ class ParsedPage(HTMLParser):
 
     def rows(self, section: str) -> list[list[str]]:
         """Return the cells of the body rows of a section's tables."""
-        rows = []
-        for row in self.within(section, "tr"):
-            if any(around.tag == "tbody" for around in row.inside):
-                cells = [each for each in self.elements if each.tag in ("td", "th") and row in each.inside]
-                rows.append([cell.text for cell in cells])
-        return rows
+        rows: dict[Element, list[str]] = {}
+        for cell in self.elements:
+            around = {each.tag: each for each in cell.inside}
+            if (
+                cell.tag in ("td", "th")
+                and "tbody" in around
+                and around.get("section", cell).attributes["id"] == section
+            ):
+                rows.setdefault(around["tr"], []).append(cell.text)
+        return [*rows.values()]
 
     def data(self, name: str) -> Any:
         """Return the JSON of a script element."""

@@ -12,6 +12,7 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 
 from audiocls.evaluation.page.plots import Axes, Curve, Plot, draw_lines, range_of
 from audiocls.evaluation.page.predictions import Predictions
+from audiocls.evaluation.page.records import ClassRow
 
 _NAMED: Final = 3  # classes with a color and a name: those of the lowest score
 _MOST_CELLS: Final = 5_000_000  # clips by classes, for ROC and precision over recall
@@ -20,8 +21,13 @@ _SCORES: Final = {"eval_map_macro": "mAP", "eval_f1_macro": "macro-F1", "eval_ac
 _COLOURS: Final = ("all", "first", "second", "third")
 
 
-def ranking_plots(predictions: Predictions) -> tuple[Plot, ...]:
-    """Draw ROC and precision over recall, of all classes together and of the worst ones; none if undefined."""
+def ranking_plots(predictions: Predictions, classes: Sequence[ClassRow]) -> tuple[Plot, ...]:
+    """Draw ROC and precision over recall, of all classes together and of the worst ones; none if undefined.
+
+    Args:
+        predictions: Of test.
+        classes: With the average precision of each class.
+    """
     step = math.ceil(predictions.probabilities.size / _MOST_CELLS)
     present, known, scores = (
         each[::step] for each in (predictions.present, predictions.known, predictions.probabilities)
@@ -33,7 +39,8 @@ def ranking_plots(predictions: Predictions) -> tuple[Plot, ...]:
     }
     if not columns:
         return ()
-    ranked = sorted(columns, key=lambda label: float(average_precision_score(*columns[label])))
+    precisions = {row.label: row.average_precision for row in classes}
+    ranked = sorted(columns, key=precisions.__getitem__)
     shown = {label: columns[label] for label in ranked[: _NAMED + _FAINT]}
     together = (present[known], scores[known])
     roc = [(label, *roc_curve(*column)[:2]) for label, column in {"": together, **shown}.items()]

@@ -78,7 +78,7 @@ def _collect(evaluation: Evaluation, data: PreparedData, context: PageContext) -
     scores = score_rows(predictions, evaluation.metrics, given_ends(tables.metrics, "metric", "test"))
     classes = class_rows(predictions, given_ends(tables.classes, "label", "f1"))
     slices, corruptions = tuple(slice_rows(tables.slices)), tuple(corruption_rows(tables.robustness))
-    pairs, ranking = tuple(pair_rows(tables.pairs)), ranking_plots(predictions)
+    pairs, ranking = tuple(pair_rows(tables.pairs)), ranking_plots(predictions, classes)
     if not pairs and not predictions.is_multi_label:
         pairs = confused_pairs(predictions)
     return Page(
