@@ -142,11 +142,12 @@ def publish_summary(
     balanced: balance.Balanced,
     model: training.TrainedModel,
     evaluated: evaluation.Evaluation,
+    page: Path,
 ) -> str:
     """Show the result on the pages of the flow run and the MLflow run; return it as Markdown."""
     result = evaluation.result_line(model.folder, evaluated, run.folder / "data" / "audit.json")
     details = evaluation.summarise(run, corpus, split_clips, balanced, model, evaluated)
-    summary = f"{result}\n\n{details}"
+    summary = f"{result}\n\nReport page: `{page}`\n\n{details}"
     tracking.describe_run(run, summary)
     create_markdown_artifact(key="train-summary", markdown=summary)
     return summary

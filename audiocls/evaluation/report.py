@@ -19,7 +19,7 @@ from audiocls.tracking import TrackedRun
 from audiocls.training import TrainedModel
 from audiocls.waveforms import Corpus, lost_summary, quarantine_summary, read_counts
 
-_SHOWN_METRICS = {
+SHOWN_METRICS: Final = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
     "precision_macro": "Precision, macro",
@@ -31,7 +31,7 @@ _SHOWN_METRICS = {
     "loss": "Log loss",
     "calibration_error": "Calibration error",
 }
-_SHOWN_OF_LABEL_SETS = {
+SHOWN_OF_LABEL_SETS: Final = {
     "map_macro": "Average precision, macro (mAP)",
     "map_micro": "Average precision, micro",
     "lwlrap": "Label-ranking average precision",
@@ -48,7 +48,7 @@ def summarise(
     run: TrackedRun, corpus: Corpus, splits: Path, balanced: Balanced, model: TrainedModel, evaluation: Evaluation
 ) -> str:
     """Return the data, the model, the metrics and the locations of the results, in Markdown."""
-    shown = _SHOWN_METRICS if "test/accuracy" in evaluation.metrics else _SHOWN_OF_LABEL_SETS
+    shown = SHOWN_METRICS if "test/accuracy" in evaluation.metrics else SHOWN_OF_LABEL_SETS
     rows = [
         f"| {name} | {evaluation.metrics['validation/' + key]:.4f} | {evaluation.metrics['test/' + key]:.4f} |"
         for key, name in shown.items()
