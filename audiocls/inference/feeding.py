@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ from audiocls.inference.sources import Source, name_of, stream
 from audiocls.inference.windows import WindowCutter
 from audiocls.params import AudioParams
 
-_AHEAD_WINDOWS = 64  # of one recording, decoded before its turn
+_AHEAD_WINDOWS = 64  # decoded before their turn by one task of a thread
+_TOGETHER = 8  # recordings that one task decodes; handing over takes a thread as long as decoding a short one
 _THREADS = min(4, os.cpu_count() or 1)
 
 
@@ -79,15 +80,16 @@ def feed(sources: Iterable[Source], audio: AudioParams, hop_seconds: float | Non
 
     Of each recording at most a few windows are held, however long it is.
     """
-    pending: deque[Future[tuple[list[Fed], Iterator[Fed]]]] = deque()
+    pending: deque[Future[_Begun]] = deque()
     numbered = enumerate(sources)
     with ThreadPoolExecutor(_THREADS) as threads:
 
         def start() -> bool:
-            for index, source in numbered:
-                pending.append(threads.submit(_begin, cut(source, audio, index, hop_seconds)))
-                return True
-            return False
+            together = list(islice(numbered, _TOGETHER))
+            if together:
+                items = chain.from_iterable(cut(source, audio, index, hop_seconds) for index, source in together)
+                pending.append(threads.submit(_begin, items))
+            return bool(together)
 
         while len(pending) < 2 * _THREADS and start():
             pass
@@ -95,19 +97,24 @@ def feed(sources: Iterable[Source], audio: AudioParams, hop_seconds: float | Non
             items, rest = pending.popleft().result()
             start()
             while items:
-                following = threads.submit(_begin, rest) if not _is_end(items[-1]) else None
+                following = threads.submit(_begin, rest) if rest is not None else None
                 yield from items
-                items, rest = following.result() if following else ([], rest)
+                items, rest = following.result() if following else ([], None)
 
 
-def _begin(items: Iterator[Fed]) -> tuple[list[Fed], Iterator[Fed]]:
-    """Take the first windows of a recording."""
+_Begun = tuple[list[Fed], Iterator[Fed] | None]
+
+
+def _begin(items: Iterator[Fed]) -> _Begun:
+    """Take the first windows of some recordings, and return what follows them; None if nothing does."""
     taken = []
+    windows = 0
     for item in items:
         taken.append(item)
-        if len(taken) == _AHEAD_WINDOWS or _is_end(item):
-            break
-    return taken, chain((), items)
+        windows += not _is_end(item)
+        if windows == _AHEAD_WINDOWS:
+            return taken, items
+    return taken, None
 
 
 def _is_end(item: Fed) -> bool:
