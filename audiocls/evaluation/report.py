@@ -69,6 +69,7 @@ def summarise(
         "",
         *_windows_line(evaluation),
         *_weak_spots_lines(evaluation.folder),
+        *(line for note in evaluation.notes for line in (escaped(note), "")),
         *_held_out_line(run.folder / "balance" / "head.json"),
         *_class_table(evaluation.folder / "classification_report.csv", balanced),
         "",

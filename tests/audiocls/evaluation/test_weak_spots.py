@@ -98,6 +98,28 @@ def test_a_device_that_the_table_names_is_the_worst_slice(trained):
     assert evaluation.metrics["test/failed_slices"] >= 1
 
 
+def test_the_wrong_labels_of_test_are_listed_and_no_label_of_a_clip_that_training_has(trained):
+    """A device has the labels of test wrong; training labels are right, and separate by sound alone."""
+    _, evaluation = trained
+    found = pd.read_csv(evaluation.folder / "label_errors.csv", keep_default_na=False)
+    wrong = pd.read_parquet(evaluation.folder / "predictions.parquet").query("split == 'test' and not correct")
+    assert len(wrong) == 6
+    assert set(found["clip_id"]) == set(wrong["clip_id"])
+    assert set(found["split"]) == {"test"}
+    assert found["rank"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert (found["suggested"] == found["label"].map({"high": "higher", "higher": "high"})).all()
+    assert found["quality"].is_monotonic_increasing
+    assert found["quality"].between(0, 0.5).all()
+    assert "6 labels of 96 clips may be wrong" in evaluation.notes[0]
+
+
+def test_the_pair_of_classes_that_are_confused_has_an_interval(trained):
+    _, evaluation = trained
+    table = pd.read_csv(evaluation.folder / "confusable_pairs.csv")
+    assert table[["label_a", "label_b", "clips", "errors"]].to_numpy().tolist() == [["high", "higher", 36, 6]]
+    assert 0 < table.loc[0, "low"] < table.loc[0, "rate"] < table.loc[0, "high"] < 0.5
+
+
 def test_the_number_of_corrupted_clips_can_be_limited_and_0_leaves_them_out(trained, prepared, tmp_path):
     folder, _ = trained
     for clips in (10, 0):
