@@ -65,10 +65,9 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
     Args:
         model_folder: The saved model; it is reloaded, so that exactly the saved model is scored.
         data: The run's.
-        folder: Gets `predictions.parquet`, `classification_report.json` and `.csv`, `confusion_matrix.csv` and `.png`;
-            with clips of several windows also `windows.parquet` and `pooling.json`. `slices.csv` and `robustness.csv`
-            show where and under what conditions the model is worse, `confusable_pairs.csv` which classes it takes for
-            each other, and `label_errors.csv` which labels may be wrong.
+        folder: Gets `predictions.parquet`, the files of `write_class_report` or `write_label_report`, `slices.csv` and
+            `robustness.csv`, which show where and under what conditions the model is worse, and `label_errors.csv`;
+            with clips of several windows also `windows.parquet` and `pooling.json`.
     """
     table, params = pd.read_parquet(data.split_clips), data.params
     model, extractor = load_model(model_folder)
@@ -193,7 +192,6 @@ def _write_test_report(
 ) -> dict[str, float]:
     """Write tables and plots of the test split; return the scores of each class."""
     if isinstance(scored.test, ClipScores):
-        targets, predicted, groups = scored.test.targets, scored.test.predicted, clips["group"].to_numpy(str)
-        return write_class_report(targets, scored.probabilities, predicted, groups, labels, metrics, folder)
+        return write_class_report(scored.test, scored.probabilities, clips, labels, metrics, folder)
     assert scored.thresholds is not None
-    return write_label_report(scored.test, scored.thresholds, labels, metrics, folder)
+    return write_label_report(scored.test, scored.thresholds, clips, labels, metrics, folder)
