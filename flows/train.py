@@ -53,7 +53,7 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
         if trained_on != balanced:
             log_balance(run, trained_on)
         evaluation = evaluate(model, data, run)
-        log_results(run, model, evaluation)
+        log_results(run, model, evaluation, params.best_metric)
         summary = publish_summary(run, corpus, data.split_clips, trained_on, model, evaluation)
     unsent = tracking.unsent(run)
     summary = report_unsent(unsent, params_file, overrides) + summary

@@ -213,7 +213,7 @@ def test_the_broken_file_is_in_the_quarantine_table_with_its_reason(run, finishe
     table = pd.read_parquet(artifact(finished, "data/quarantine.parquet"))
     assert table["clip_id"].tolist() == ["low/broken.wav"]
     assert table["reason"].tolist() == ["unreadable"]
-    assert run.data.metrics["data/quarantined"] == 1
+    assert run.data.tags["data.quarantined"] == "1"
     shown = pd.read_csv(artifact(finished, "data/quarantine.csv"), keep_default_na=False)
     assert shown[["clip_id", "reason"]].values.tolist() == [["low/broken.wav", "unreadable"]]
 
@@ -221,7 +221,7 @@ def test_the_broken_file_is_in_the_quarantine_table_with_its_reason(run, finishe
 def test_the_table_of_clips_left_out_of_the_split_is_logged_without_rows_too(run, finished):
     table = pd.read_parquet(artifact(finished, "data/dropped.parquet"))
     assert table.columns.tolist() == ["clip_id", "label", "group", "split", "reason", "detail"]
-    assert run.data.metrics["data/dropped"] == len(table) == 0
+    assert (run.data.tags["data.dropped"], len(table)) == ("0", 0)
 
 
 def test_the_report_has_the_matrix_as_picture_and_as_numbers_and_every_class(finished):
