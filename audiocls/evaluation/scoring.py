@@ -21,6 +21,7 @@ from audiocls.evaluation.held_out import HeldOut, score_windows, window_logits
 from audiocls.evaluation.label_errors import write_label_errors
 from audiocls.evaluation.label_report import chosen_thresholds, validation_metrics, write_label_report
 from audiocls.evaluation.pooling_choice import PoolingChoice, choose_pooling
+from audiocls.evaluation.projection import write_projection
 from audiocls.evaluation.tables import WriteRows, label_set_rows, prediction_rows, predictions_file, write_windows
 from audiocls.evaluation.weak_spots import write_weak_spots
 from audiocls.files import replacing
@@ -66,8 +67,8 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
         model_folder: The saved model; it is reloaded, so that exactly the saved model is scored.
         data: The run's.
         folder: Gets `predictions.parquet`, the files of `write_class_report` or `write_label_report`, `slices.csv` and
-            `robustness.csv`, which show where and under what conditions the model is worse, and `label_errors.csv`;
-            with clips of several windows also `windows.parquet` and `pooling.json`.
+            `robustness.csv`, which show where and under what conditions the model is worse, `label_errors.csv` and
+            `projection.parquet`; with clips of several windows also `windows.parquet` and `pooling.json`.
     """
     table, params = pd.read_parquet(data.split_clips), data.params
     model, extractor = load_model(model_folder)
@@ -98,8 +99,11 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
     metrics |= {f"{split}/{WINDOWED}": float((each.per_clip > 1).sum()) for split, each in splits.items()}
     metrics |= _write_test_report(scored, clips["test"], labels, metrics, folder)
     metrics |= write_weak_spots(model, extractor, clips["test"], scored.test, scored.thresholds, data, folder)
-    notes = tuple(filter(None, [write_label_errors(table, labels, data, folder)]))
-    return Evaluation(metrics, folder, choice.pooling, notes)
+    notes = (
+        write_label_errors(table, labels, data, folder),
+        write_projection(model, extractor, clips["test"], data, folder),
+    )
+    return Evaluation(metrics, folder, choice.pooling, tuple(filter(None, notes)))
 
 
 @dataclass(frozen=True, slots=True)

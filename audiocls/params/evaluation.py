@@ -41,3 +41,9 @@ class EvaluationParams(Params):
         description="Number of training clips, drawn by the seed, whose labels are searched for errors, together with "
         "all of validation and test; needs the extra `label-errors`. 0: search nothing.",
     )
+    projection_clips: int = Field(
+        5_000,
+        ge=0,
+        description="Number of test clips, drawn by the seed, whose embeddings are projected to two dimensions: by "
+        "t-SNE up to 5,000, by PCA above. 0: none.",
+    )
