@@ -96,7 +96,8 @@ def log_audit(run: tracking.TrackedRun, report: audit.AuditReport, *, describe: 
     """Log the audit's pages and verdict, and optionally the run's description; return the audit as Markdown."""
     tracking.log_artifacts(run, report.html, "data")
     tracking.log_artifacts(run, report.json, "data")
-    tracking.log_tags(run, {"data.verdict": report.verdict})
+    confounds = audit.read_doubts(report.json).confounds
+    tracking.log_tags(run, {"data.verdict": report.verdict, "data.confounds": "; ".join(confounds) or "none"})
     markdown = audit.audit_markdown(report)
     if describe:
         tracking.describe_run(run, markdown)
@@ -133,7 +134,8 @@ def log_results(
     """Log the model with its card and test metrics, `score` among the first, the test report and what was trained."""
     facts = {name: value for name, value in asdict(model).items() if name != "folder"}
     tracking.log_tags(run, {f"model.{name}": str(value) for name, value in facts.items()})
-    evaluation.write_card(model, evaluated, run.folder / "data" / "counts.json")
+    of_data = run.folder / "data"
+    evaluation.write_card(model, evaluated, of_data / "counts.json", of_data / "audit.json")
     compared = evaluation.top_level(evaluated.metrics, score)
     registry.log_model(run, model.folder, compared, model.steps)
     # Without a step, MLflow draws bars, and not a point at a step.

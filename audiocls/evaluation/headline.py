@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
+from audiocls.audit import read_doubts
 from audiocls.evaluation.model_card import score_interval
 from audiocls.evaluation.scoring import Evaluation
 from audiocls.markdown import escaped
 
 
 def result_line(model_folder: Path, evaluation: Evaluation, audit: Path) -> str:
-    """Return the test score with its interval, and the verdict of the audit, as Markdown.
+    """Return the test score with its interval, and what the audit says about it, as Markdown.
 
     Args:
         model_folder: With `inference.json`.
@@ -26,5 +26,5 @@ def result_line(model_folder: Path, evaluation: Evaluation, audit: Path) -> str:
         if np.isnan(found.low)
         else f"95 % interval over groups: {found.low:.3f} to {found.high:.3f}"
     )
-    verdict = json.loads(audit.read_text(encoding="utf-8"))["verdict"]
-    return f"**Test {name} {found.value:.3f}** ({interval}). Audit of the data: {escaped(verdict)}"
+    doubts = read_doubts(audit)
+    return f"**Test {name} {found.value:.3f}** ({interval}). Audit of the data: {escaped(doubts.line)}"

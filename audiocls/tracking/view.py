@@ -46,7 +46,7 @@ def _view(score: str) -> dict[str, Any]:
     names = dict.fromkeys((score, "f1_macro", "accuracy"))
     metrics = [f"metrics.`{split}/{name}`" for split in _SPLITS for name in names]
     return {
-        "selectedColumns": [*metrics, *(f"params.`{name}`" for name in _PARAMS)],
+        "selectedColumns": [*metrics, "tags.`data.confounds`", *(f"params.`{name}`" for name in _PARAMS)],
         "orderByKey": f"metrics.`test/{score}`",
         "orderByAsc": score == "loss",
         "searchFilter": "",
