@@ -14,14 +14,13 @@ from mlflow.exceptions import MlflowException
 
 from audiocls.tracking.run import VIEW
 
-_SPLITS: Final = ("test", "validation")
 _MOST_BARS: Final = 20
 _LINE: Final = {
     "runsCountToCompare": 10, "lineSmoothness": 0, "xAxisKey": "step", "xAxisScaleType": "linear",
     "scaleType": "linear", "yAxisKey": "metric", "yAxisExpressions": [], "ignoreOutliers": False,
     "useGlobalXaxisKey": False, "selectedXAxisMetricKey": "", "range": {},
 }  # fmt: skip
-_PARAMS: Final = ("model.family", "balance.method", "training.epochs", "seed")
+_PARAMS: Final = ("model.family", "balance.method", "training.epochs", "training.learning_rate", "seed")
 
 
 def share_view(client: MlflowClient, experiment_id: str, score: str) -> None:
@@ -43,8 +42,8 @@ def share_view(client: MlflowClient, experiment_id: str, score: str) -> None:
 
 
 def _view(score: str) -> dict[str, Any]:
-    names = dict.fromkeys((score, "f1_macro", "accuracy"))
-    metrics = [f"metrics.`{split}/{name}`" for split in _SPLITS for name in names]
+    of_test = [f"test/{name}" for name in dict.fromkeys((score, "f1_macro", "accuracy"))]
+    metrics = [f"metrics.`{name}`" for name in (*of_test, f"validation/{score}")]
     return {
         "selectedColumns": [*metrics, "tags.`data.confounds`", *(f"params.`{name}`" for name in _PARAMS)],
         "orderByKey": f"metrics.`test/{score}`",
