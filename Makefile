@@ -35,14 +35,14 @@ help: ## List the targets
 $(VENV)/.train: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) ..."
-	@$(PIP_INSTALL) --editable '.[pipeline,sample]'
+	@$(PIP_INSTALL) --editable '.[pipeline,sample,label-errors]'
 	@touch $@
 
 # Both at once, as what developing needs holds what training needs: pip looks at every package only once.
 $(VENV)/.dev: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) ..."
-	@$(PIP_INSTALL) --editable '.[pipeline,sample,formats,s3,dev]'
+	@$(PIP_INSTALL) --editable '.[pipeline,sample,label-errors,formats,s3,dev]'
 	@touch $(VENV)/.train $@
 
 train: $(VENV)/.train ## Train on PARAMS (params/quickstart.yaml), with overrides in ARGS

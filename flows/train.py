@@ -12,7 +12,7 @@ if __name__ == "__main__":  # before Prefect is imported, so that mistakes are r
 
 from prefect import flow
 
-from audiocls import tracking
+from audiocls import audit, tracking
 from audiocls.params_file import load_params
 from audiocls.stopwatch import stopwatch
 from flows.preparation import prepare_data
@@ -31,6 +31,8 @@ class TrainResult:
     run_id: str
     model: str
     metrics: dict[str, float]
+    verdict: str
+    confounds: tuple[str, ...]
     seconds: dict[str, float]
     unsent: tracking.Unsent | None
     summary: str
@@ -54,8 +56,18 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
             log_balance(run, trained_on)
         evaluation = evaluate(model, data, run)
         page = write_page(evaluation, data, run)
-        log_results(run, model, evaluation)
+        log_results(run, model, evaluation, params.best_metric)
         summary = publish_summary(run, corpus, data.split_clips, trained_on, model, evaluation, page)
     unsent = tracking.unsent(run)
     summary = report_unsent(unsent, params_file, overrides) + summary
-    return TrainResult(run.run_id, str(model.folder), evaluation.metrics, seconds, unsent, summary)
+    doubts = audit.read_doubts(run.folder / "data" / "audit.json")
+    return TrainResult(
+        run.run_id,
+        str(model.folder),
+        evaluation.metrics,
+        doubts.verdict,
+        doubts.confounds,
+        seconds,
+        unsent,
+        summary,
+    )

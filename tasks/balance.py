@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import balance, heads, tracking, training
+from audiocls import balance, evaluation, heads, tracking, training
 from audiocls.params import BalanceParams
 from audiocls.splits import PreparedData
 from audiocls.stopwatch import timed
@@ -29,5 +29,5 @@ def balance_head(
     done = heads.balance_head(model.folder, balanced, data, run.folder)
     if done.files:
         tracking.log_artifacts(run, done.files, "data/balance")
-        tracking.log_metrics(run, done.metrics)
+        tracking.log_metrics(run, evaluation.headline_first(done.metrics))
     return done.balanced

@@ -59,7 +59,7 @@ def log_corpus(run: tracking.TrackedRun, corpus: waveforms.Corpus) -> None:
     """Log the digest of the data and the quarantine table, before any check can stop the run."""
     counts = {"clips": corpus.num_clips, "quarantined": corpus.num_quarantined}
     tracking.log_dataset(run, corpus.clips, "clips", corpus.digest, counts)
-    tracking.log_metrics(run, {f"data/{name}": count for name, count in counts.items()})
+    tracking.log_tags(run, {f"data.{name}": str(count) for name, count in counts.items()})
     tracking.log_artifacts(run, corpus.quarantine, "data")
     tracking.log_artifacts(run, as_csv(corpus.quarantine, run.folder / "data"), "data")
     tracking.log_artifacts(run, corpus.counts, "data")
@@ -81,8 +81,10 @@ def log_counts(run: tracking.TrackedRun, corpus: waveforms.Corpus, split_clips: 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
 def log_splits(run: tracking.TrackedRun, split_clips: Path) -> None:
-    """Log the clips that were dropped from the split, and their number."""
-    tracking.log_metrics(run, {"data/dropped": len(splits.read_dropped(split_clips))})
+    """Log the splits as datasets, the clips that were dropped from them, and their number."""
+    for content in splits.split_contents(split_clips):
+        tracking.log_split_dataset(run, split_clips, content.split, content.digest, content.clips)
+    tracking.log_tags(run, {"data.dropped": str(len(splits.read_dropped(split_clips)))})
     dropped = splits.dropped_beside(split_clips)
     tracking.log_artifacts(run, dropped, "data")
     tracking.log_artifacts(run, as_csv(dropped, run.folder / "data"), "data")
@@ -94,7 +96,8 @@ def log_audit(run: tracking.TrackedRun, report: audit.AuditReport, *, describe: 
     """Log the audit's pages and verdict, and optionally the run's description; return the audit as Markdown."""
     tracking.log_artifacts(run, report.html, "data")
     tracking.log_artifacts(run, report.json, "data")
-    tracking.log_tags(run, {"data.verdict": report.verdict})
+    confounds = audit.read_doubts(report.json).confounds
+    tracking.log_tags(run, {"data.verdict": report.verdict, "data.confounds": "; ".join(confounds) or "none"})
     markdown = audit.audit_markdown(report)
     if describe:
         tracking.describe_run(run, markdown)
@@ -125,12 +128,19 @@ def log_augmentation(run: tracking.TrackedRun, data: PreparedData) -> None:
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
-def log_results(run: tracking.TrackedRun, model: training.TrainedModel, evaluated: evaluation.Evaluation) -> None:
-    """Log the model with its card and test metrics, the test report and what was trained."""
+def log_results(
+    run: tracking.TrackedRun, model: training.TrainedModel, evaluated: evaluation.Evaluation, score: str
+) -> None:
+    """Log the model with its card and test metrics, `score` among the first, the test report and what was trained."""
     facts = {name: value for name, value in asdict(model).items() if name != "folder"}
     tracking.log_tags(run, {f"model.{name}": str(value) for name, value in facts.items()})
-    evaluation.write_card(model, evaluated, run.folder / "data" / "counts.json")
-    registry.log_model(run, model.folder, evaluation.headline_first(evaluated.metrics), model.steps)
+    of_data = run.folder / "data"
+    evaluation.write_card(model, evaluated, of_data / "counts.json", of_data / "audit.json")
+    compared = evaluation.top_level(evaluated.metrics, score)
+    registry.log_model(run, model.folder, compared, model.steps)
+    # Without a step, MLflow draws bars, and not a point at a step.
+    others = evaluation.headline_first(evaluated.metrics, score)
+    tracking.log_metrics(run, {name: value for name, value in others.items() if name not in compared})
     tracking.log_artifacts(run, evaluated.folder, "evaluation")
 
 

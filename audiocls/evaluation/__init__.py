@@ -1,7 +1,7 @@
 """Predictions and metrics of a saved model on the held-out splits.
 
 `scoring` predicts and measures, `pooling_choice` and `event_segments` choose on validation what is kept with the model,
-`report` summarizes a run, `page` shows it.
+`label_errors` finds labels that may be wrong, `report` summarizes a run, `page` shows it.
 """
 
 import lazy_loader

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from audiocls.evaluation.answers import Answers
 
@@ -28,7 +27,7 @@ class RandomSlices:
     def __init__(self, answers: Answers, seed: int) -> None:
         """Draw from the clips of `answers`."""
         self._answers = answers
-        self._parts = answers.parts()
+        self._sums = answers.summing()
         self._rng = np.random.default_rng(seed)
         self._group = np.unique(answers.groups, return_inverse=True)[1]
         self._sizes = np.bincount(self._group)
@@ -47,9 +46,7 @@ class RandomSlices:
         scores = []
         for start in range(0, draws, at_a_time):
             rows = [self._draw(clips_per_group, size) for _ in range(min(at_a_time, draws - start))]
-            ends = np.arange(len(rows) + 1) * size
-            chosen = csr_array((np.ones(len(rows) * size), np.concatenate(rows), ends), (len(rows), len(self._answers)))
-            scores.append(self._answers.score_sums((chosen @ self._parts).toarray()))
+            scores.append(self._answers.score_sums(self._sums(np.stack(rows))))
         return np.concatenate(scores)
 
     def _draw(self, clips_per_group: NDArray[np.int64], size: int) -> NDArray[np.int64]:

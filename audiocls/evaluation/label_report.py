@@ -10,8 +10,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audiocls.evaluation.metrics_table import write_metrics
+from audiocls.evaluation.per_group import per_group
 from audiocls.files import replacing
-from audiocls.metrics import LabelScores, cross_fitted, fit_thresholds, per_label_metrics
+from audiocls.metrics import (
+    LabelScores,
+    cross_fitted,
+    fit_thresholds,
+    interval,
+    multi_label_jackknife,
+    per_label_metrics,
+)
 from audiocls.plots import draw_label_scores
 
 THRESHOLDS: Final = "thresholds.json"
@@ -32,6 +41,7 @@ def validation_metrics(scores: LabelScores, groups: NDArray[np.object_], seed: i
 def write_label_report(
     scores: LabelScores,
     thresholds: NDArray[np.float64],
+    clips: pd.DataFrame,
     labels: list[str],
     metrics: dict[str, float],
     folder: Path,
@@ -41,10 +51,13 @@ def write_label_report(
     Args:
         scores: Of test.
         thresholds: As fitted on validation.
+        clips: Rows of the clips table.
         labels: Class names.
         metrics: Of the run; those of test are in the report.
-        folder: Gets `classification_report.json` and `.csv`, `thresholds.json` and `label_scores.png`.
+        folder: Gets `metrics.csv`, `classification_report.json` and `.csv`, `per_group.csv`, `thresholds.json` and
+            `label_scores.png`.
     """
+    _write_metrics_and_groups(scores, thresholds, clips, metrics, folder)
     per_label = per_label_metrics(scores.targets, scores.probabilities, thresholds, labels)
     per_label.to_csv(folder / "classification_report.csv", index=False)
     summary = {name.removeprefix("test/"): value for name, value in metrics.items() if name.startswith("test/")}
@@ -59,6 +72,17 @@ def write_label_report(
         for metric in _PER_LABEL
         if not pd.isna(getattr(row, metric))
     }
+
+
+def _write_metrics_and_groups(
+    scores: LabelScores, thresholds: NDArray[np.float64], clips: pd.DataFrame, metrics: dict[str, float], folder: Path
+) -> None:
+    targets, predicted = scores.targets, scores.probabilities >= thresholds
+    found = multi_label_jackknife(targets, scores.probabilities, predicted, clips["group"].to_numpy(str))
+    write_metrics(metrics, {name: interval(each, fraction=True) for name, each in found.items()}, folder)
+    correct = (predicted == (targets == 1)).all(axis=1, where=~np.isnan(targets))
+    of_groups = per_group(clips, targets, predicted, correct, targets.shape[1])
+    of_groups.to_csv(folder / "per_group.csv", index=False)
 
 
 def _write_json(target: Path, content: object) -> None:

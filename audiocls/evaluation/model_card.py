@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 from transformers import Wav2Vec2FeatureExtractor
 
+from audiocls.audit import Doubts, read_doubts
 from audiocls.errors import counted, name_some
 from audiocls.evaluation.score_intervals import score_intervals
 from audiocls.evaluation.scoring import Evaluation
@@ -53,13 +54,14 @@ _SHOWN_CLASSES: Final = 30
 _FEW_CLIPS: Final = 10
 
 
-def write_card(model: TrainedModel, evaluation: Evaluation, counts: Path) -> Path:
+def write_card(model: TrainedModel, evaluation: Evaluation, counts: Path, audit: Path) -> Path:
     """Write the model card into the model's folder.
 
     Args:
         model: With `inference.json` in its folder.
         evaluation: Of this model.
         counts: The run's `counts.json`, with the clips of each split.
+        audit: The run's `audit.json`.
     """
     settings = load_settings(model.folder)
     facts = json.loads(counts.read_text(encoding="utf-8"))
@@ -69,7 +71,7 @@ def write_card(model: TrainedModel, evaluation: Evaluation, counts: Path) -> Pat
         _opening(settings, model),
         _use(settings),
         _data(settings, facts),
-        _metrics(settings, evaluation),
+        _metrics(settings, evaluation, read_doubts(audit)),
         _class_table(classes),
         _limits(settings, facts["splits"], classes),
     ]
@@ -167,7 +169,7 @@ def _data(settings: InferenceSettings, facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _metrics(settings: InferenceSettings, evaluation: Evaluation) -> str:
+def _metrics(settings: InferenceSettings, evaluation: Evaluation, doubts: Doubts) -> str:
     intervals = _label_intervals(settings, evaluation) if settings.multi_label else _intervals(settings, evaluation)
     shown = _OF_LABEL_SETS if settings.multi_label else _WITH_INTERVALS
     lines = ["## Metrics", "", "| | validation | test | 95 % interval of test |", "|---|---|---|---|"]
@@ -176,6 +178,7 @@ def _metrics(settings: InferenceSettings, evaluation: Evaluation) -> str:
             validation, test = (evaluation.metrics[f"{split}/{key}"] for split in ("validation", "test"))
             ends = _ends(intervals[key]) if key in intervals else ""
             lines.append(f"| {name} | {validation:.4f} | {test:.4f} | {ends} |")
+    lines += ["", f"Audit of the data: {escaped(doubts.line)}"]
     lines += ["", "The intervals hold for other groups of such recordings, and for this model."]
     if settings.multi_label:
         lines += [

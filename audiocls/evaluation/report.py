@@ -69,6 +69,7 @@ def summarise(
         "",
         *_windows_line(evaluation),
         *_weak_spots_lines(evaluation.folder),
+        *(line for note in evaluation.notes for line in (escaped(note), "")),
         *_held_out_line(run.folder / "balance" / "head.json"),
         *_class_table(evaluation.folder / "classification_report.csv", balanced),
         "",
@@ -139,7 +140,7 @@ def _class_table(report: Path, balanced: Balanced) -> list[str]:
     table = pd.read_csv(report, dtype={"label": str}, keep_default_na=False, na_values={"f1": [""]})
     left_out = len(table) - _SHOWN_CLASSES
     table = table.sort_values("f1", kind="stable").head(_SHOWN_CLASSES)
-    ranked = {"average_precision": "test average precision"} if "average_precision" in table else {}
+    ranked = {"average_precision": "test average precision"} if "threshold" in table else {}
     heads = ["class", "training clips", "after balance", "test clips", "test F1", *ranked.values()]
     # MLflow's page leaves no gap between two tables without a line between them.
     lines = ["By class, the lowest F1 first:", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]

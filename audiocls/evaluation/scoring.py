@@ -14,25 +14,25 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from audiocls.batches import WindowAverager, count_windows
-from audiocls.evaluation.calibration import calibration_metrics, choose_temperature, write_calibration
+from audiocls.evaluation.calibration import calibration_metrics, choose_temperature
+from audiocls.evaluation.class_report import write_class_report
 from audiocls.evaluation.event_segments import tune_on_events
 from audiocls.evaluation.held_out import HeldOut, score_windows, window_logits
+from audiocls.evaluation.label_errors import write_label_errors
 from audiocls.evaluation.label_report import chosen_thresholds, validation_metrics, write_label_report
 from audiocls.evaluation.pooling_choice import PoolingChoice, choose_pooling
+from audiocls.evaluation.projection import write_projection
 from audiocls.evaluation.tables import WriteRows, label_set_rows, prediction_rows, predictions_file, write_windows
 from audiocls.evaluation.weak_spots import write_weak_spots
 from audiocls.files import replacing
 from audiocls.metrics import (
     ClipScores,
     LabelScores,
-    confusion,
-    per_class_metrics,
     probabilities_of,
     ranking_metrics,
 )
 from audiocls.models import has_settings, labels_of, load_model, note_choices
 from audiocls.params import Pooling
-from audiocls.plots import draw_confusion
 from audiocls.progress import progress_bar
 from audiocls.splits import PreparedData
 from audiocls.training import choose_device, prepare_model
@@ -42,11 +42,19 @@ WINDOWED: Final = "clips_scored_by_windows"
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Metrics named `test/...` and `validation/...`, the folder of their tables and plots, and the pooling chosen."""
+    """The result of `evaluate`.
+
+    Attributes:
+        metrics: Named `test/...` and `validation/...`.
+        folder: Of their tables and plots.
+        pooling: As chosen on validation.
+        notes: Sentences for the summary of the run.
+    """
 
     metrics: dict[str, float]
     folder: Path
     pooling: Pooling = "mean"
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation:
@@ -58,9 +66,9 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
     Args:
         model_folder: The saved model; it is reloaded, so that exactly the saved model is scored.
         data: The run's.
-        folder: Gets `predictions.parquet`, `classification_report.json` and `.csv`, `confusion_matrix.csv` and `.png`;
-            with clips of several windows also `windows.parquet` and `pooling.json`. `slices.csv` and `robustness.csv`
-            show where and under what conditions the model is worse.
+        folder: Gets `predictions.parquet`, the files of `write_class_report` or `write_label_report`, `slices.csv` and
+            `robustness.csv`, which show where and under what conditions the model is worse, `label_errors.csv` and
+            `projection.parquet`; with clips of several windows also `windows.parquet` and `pooling.json`.
     """
     table, params = pd.read_parquet(data.split_clips), data.params
     model, extractor = load_model(model_folder)
@@ -89,9 +97,13 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
         note_choices(model_folder, choice.pooling, segmentation, scored.thresholds_of(labels), scored.temperature)
     metrics = scored.metrics | tuned.metrics
     metrics |= {f"{split}/{WINDOWED}": float((each.per_clip > 1).sum()) for split, each in splits.items()}
-    metrics |= _write_test_report(scored, labels, metrics, folder)
+    metrics |= _write_test_report(scored, clips["test"], labels, metrics, folder)
     metrics |= write_weak_spots(model, extractor, clips["test"], scored.test, scored.thresholds, data, folder)
-    return Evaluation(metrics, folder, choice.pooling)
+    notes = (
+        write_label_errors(table, labels, data, folder),
+        write_projection(model, extractor, clips["test"], data, folder),
+    )
+    return Evaluation(metrics, folder, choice.pooling, tuple(filter(None, notes)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,32 +191,11 @@ def _write_choice(choice: PoolingChoice, target: Path) -> None:
             part.write_text(json.dumps(choice.described(), indent=2) + "\n", encoding="utf-8")
 
 
-def _write_test_report(scored: _Scored, labels: list[str], metrics: dict[str, float], folder: Path) -> dict[str, float]:
+def _write_test_report(
+    scored: _Scored, clips: pd.DataFrame, labels: list[str], metrics: dict[str, float], folder: Path
+) -> dict[str, float]:
     """Write tables and plots of the test split; return the scores of each class."""
     if isinstance(scored.test, ClipScores):
-        write_calibration(scored.test.targets, scored.probabilities, folder)
-        return _write_class_report(scored.test.targets, scored.test.predicted, labels, metrics, folder)
+        return write_class_report(scored.test, scored.probabilities, clips, labels, metrics, folder)
     assert scored.thresholds is not None
-    return write_label_report(scored.test, scored.thresholds, labels, metrics, folder)
-
-
-def _write_class_report(
-    targets: NDArray[np.int64], predicted: NDArray[np.int64], labels: list[str], metrics: dict[str, float], folder: Path
-) -> dict[str, float]:
-    """Write tables and plots of the test split; return precision, recall and F1 of each class."""
-    per_class = per_class_metrics(targets, predicted, labels)
-    per_class.to_csv(folder / "classification_report.csv", index=False)
-    summary = {name.removeprefix("test/"): value for name, value in metrics.items() if name.startswith("test/")}
-    classes = per_class.replace({np.nan: None}).to_dict(orient="records")
-    report = json.dumps({"summary": summary, "classes": classes}, indent=2, ensure_ascii=False)
-    (folder / "classification_report.json").write_text(report + "\n", encoding="utf-8")
-    counts = confusion(targets, predicted, labels)
-    counts.to_csv(folder / "confusion_matrix.csv")
-    title = f"test: {len(targets)} clips, macro-F1 {summary['f1_macro']:.3f}"
-    draw_confusion(counts, title, folder / "confusion_matrix.png")
-    scored = per_class[per_class["clips"] > 0]
-    return {
-        f"test/{metric}/{row.label}": float(getattr(row, metric))
-        for row in scored.itertuples()
-        for metric in ("precision", "recall", "f1")
-    }
+    return write_label_report(scored.test, scored.thresholds, clips, labels, metrics, folder)

@@ -1,5 +1,6 @@
 from .clips import open_clips as open_clips
 from .embeddings import embed_clips as embed_clips
+from .mel_statistics import mel_statistics as mel_statistics
 from .store import (
     FeaturePlan as FeaturePlan,
     FeatureShard as FeatureShard,

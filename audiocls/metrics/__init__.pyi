@@ -13,6 +13,10 @@ from .classification import (
     per_class_metrics as per_class_metrics,
     ranking_metrics as ranking_metrics,
 )
+from .classification_intervals import (
+    PER_CLASS as PER_CLASS,
+    ClassificationIntervals as ClassificationIntervals,
+)
 from .clip_scores import (
     CLIP_LOSS as CLIP_LOSS,
     ClipScores as ClipScores,

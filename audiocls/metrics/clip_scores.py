@@ -55,6 +55,11 @@ class ClipScores:
         self._losses[part] = F.cross_entropy(torch.from_numpy(pooled), targets, reduction="none").numpy()
         return pooled
 
+    @property
+    def losses(self) -> NDArray[np.float32]:
+        """Cross entropy of each clip, (num_clips,)."""
+        return self._losses
+
     def metrics(self) -> dict[str, float]:
         """Return the summary metrics, `loss`, the mean cross entropy, and those of windows if a clip has several."""
         loss = float(self._losses.mean(dtype=np.float64))

@@ -15,8 +15,6 @@ Floats = NDArray[np.floating[Any]]
 MOST_BLOCKS: Final = 200
 """More groups are joined at random into so many blocks, of which each is left out once."""
 
-_MOST_CELLS: Final = 20_000_000  # in memory at a time
-
 
 def multi_label_jackknife(
     targets: Floats, probabilities: Floats, predicted: NDArray[np.bool_], groups: NDArray[Any], seed: int = 0
@@ -34,7 +32,7 @@ def multi_label_jackknife(
         `map_macro`, `map_micro`, `auroc_macro`, `lwlrap`, `f1_macro`, `f1_micro` and `exact_match`, each with an axis
         of one seed.
     """
-    blocks = _blocks(groups, seed)
+    blocks = blocks_of(groups, seed)
     known = ~np.isnan(targets)
     true, found = known & (targets == 1), known & predicted
     counts = GroupCounts(*(_sums(each, blocks)[None] for each in (true, found, true & found)))
@@ -43,9 +41,9 @@ def multi_label_jackknife(
     precision, labels = lwlrap_parts(targets, probabilities)
     exact = (found == true).all(axis=1, where=known)
     scores = {
-        "map_macro": _mean_of_classes(ranked),
+        "map_macro": mean_of_classes(ranked),
         "map_micro": _micro(targets, probabilities, blocks),
-        "auroc_macro": _mean_of_classes(areas),
+        "auroc_macro": mean_of_classes(areas),
         "lwlrap": _ratio_without_each(precision, labels, blocks),
         "f1_micro": _ratio_without_each(2.0 * (true & found).sum(axis=1), true.sum(axis=1) + found.sum(axis=1), blocks),
         "exact_match": _ratio_without_each(exact, np.ones(len(exact)), blocks),
@@ -54,7 +52,8 @@ def multi_label_jackknife(
     return found_scores | {"f1_macro": jackknife(counts, f1_macro)}
 
 
-def _blocks(groups: NDArray[Any], seed: int) -> NDArray[np.int64]:
+def blocks_of(groups: NDArray[Any], seed: int = 0) -> NDArray[np.int64]:
+    """Number the groups, or join them at random into MOST_BLOCKS blocks, if there are more; (num_clips,)."""
     names, group = np.unique(groups, return_inverse=True)
     if len(names) <= MOST_BLOCKS:
         return group
@@ -110,24 +109,26 @@ def average_precision_without_each(
         Shape (1 + num_blocks,).
     """
     order = np.argsort(-scores, kind="stable")
-    present, blocks = present[order].astype(np.float64), blocks[order]
-    # Equal scores form one step of the curve: all see the counts at its end.
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
-    step_of = np.searchsorted(ends, np.arange(len(scores)))
-    hits, ranks = np.cumsum(present)[ends], (ends + 1).astype(np.float64)
-    gained = np.bincount(step_of, present)
-    found = [float((gained * hits / ranks).sum() / present.sum())]
-    at_a_time = max(1, _MOST_CELLS // len(scores))
-    for start in range(0, num_blocks, at_a_time):
-        inside = blocks == np.arange(start, min(start + at_a_time, num_blocks))[:, None]
-        own = inside * present
-        left_hits, left_ranks = hits - np.cumsum(own, axis=1)[:, ends], ranks - np.cumsum(inside, axis=1)[:, ends]
-        steps = np.add.reduceat(own, np.append(0, ends[:-1] + 1), axis=1)
-        terms = (gained - steps) * left_hits / np.maximum(left_ranks, 1)
-        positives = present.sum() - own.sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found += np.where(positives > 0, terms.sum(axis=1) / positives, np.nan).tolist()
-    return np.array(found)
+    present, blocks, scores = present[order], blocks[order], scores[order]
+    # Equal scores form one step of the curve: all see the counts at its end. Only steps with positives add to the area.
+    ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
+    positives = np.flatnonzero(present)
+    ends, step_of, gained = np.unique(ends[np.searchsorted(ends, positives)], return_inverse=True, return_counts=True)
+    hits, ranks = np.cumsum(present)[ends], ends + 1
+    found = np.empty(1 + num_blocks)
+    found[0] = (gained * hits / ranks).sum() / len(positives)
+    by_block = np.argsort(blocks, kind="stable")
+    starts = np.searchsorted(blocks[by_block], np.arange(num_blocks + 1))
+    own_starts = np.searchsorted(np.sort(blocks[positives]), np.arange(num_blocks + 1))
+    own_steps = step_of[np.argsort(blocks[positives], kind="stable")]
+    for block in range(num_blocks):
+        inside = by_block[starts[block] : starts[block + 1]]
+        steps = np.bincount(own_steps[own_starts[block] : own_starts[block + 1]], minlength=len(ends))
+        left = gained - steps
+        left_ranks = ranks - np.searchsorted(inside, ends, side="right")
+        terms = left * (hits - np.cumsum(steps)) / np.maximum(left_ranks, 1)
+        found[1 + block] = terms.sum() / left.sum() if left.any() else np.nan
+    return found
 
 
 def _micro(
@@ -143,7 +144,7 @@ def _micro(
     return found[:1], found[None, 1:]
 
 
-def _mean_of_classes(by_class: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def mean_of_classes(by_class: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the mean over the classes of all blocks, (1,), and without each, (1, num_blocks)."""
     if not len(by_class):
         return np.array([np.nan]), np.full((1, 1), np.nan)

@@ -35,3 +35,15 @@ class EvaluationParams(Params):
         description="Number of test clips, drawn by the seed, that are scored again with noise, in a telephone band, "
         "encoded, louder, quieter and shifted. One window of each is scored nine times. 0: none.",
     )
+    label_error_clips: int = Field(
+        50_000,
+        ge=0,
+        description="Number of training clips, drawn by the seed, whose labels are searched for errors, together with "
+        "all of validation and test; needs the extra `label-errors`. 0: search nothing.",
+    )
+    projection_clips: int = Field(
+        5_000,
+        ge=0,
+        description="Number of test clips, drawn by the seed, whose embeddings are projected to two dimensions: by "
+        "t-SNE up to 5,000, by PCA above. 0: none.",
+    )

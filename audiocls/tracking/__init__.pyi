@@ -5,9 +5,11 @@ from .entries import (
     log_json as log_json,
     log_metrics as log_metrics,
     log_nested_runs as log_nested_runs,
+    log_split_dataset as log_split_dataset,
     log_tags as log_tags,
 )
 from .models import download_model as download_model, log_logged_model as log_logged_model
 from .run import NestedRun as NestedRun, TrackedRun as TrackedRun
 from .runs import start_run as start_run, tracked_run as tracked_run
 from .synchronisation import Synced as Synced, Unsent as Unsent, sync as sync, unsent as unsent
+from .system_metrics import SystemMetrics as SystemMetrics

@@ -30,6 +30,8 @@ from audiocls.tracking.run import NestedRun, TrackedRun
 # MLflow's limits: characters of a parameter's value and of a dataset digest.
 _LONGEST_PARAM: Final = 6_000
 _LONGEST_DIGEST: Final = 36
+# MLflow's words for the splits.
+_CONTEXTS: Final = {"train": "training", "validation": "validation", "test": "testing"}
 
 
 def log_params(run: TrackedRun, params: RunParams) -> None:
@@ -97,10 +99,17 @@ def _log_text(run: TrackedRun, text: str, name: str) -> None:
     deliver(run, {"kind": "text", "text": text, "name": name})
 
 
-def log_dataset(run: TrackedRun, source: Path, name: str, digest: str, profile: Mapping[str, int]) -> None:
-    """Log the dataset of the run, so that runs on the same data can be identified."""
-    deliver(run, dataset_record(source, name, digest[:_LONGEST_DIGEST], profile))
+def log_dataset(
+    run: TrackedRun, source: Path, name: str, digest: str, profile: Mapping[str, int], context: str = "training"
+) -> None:
+    """Log the dataset of the run and what it is used for, so that runs on the same data can be identified."""
+    deliver(run, dataset_record(source, name, digest[:_LONGEST_DIGEST], profile, context))
     log_tags(run, {"data.digest": digest})
+
+
+def log_split_dataset(run: TrackedRun, source: Path, split: str, digest: str, clips: int) -> None:
+    """Log a split as a dataset of the run, by which runs that test on the same clips can be identified."""
+    deliver(run, dataset_record(source, split, digest[:_LONGEST_DIGEST], {"clips": clips}, _CONTEXTS[split]))
 
 
 def tags_of(name: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ from audiocls.tracking.run import TrackedRun
 from audiocls.tracking.uploads import upload_folder
 
 MODEL_NAME: Final = "model"
+TESTED: Final = "test"
 _SHOWN_TAGS: Final = (MLFLOW_USER, MLFLOW_SOURCE_NAME, MLFLOW_GIT_COMMIT)  # on the model's page
 
 
@@ -61,9 +62,10 @@ def _create(client: Any, run: TrackedRun, tags: Mapping[str, str]) -> LoggedMode
 
 
 def _log_metrics(client: Any, run: TrackedRun, model_id: str, metrics: Mapping[str, float], step: int) -> None:
-    """Log metrics of a model on the clips that the run names as its data."""
-    found = client.get_run(run.run_id).inputs.dataset_inputs
-    name, digest = (found[0].dataset.name, found[0].dataset.digest) if found else (None, None)
+    """Log metrics of a model on the test split, or on the clips that the run names as its data."""
+    found = [each.dataset for each in client.get_run(run.run_id).inputs.dataset_inputs]
+    tested = [each for each in found if each.name == TESTED] or found
+    name, digest = (tested[0].name, tested[0].digest) if tested else (None, None)
     now = int(time.time() * 1000)
     entries = [Metric(fit, metrics[key], now, step, model_id, name, digest) for key, fit in fit_names(metrics).items()]
     for start in range(0, len(entries), 1_000):

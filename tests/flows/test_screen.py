@@ -217,7 +217,15 @@ def test_a_training_in_a_terminal(tones, tmp_path):
     )
     done = Terminal(80, "train", str(file), home=tmp_path / "prefect")
     assert done.status == 0, done.shown
-    assert set(json.loads(done.out.splitlines()[-1])) == {"run_id", "model", "metrics", "seconds", "unsent"}
+    assert set(json.loads(done.out.splitlines()[-1])) == {
+        "run_id",
+        "model",
+        "metrics",
+        "verdict",
+        "confounds",
+        "seconds",
+        "unsent",
+    }
     assert "Task run" not in done.shown
     assert "Traceback" not in done.shown
     over = dict(re.findall(r"^  (\S[\w -]+?)  +[\d.:]+(?: s)?(?:  (\S.*))?$", done.shown, re.M))

@@ -132,7 +132,9 @@ def test_the_logged_model_has_the_metrics_the_card_and_the_settings_of_the_run(f
     result, params = finished
     (model,) = MlflowClient(params.tracking_uri).search_logged_models([run.info.experiment_id])
     assert (str(model.status), model.source_run_id) == ("READY", result.run_id)
-    assert {metric.key: metric.value for metric in model.metrics} == result.metrics
+    of_model = {metric.key: metric.value for metric in model.metrics}
+    assert 5 < len(of_model) <= 13
+    assert of_model == {name: result.metrics[name] for name in of_model}
     card = (Path(result.model) / "README.md").read_text()
     assert (
         f"| F1, macro | {result.metrics['validation/f1_macro']:.4f} | {result.metrics['test/f1_macro']:.4f} |" in card
@@ -170,12 +172,37 @@ def test_metrics_are_logged_by_step_for_training_and_validation(run, finished):
     assert losses[-1].value < losses[0].value or len(losses) == 1
 
 
+def test_a_dozen_metrics_are_at_the_top_level_and_the_machine_is_measured(run, finished):
+    top = {name for name in run.data.metrics if name.startswith(("test/", "validation/", "train/"))}
+    assert {"test/f1_macro", "test/accuracy", "validation/f1_macro", "train/loss"} <= top
+    assert len(top) <= 14
+    assert run.data.metrics["class/f1/high"] == finished[0].metrics["test/f1/high"]
+    assert run.data.metrics["details/test/matthews"] == finished[0].metrics["test/matthews"]
+    assert run.data.metrics["system/cpu_utilization_percentage"] >= 0
+    assert {name.partition("/")[0] for name in set(run.data.metrics) - top} == {
+        "class", "details", "robustness", "system",
+    }  # fmt: skip
+
+
+def test_each_split_is_a_dataset_of_the_run_and_the_test_scores_are_on_the_one_of_test(run, finished):
+    found = {each.dataset.name: each.dataset for each in run.inputs.dataset_inputs}
+    assert set(found) == {"clips", "train", "validation", "test"}
+    assert len({each.digest for each in found.values()}) == 4
+    client = MlflowClient(finished[1].tracking_uri)
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert {metric.dataset_digest for metric in model.metrics} == {found["test"].digest}
+
+
 def test_the_description_begins_with_the_test_score_its_interval_and_the_verdict(run, finished):
     first = run.data.tags["mlflow.note.content"].splitlines()[0]
     score = re.escape(f"{finished[0].metrics['test/f1_macro']:.3f}")
     interval = r"(95 % interval over groups: 0\.\d{3} to [01]\.\d{3}|too few groups for an interval)"
     assert re.fullmatch(rf"\*\*Test macro-F1 {score}\*\* \({interval}\)\. Audit of the data: \w.*", first)
-    assert first.endswith(run.data.tags["data.verdict"])
+    assert run.data.tags["data.verdict"] == finished[0].verdict
+    assert run.data.tags["data.confounds"] == ("; ".join(finished[0].confounds) or "none")
+    for doubt in (finished[0].verdict, *finished[0].confounds):
+        assert doubt in first
+        assert doubt in (Path(finished[0].model) / "README.md").read_text()
     assert finished[0].summary.startswith(first)
 
 
@@ -183,7 +210,7 @@ def test_the_experiment_has_a_view_with_the_scores_to_which_the_run_links(run, f
     experiment = MlflowClient(finished[1].tracking_uri).get_experiment(run.info.experiment_id)
     view = json.loads(experiment.tags["mlflow.sharedViewState.audiocls"])
     assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`test/f1_macro`", False)
-    columns = [re.fullmatch(r"(metrics|params)\.`(.+)`", column) for column in view["selectedColumns"]]
+    columns = [re.fullmatch(r"(metrics|params|tags)\.`(.+)`", column) for column in view["selectedColumns"]]
     assert len(columns) > 4
     assert all(column[2] in getattr(run.data, column[1]) for column in columns)
     link = f"#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey=audiocls"
@@ -214,7 +241,7 @@ def test_the_broken_file_is_in_the_quarantine_table_with_its_reason(run, finishe
     table = pd.read_parquet(artifact(finished, "data/quarantine.parquet"))
     assert table["clip_id"].tolist() == ["low/broken.wav"]
     assert table["reason"].tolist() == ["unreadable"]
-    assert run.data.metrics["data/quarantined"] == 1
+    assert run.data.tags["data.quarantined"] == "1"
     shown = pd.read_csv(artifact(finished, "data/quarantine.csv"), keep_default_na=False)
     assert shown[["clip_id", "reason"]].values.tolist() == [["low/broken.wav", "unreadable"]]
 
@@ -222,7 +249,7 @@ def test_the_broken_file_is_in_the_quarantine_table_with_its_reason(run, finishe
 def test_the_table_of_clips_left_out_of_the_split_is_logged_without_rows_too(run, finished):
     table = pd.read_parquet(artifact(finished, "data/dropped.parquet"))
     assert table.columns.tolist() == ["clip_id", "label", "group", "split", "reason", "detail"]
-    assert run.data.metrics["data/dropped"] == len(table) == 0
+    assert (run.data.tags["data.dropped"], len(table)) == ("0", 0)
 
 
 def test_the_report_has_the_matrix_as_picture_and_as_numbers_and_every_class(finished):
@@ -315,7 +342,7 @@ def test_the_command_line_ends_with_one_json_line_on_stdout(tones, tmp_path, cap
     assert run_flow(train_flow, [str(params_file), "training.max_steps=2", "seed=3"]) == 0
     captured = capsys.readouterr()
     result = json.loads(captured.out.splitlines()[-1])
-    assert set(result) == {"run_id", "model", "metrics", "seconds", "unsent"}
+    assert set(result) == {"run_id", "model", "metrics", "verdict", "confounds", "seconds", "unsent"}
     assert Path(result["model"], "model.safetensors").exists()
     assert "macro" in captured.err
     assert "mlflow server" in captured.err

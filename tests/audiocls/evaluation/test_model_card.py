@@ -7,6 +7,7 @@ import pytest
 import yaml
 from tiny_configs import TINY_CONFIGS
 
+from audiocls.evaluation.headline import result_line
 from audiocls.evaluation.model_card import write_card
 from audiocls.evaluation.scoring import Evaluation
 from audiocls.models.families import build_extractor
@@ -53,7 +54,15 @@ def card(tmp_path):
         report.to_csv(tmp_path / "classification_report.csv", index=False)
         names = ("accuracy", "balanced_accuracy", "f1_macro")
         metrics = {f"{part}/{name}": 0.75 for part in ("validation", "test") for name in names}
-        return write_card(model, Evaluation(metrics, tmp_path), tmp_path / "counts.json").read_text()
+        findings = [
+            {"title": "The file format alone predicts the class", "spoils_score": True},
+            {"title": "A class is rare", "spoils_score": False},
+        ]
+        audit = tmp_path / "audit.json"
+        audit.write_text(json.dumps({"verdict": "The test score may be too optimistic.", "findings": findings}))
+        evaluation = Evaluation(metrics, tmp_path)
+        text = write_card(model, evaluation, tmp_path / "counts.json", audit).read_text()
+        return text + result_line(model.folder, evaluation, audit)
 
     return write
 
@@ -75,6 +84,11 @@ def test_the_card_has_data_metrics_with_intervals_and_limits(card):
     ):
         assert line in body
     assert "<i>" not in body
+    # The audit's doubts stand beside the score, in the card and in the first line of a run's description.
+    doubts = "Audit of the data: The test score may be too optimistic. The file format alone predicts the class."
+    assert body.count(doubts) == 2
+    assert body.splitlines()[-1].startswith("**Test macro-F1 ")
+    assert "A class is rare" not in body
     (accuracy,) = (line for line in body.splitlines() if line.startswith("| Accuracy"))
     low, high = (float(end) for end in accuracy.split("|")[4].split(" to "))
     assert 0 < low < 13 / 14 <= high < 1

@@ -9,6 +9,7 @@ import soundfile
 
 from audiocls.balance.selection import balance
 from audiocls.evaluation.answers import Answers
+from audiocls.evaluation.projection import project
 from audiocls.evaluation.robustness import CORRUPTIONS, compare
 from audiocls.evaluation.scoring import evaluate
 from audiocls.params.run import RunParams
@@ -96,6 +97,54 @@ def test_a_device_that_the_table_names_is_the_worst_slice(trained):
     assert (worst["clips"], worst["groups"]) == (6, 6)
     assert evaluation.metrics["test/worst_slice"] == pytest.approx(worst["f1_macro"])
     assert evaluation.metrics["test/failed_slices"] >= 1
+
+
+def test_the_wrong_labels_of_test_are_listed_and_no_label_of_a_clip_that_training_has(trained):
+    """A device has the labels of test wrong; training labels are right, and separate by sound alone."""
+    _, evaluation = trained
+    found = pd.read_csv(evaluation.folder / "label_errors.csv", keep_default_na=False)
+    wrong = pd.read_parquet(evaluation.folder / "predictions.parquet").query("split == 'test' and not correct")
+    assert len(wrong) == 6
+    assert set(found["clip_id"]) == set(wrong["clip_id"])
+    assert set(found["split"]) == {"test"}
+    assert found["rank"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert (found["suggested"] == found["label"].map({"high": "higher", "higher": "high"})).all()
+    assert found["quality"].is_monotonic_increasing
+    assert found["quality"].between(0, 0.5).all()
+    assert "6 labels of 96 clips may be wrong" in evaluation.notes[0]
+
+
+def test_the_pair_of_classes_that_are_confused_has_an_interval(trained):
+    _, evaluation = trained
+    table = pd.read_csv(evaluation.folder / "confusable_pairs.csv")
+    assert table[["label_a", "label_b", "clips", "errors"]].to_numpy().tolist() == [["high", "higher", 36, 6]]
+    assert 0 < table.loc[0, "low"] < table.loc[0, "rate"] < table.loc[0, "high"] < 0.5
+
+
+def test_the_map_places_every_test_clip_and_classes_apart_and_the_rest_is_said_to_be_left_out(
+    trained, prepared, tmp_path
+):
+    folder, evaluation = trained
+    found = pd.read_parquet(evaluation.folder / "projection.parquet").set_index("clip_id")
+    test = pd.read_parquet(evaluation.folder / "predictions.parquet").query("split == 'test'").set_index("clip_id")
+    assert list(found.columns) == ["x", "y"]
+    assert set(found.index) == set(test.index)
+    places, sides = found.loc[test.index].to_numpy(), test["predicted"].to_numpy()
+    distances = np.linalg.norm(places[:, None] - places, axis=2) + 1e9 * np.eye(len(places))
+    assert (sides[distances.argmin(axis=1)] == sides).mean() > 0.9  # the next clip is predicted alike
+    data = PreparedData(*prepared[:2], run_params(prepared[2], robustness_clips=0, projection_clips=20))
+    again = evaluate(folder, data, tmp_path / "evaluation")
+    assert len(pd.read_parquet(again.folder / "projection.parquet")) == 20
+    assert "16 test clips are not in projection.parquet" in again.notes[-1]
+
+
+@pytest.mark.parametrize(("clips", "dimensions"), [(1, 8), (2, 8), (3, 1), (9, 8), (12, 1), (60, 300)])
+def test_few_clips_and_few_dimensions_are_placed_the_same_each_time(clips, dimensions):
+    embeddings = np.random.default_rng(0).normal(size=(clips, dimensions)).astype(np.float32)
+    places = project(embeddings, seed=0)
+    assert places.shape == (clips, 2)
+    assert np.isfinite(places).all()
+    assert (places == project(embeddings, seed=0)).all()
 
 
 def test_the_number_of_corrupted_clips_can_be_limited_and_0_leaves_them_out(trained, prepared, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as npst
-from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
 from audiocls.metrics.classification import confusion, per_class_metrics, summary_metrics
 
@@ -47,11 +47,14 @@ def test_scores_are_those_of_scikit_learn_where_it_defines_them(targets, predict
 
 
 def test_every_class_has_a_row_and_one_without_clips_has_no_score():
-    table = per_class_metrics(TARGETS, PREDICTED, ["a", "b", "c", "d"]).set_index("label")
+    probabilities = np.eye(4)[PREDICTED] * 0.6 + 0.1
+    table = per_class_metrics(TARGETS, PREDICTED, ["a", "b", "c", "d"], probabilities).set_index("label")
     assert table["clips"].tolist() == [3, 2, 1, 0]
     assert table.loc["b", "precision"] == pytest.approx(2 / 3)
     assert table.loc["c", "f1"] == 0.0
-    assert table.loc["d", ["precision", "recall", "f1"]].isna().all()
+    assert table.loc["d", ["precision", "recall", "f1", "auroc", "average_precision"]].isna().all()
+    assert table.loc["a", "auroc"] == pytest.approx(roc_auc_score(TARGETS == 0, PREDICTED == 0))
+    assert table.loc["b", "average_precision"] == pytest.approx(2 / 3)
 
 
 def test_the_matrix_has_true_classes_in_rows_and_predicted_ones_in_columns():
