@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows import predict_options as options
-from flows.command_line import exit_status, run_flow
+from flows.command_line import exit_status, run_flow, run_flow_without_params
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -107,6 +107,41 @@ def balance(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbo
         return balance_flow
 
     raise typer.Exit(run_flow(find, str(params_file), overrides or (), verbose=verbose))
+
+
+@app.command(rich_help_panel=_RUN)
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN RUN ...", help="Each the id of a run, its beginning, its name, or its folder."),
+    ],
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Gets the page, the JSON and the tables. Default: in the workspace."),
+    ] = None,
+    workspace: Annotated[str, typer.Option(metavar="FOLDER", help="The workspace of the runs.")] = "workspace",
+    uri: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI", help="The MLflow store of the runs. Default: MLFLOW_TRACKING_URI, or the workspace's."
+        ),
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Compare finished runs with the first of them, on the test clips that they have in common.
+
+    Shows differences with 95 % intervals, by metric and class, and the clips that are right in one run only.
+    The last line on stdout is one JSON object: `runs`, `clips`, `groups`, `metric`, `differences`, `flips`, `folder`
+    and `seconds`.
+    """
+
+    def find() -> Flow[..., Any]:
+        from flows.compare import compare_flow
+
+        return compare_flow
+
+    arguments = {"runs": runs, "out": out, "workspace": workspace, "uri": uri}
+    raise typer.Exit(run_flow_without_params(find, arguments, verbose=verbose))
 
 
 @app.command(rich_help_panel=_RUN)

@@ -30,18 +30,24 @@ from .intervals import (
     accuracy as accuracy,
     balanced_accuracy as balanced_accuracy,
     correlation_interval as correlation_interval,
+    effective_number as effective_number,
     f1_macro as f1_macro,
     interval as interval,
     jackknife as jackknife,
     jackknife_auroc as jackknife_auroc,
     matthews as matthews,
+    mean_jackknife as mean_jackknife,
+    precision_macro as precision_macro,
 )
 from .multi_label import (
     lwlrap_parts as lwlrap_parts,
     multi_label_metrics as multi_label_metrics,
     per_label_metrics as per_label_metrics,
 )
-from .multi_label_intervals import multi_label_jackknife as multi_label_jackknife
+from .multi_label_intervals import (
+    jackknife_average_precision as jackknife_average_precision,
+    multi_label_jackknife as multi_label_jackknife,
+)
 from .pooling import (
     Pooler as Pooler,
     WindowPooler as WindowPooler,

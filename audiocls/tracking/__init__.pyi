@@ -7,7 +7,9 @@ from .entries import (
     log_nested_runs as log_nested_runs,
     log_tags as log_tags,
 )
+from .known_runs import KnownRun as KnownRun, download_file as download_file, find_run as find_run
 from .models import download_model as download_model, log_logged_model as log_logged_model
+from .names import flatten as flatten
 from .run import NestedRun as NestedRun, TrackedRun as TrackedRun
 from .runs import start_run as start_run, tracked_run as tracked_run
 from .synchronisation import Synced as Synced, Unsent as Unsent, sync as sync, unsent as unsent
