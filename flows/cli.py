@@ -110,6 +110,31 @@ def balance(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbo
 
 
 @app.command(rich_help_panel=_RUN)
+def evaluate(
+    model: options.Model,
+    params_file: ParamsFile,
+    overrides: Overrides = None,
+    part: options.Part = "all",
+    label_map: options.LabelMap = None,
+    keep_trained: options.KeepTrained = False,
+    verbose: Verbose = False,
+) -> None:
+    """Evaluate a saved model on a labelled corpus, such as one of other speakers or devices.
+
+    Nothing is trained or fitted. The last line on stdout is one JSON object: `run_id`, `model`, `metrics`, `clips`,
+    `left_out`, `report`, `seconds` and `unsent`.
+    """
+
+    def find() -> Flow[..., Any]:
+        from flows.evaluate import evaluate_flow
+
+        return evaluate_flow
+
+    more = {"model": model, "part": part, "label_map": label_map, "keep_trained": keep_trained}
+    raise typer.Exit(run_flow(find, str(params_file), overrides or (), more=more, verbose=verbose))
+
+
+@app.command(rich_help_panel=_RUN)
 def compare(
     runs: Annotated[
         list[str],

@@ -1,4 +1,4 @@
-"""The options of `audiocls predict` and `audiocls listen`. Imports nothing heavy, as help is to be quick."""
+"""The options of `audiocls predict`, `listen` and `evaluate`. Imports nothing heavy, as help is to be quick."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from audiocls.inference import LabelFormat, RuntimeKind
 
 RunnerKind = Literal["thread", "process", "dask", "ray"]
-_ANSWERS, _PARTS, _WHERE, _SOUND = "Answers", "Segments and windows", "Computation", "Sound"
+_ANSWERS, _PARTS, _WHERE, _SOUND, _CLIPS = "Answers", "Segments and windows", "Computation", "Sound", "Clips"
 
 
 def _option(text: str, panel: str, metavar: str | None = None, name: str | None = None) -> Any:
@@ -56,6 +56,18 @@ Device = Annotated[str, _option("auto, cpu or cuda. Default: auto.", _WHERE, "DE
 Runner = Annotated[RunnerKind | None, _option("Score in shards, on a task runner of Prefect.", _WHERE, name="--runner")]
 Address = Annotated[str | None, _option("Of a Dask scheduler or a Ray cluster.", _WHERE, "URL")]
 Workers = Annotated[int | None, _option("How many shards the runner scores at a time.", _WHERE, "N")]
+
+Part = Annotated[
+    Literal["all", "test"],
+    _option("Score all clips, or the test split of the params alone. Default: all.", _CLIPS, name="--part"),
+]
+LabelMap = Annotated[
+    str | None,
+    _option("A YAML file: `label of the corpus: label of the model`, a line each.", _CLIPS, "FILE", "--label-map"),
+]
+KeepTrained = Annotated[
+    bool, _option("Score clips of groups that the model was trained on too.", _CLIPS, name="--keep-trained")
+]
 
 Replayed = Annotated[str | None, _option("A recording in place of the microphone.", _SOUND, "FILE", "--file")]
 Microphone = Annotated[

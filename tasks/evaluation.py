@@ -1,13 +1,19 @@
-"""Score the trained model."""
+"""Score the trained model, and saved ones."""
 
 from __future__ import annotations
+
+import logging
+from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from audiocls import evaluation, tracking, training
+from audiocls.params import RunParams
 from audiocls.splits import PreparedData
 from audiocls.stopwatch import timed
+
+logger = logging.getLogger("audiocls.evaluation.selection")
 
 
 @task(cache_policy=NO_CACHE)
@@ -15,3 +21,37 @@ from audiocls.stopwatch import timed
 def evaluate(model: training.TrainedModel, data: PreparedData, run: tracking.TrackedRun) -> evaluation.Evaluation:
     """Score the saved model on validation and, once, on test."""
     return evaluation.evaluate(model.folder, data, run.folder / "evaluation")
+
+
+@task(cache_policy=NO_CACHE)
+@timed
+def find_saved_model(model: str, params: RunParams) -> evaluation.SavedModel:
+    """Find a saved model, and take its preprocessing."""
+    return evaluation.find_saved_model(model, params)
+
+
+@task(cache_policy=NO_CACHE)
+@timed
+def select_clips(
+    clips: Path,
+    model: evaluation.SavedModel,
+    run: tracking.TrackedRun,
+    part: evaluation.Part,
+    label_map: str | None,
+    keep_trained: bool,
+) -> evaluation.Selection:
+    """Leave out the clips that trained the model, and those with labels that it does not know."""
+    names = None if label_map is None else evaluation.read_label_map(Path(label_map))
+    selection = evaluation.select_clips(
+        clips, model, run.folder / "evaluation", part=part, names=names, keep_trained=keep_trained
+    )
+    for sentence in selection.sentences():
+        logger.warning(sentence)
+    return selection
+
+
+@task(cache_policy=NO_CACHE)
+@timed
+def evaluate_saved(model: evaluation.SavedModel, data: PreparedData, run: tracking.TrackedRun) -> evaluation.Evaluation:
+    """Score a saved model as it is; nothing is chosen or fitted."""
+    return evaluation.evaluate(model.folder, data, run.folder / "evaluation", model.settings)

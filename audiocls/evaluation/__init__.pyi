@@ -1,4 +1,12 @@
 from .headline import headline_first as headline_first, result_line as result_line
 from .model_card import write_card as write_card
+from .model_report import accuracy_with_unknown as accuracy_with_unknown, summarise_model as summarise_model
 from .report import summarise as summarise
+from .saved_model import SavedModel as SavedModel, find_saved_model as find_saved_model
 from .scoring import Evaluation as Evaluation, evaluate as evaluate
+from .selection import (
+    Part as Part,
+    Selection as Selection,
+    read_label_map as read_label_map,
+    select_clips as select_clips,
+)

@@ -19,7 +19,7 @@ from audiocls.tracking import TrackedRun
 from audiocls.training import TrainedModel
 from audiocls.waveforms import Corpus, lost_summary, quarantine_summary, read_counts
 
-_SHOWN_METRICS = {
+SHOWN_METRICS: Final = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
     "precision_macro": "Precision, macro",
@@ -31,7 +31,7 @@ _SHOWN_METRICS = {
     "loss": "Log loss",
     "calibration_error": "Calibration error",
 }
-_SHOWN_OF_LABEL_SETS = {
+SHOWN_OF_LABEL_SETS: Final = {
     "map_macro": "Average precision, macro (mAP)",
     "map_micro": "Average precision, micro",
     "lwlrap": "Label-ranking average precision",
@@ -48,7 +48,7 @@ def summarise(
     run: TrackedRun, corpus: Corpus, splits: Path, balanced: Balanced, model: TrainedModel, evaluation: Evaluation
 ) -> str:
     """Return the data, the model, the metrics and the locations of the results, in Markdown."""
-    shown = _SHOWN_METRICS if "test/accuracy" in evaluation.metrics else _SHOWN_OF_LABEL_SETS
+    shown = SHOWN_METRICS if "test/accuracy" in evaluation.metrics else SHOWN_OF_LABEL_SETS
     rows = [
         f"| {name} | {evaluation.metrics['validation/' + key]:.4f} | {evaluation.metrics['test/' + key]:.4f} |"
         for key, name in shown.items()
@@ -68,13 +68,13 @@ def summarise(
         *rows,
         "",
         *_windows_line(evaluation),
-        *_weak_spots_lines(evaluation.folder),
+        *weak_spots_lines(evaluation.folder),
         *_held_out_line(run.folder / "balance" / "head.json"),
         *_class_table(evaluation.folder / "classification_report.csv", balanced),
         "",
         f"Model: `{model.folder}`",
         "",
-        f"MLflow run: {_link(run)}",
+        f"MLflow run: {link_to_run(run)}",
     ]
     return "\n".join(lines)
 
@@ -103,7 +103,7 @@ def _windows_line(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def _weak_spots_lines(folder: Path) -> list[str]:
+def weak_spots_lines(folder: Path) -> list[str]:
     """Name the slices and the corruptions that fail."""
     slices, corruptions = (_failed(folder / f"{name}.csv") for name in ("slices", "robustness"))
     parts = [f"{escaped(row['column'])} = {escaped(row['value'])}" for row in slices]
@@ -152,7 +152,8 @@ def _class_table(report: Path, balanced: Balanced) -> list[str]:
     return lines
 
 
-def _link(run: TrackedRun) -> str:
+def link_to_run(run: TrackedRun) -> str:
+    """Say where a run and its experiment are shown."""
     if run.url:
         return f"[{run.run_id}]({run.url}); all runs: [{run.table_url}]({run.table_url})"
     return (

@@ -97,9 +97,11 @@ def _log_text(run: TrackedRun, text: str, name: str) -> None:
     deliver(run, {"kind": "text", "text": text, "name": name})
 
 
-def log_dataset(run: TrackedRun, source: Path, name: str, digest: str, profile: Mapping[str, int]) -> None:
-    """Log the dataset of the run, so that runs on the same data can be identified."""
-    deliver(run, dataset_record(source, name, digest[:_LONGEST_DIGEST], profile))
+def log_dataset(
+    run: TrackedRun, source: Path, name: str, digest: str, profile: Mapping[str, int], context: str = "training"
+) -> None:
+    """Log the dataset of the run and what it is used for, so that runs on the same data can be identified."""
+    deliver(run, dataset_record(source, name, digest[:_LONGEST_DIGEST], profile, context))
     log_tags(run, {"data.digest": digest})
 
 

@@ -58,8 +58,9 @@ def _send_files(client: Any, run: TrackedRun, record: Record) -> None:
 
 
 def _send_dataset(client: Any, run: TrackedRun, record: Record) -> None:
+    context = record.get("context", "training")  # records of earlier versions have none
     dataset = Dataset(record["name"], record["digest"], "local", record["source"], profile=record["profile"])
-    client.log_inputs(run.run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+    client.log_inputs(run.run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
 
 def _send_nested(client: Any, run: TrackedRun, record: Record) -> None:
@@ -94,7 +95,9 @@ _SENDERS: Final[Mapping[str, Callable[[Any, TrackedRun, Record], None]]] = {
 }
 
 
-def dataset_record(source: Path, name: str, digest: str, profile: Mapping[str, int]) -> Record:
+def dataset_record(source: Path, name: str, digest: str, profile: Mapping[str, int], context: str) -> Record:
     """Return the record of a dataset of the run."""
     where = json.dumps({"uri": source.absolute().as_uri()})
-    return {"kind": "dataset", "name": name, "digest": digest, "source": where, "profile": json.dumps(profile)}
+    return {"kind": "dataset", "name": name, "digest": digest, "source": where, "profile": json.dumps(profile)} | {
+        "context": context
+    }
