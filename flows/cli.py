@@ -111,15 +111,18 @@ def balance(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbo
 
 @app.command(rich_help_panel=_RUN)
 def evaluate(
-    model: options.Model,
+    model: options.ModelOrPredictions,
     params_file: ParamsFile,
     overrides: Overrides = None,
     part: options.Part = "all",
     label_map: options.LabelMap = None,
     keep_trained: options.KeepTrained = False,
+    grid_seconds: options.GridSeconds = None,
+    collar_seconds: options.CollarSeconds = None,
+    label_column: options.LabelColumn = None,
     verbose: Verbose = False,
 ) -> None:
-    """Evaluate a saved model on a labelled corpus, such as one of other speakers or devices.
+    """Evaluate a saved model on a labelled corpus, such as one of other speakers or devices; or predictions in files.
 
     Nothing is trained or fitted. The last line on stdout is one JSON object: `run_id`, `model`, `metrics`, `clips`,
     `left_out`, `report`, `seconds` and `unsent`.
@@ -130,7 +133,10 @@ def evaluate(
 
         return evaluate_flow
 
-    more = {"model": model, "part": part, "label_map": label_map, "keep_trained": keep_trained}
+    more = {
+        "model": model, "part": part, "label_map": label_map, "keep_trained": keep_trained,
+        "grid_seconds": grid_seconds, "collar_seconds": collar_seconds, "label_column": label_column,
+    }  # fmt: skip
     raise typer.Exit(run_flow(find, str(params_file), overrides or (), more=more, verbose=verbose))
 
 

@@ -1,9 +1,9 @@
-"""Evaluate a saved model on a labelled corpus: `audiocls evaluate MODEL PARAMS.yaml [key.path=value ...]`."""
+"""Evaluate a saved model, or predictions in files, on a labelled corpus: `audiocls evaluate MODEL PARAMS.yaml`."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flows.cli import main
 
@@ -13,15 +13,19 @@ if __name__ == "__main__":  # before Prefect is imported, so that mistakes are r
 from prefect import flow
 
 from audiocls import tracking
-from audiocls.evaluation import Part
+from audiocls.errors import ParamsError
+from audiocls.evaluation import GridOptions, Part, is_predictions
+from audiocls.params import RunParams
 from audiocls.params_file import load_params
 from audiocls.splits import PreparedData
 from audiocls.stopwatch import stopwatch
 from flows.preparation import gather_corpus, split_corpus
 from flows.runs import name_run, report_unsent
 from tasks.corpus import check_quarantine
-from tasks.evaluation import evaluate_saved, find_saved_model, select_clips
-from tasks.tracking import log_evaluation, open_run, publish_evaluation
+from tasks.evaluation import evaluate_saved, find_saved_model, score_detections, select_clips
+from tasks.manifest import ingest
+from tasks.tracking import log_evaluation, open_run, publish_detections, publish_evaluation
+from tasks.waveforms import cache_waveforms
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +51,39 @@ def evaluate_flow(
     part: Part = "all",
     label_map: str | None = None,
     keep_trained: bool = False,
+    grid_seconds: float | None = None,
+    collar_seconds: float | None = None,
+    label_column: str | None = None,
 ) -> EvaluateResult:
-    """Score a saved model, as it is, on the labelled clips of a corpus that did not train it."""
+    """Score a saved model, as it is, on the labelled clips of a corpus that did not train it.
+
+    Or score predictions in files against the annotations of the corpus.
+    """
     params = load_params(params_file, overrides)
+    grid = GridOptions(grid_seconds, collar_seconds, label_column)
     with stopwatch() as seconds:
-        saved = find_saved_model(model, params)
-        with open_run(saved.params, f"{saved.folder} {part} {label_map} {keep_trained}") as run:
-            corpus = gather_corpus(saved.params, run, "evaluation")
-            check_quarantine(corpus, params.data.max_bad_fraction)
-            clips = split_corpus(corpus, saved.params) if part == "test" else corpus.clips
-            selection = select_clips(clips, saved, run, part, label_map, keep_trained)
-            data = PreparedData(selection.clips, corpus.store, saved.params, digest=corpus.digest)
-            evaluation = evaluate_saved(saved, data, run)
-            log_evaluation(run, saved, selection, evaluation)
-            summary = publish_evaluation(run, saved, corpus, selection, evaluation)
-    unsent = tracking.unsent(run)
+        if is_predictions(model):
+            result = _score_files(model, params, part, label_map, grid, keep_trained=keep_trained)
+        else:
+            grid.check_unused()
+            result = _score_model(model, params, part, label_map, keep_trained=keep_trained)
+    summary = report_unsent(result.unsent, params_file, overrides) + result.summary
+    return replace(result, seconds=seconds, summary=summary)
+
+
+def _score_model(
+    model: str, params: RunParams, part: Part, label_map: str | None, *, keep_trained: bool
+) -> EvaluateResult:
+    saved = find_saved_model(model, params)
+    with open_run(saved.params, f"{saved.folder} {part} {label_map} {keep_trained}") as run:
+        corpus = gather_corpus(saved.params, run, "evaluation")
+        check_quarantine(corpus, params.data.max_bad_fraction)
+        clips = split_corpus(corpus, saved.params) if part == "test" else corpus.clips
+        selection = select_clips(clips, saved, run, part, label_map, keep_trained)
+        data = PreparedData(selection.clips, corpus.store, saved.params, digest=corpus.digest)
+        evaluation = evaluate_saved(saved, data, run)
+        log_evaluation(run, saved, selection, evaluation)
+        summary = publish_evaluation(run, saved, corpus, selection, evaluation)
     return EvaluateResult(
         run.run_id,
         str(saved.folder),
@@ -69,7 +91,23 @@ def evaluate_flow(
         selection.num_clips,
         selection.left_out,
         str(evaluation.folder),
-        seconds,
-        unsent,
-        report_unsent(unsent, params_file, overrides) + summary,
+        {},
+        tracking.unsent(run),
+        summary,
     )
+
+
+def _score_files(
+    predictions: str, params: RunParams, part: Part, label_map: str | None, grid: GridOptions, *, keep_trained: bool
+) -> EvaluateResult:
+    if keep_trained:
+        raise ParamsError("--keep-trained: predictions in files do not say what a model was trained on; leave it out.")
+    with open_run(params, f"{predictions} {part} {label_map} {grid}") as run:
+        manifest = ingest(params.data, params.workspace)
+        filled = cache_waveforms(manifest, params.audio, params.workspace, params.runner)
+        report = score_detections(predictions, manifest, filled, run, part, label_map, grid)
+        summary = publish_detections(run, report, predictions, grid)
+    return EvaluateResult(
+        run.run_id, predictions, report.metrics, report.cells, report.left_out, str(report.folder), {},
+        tracking.unsent(run), summary,
+    )  # fmt: skip

@@ -9,7 +9,8 @@ import typer
 from audiocls.inference import LabelFormat, RuntimeKind
 
 RunnerKind = Literal["thread", "process", "dask", "ray"]
-_ANSWERS, _PARTS, _WHERE, _SOUND, _CLIPS = "Answers", "Segments and windows", "Computation", "Sound", "Clips"
+_ANSWERS, _PARTS, _WHERE, _SOUND = "Answers", "Segments and windows", "Computation", "Sound"
+_CLIPS, _FILES = "Clips", "Predictions in files"
 
 
 def _option(text: str, panel: str, metavar: str | None = None, name: str | None = None) -> Any:
@@ -21,6 +22,13 @@ Models = Annotated[
     str, typer.Argument(metavar="MODEL", help="A folder, a run, an MLflow URI or a hub id; or several, with commas.")
 ]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a run, an MLflow URI or a hub id.")]
+ModelOrPredictions = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A folder, a run, an MLflow URI or a hub id. Or predictions: a table, or label files.",
+    ),
+]
 Files = Annotated[list[str], typer.Argument(metavar="FILES", help="Files, folders, globs, tables and URIs.")]
 Out = Annotated[str | None, _option("A .parquet, .csv or .jsonl file. Default: rows on stdout.", _ANSWERS, "FILE")]
 MoreModels = Annotated[
@@ -67,6 +75,17 @@ LabelMap = Annotated[
 ]
 KeepTrained = Annotated[
     bool, _option("Score clips of groups that the model was trained on too.", _CLIPS, name="--keep-trained")
+]
+
+GridSeconds = Annotated[
+    float | None, _option("Length of a cell of the time grid. Default: 1.", _FILES, "SECONDS", "--grid-seconds")
+]
+CollarSeconds = Annotated[
+    float | None,
+    _option("How far off the times of events may be. Default: 0.2.", _FILES, "SECONDS", "--collar-seconds"),
+]
+LabelColumn = Annotated[
+    str | None, _option("The column with the labels in Raven's tables.", _FILES, "NAME", "--label-column")
 ]
 
 Replayed = Annotated[str | None, _option("A recording in place of the microphone.", _SOUND, "FILE", "--file")]

@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from audiocls import evaluation, tracking, training
+from audiocls import evaluation, tracking, training, waveforms
 from audiocls.params import RunParams
 from audiocls.splits import PreparedData
 from audiocls.stopwatch import timed
@@ -55,3 +55,25 @@ def select_clips(
 def evaluate_saved(model: evaluation.SavedModel, data: PreparedData, run: tracking.TrackedRun) -> evaluation.Evaluation:
     """Score a saved model as it is; nothing is chosen or fitted."""
     return evaluation.evaluate(model.folder, data, run.folder / "evaluation", model.settings)
+
+
+@task(cache_policy=NO_CACHE)
+@timed
+def score_detections(
+    predictions: str,
+    manifest: Path,
+    plan: waveforms.StorePlan,
+    run: tracking.TrackedRun,
+    part: evaluation.Part,
+    label_map: str | None,
+    options: evaluation.GridOptions,
+) -> evaluation.GridReport:
+    """Score predictions in files against the annotations of a corpus, on a time grid."""
+    names = None if label_map is None else evaluation.read_label_map(Path(label_map))
+    recordings = evaluation.read_annotations(manifest, plan, names, test_only=part == "test")
+    paths = [each.path for each in recordings]
+    found = evaluation.read_detections(Path(predictions), paths, options.label_column)
+    report = evaluation.score_detections(recordings, found, run.folder / "evaluation", options)
+    for note in report.notes:
+        logger.warning(note)
+    return report

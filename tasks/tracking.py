@@ -213,3 +213,17 @@ def publish_evaluation(
     tracking.describe_run(run, summary)
     create_markdown_artifact(key="evaluation-summary", markdown=summary)
     return summary
+
+
+@task(cache_policy=NO_CACHE)
+def publish_detections(
+    run: tracking.TrackedRun, report: evaluation.GridReport, predictions: str, options: evaluation.GridOptions
+) -> str:
+    """Log the scores of predictions in files, and show them on the pages of both runs; return them as Markdown."""
+    tracking.log_tags(run, {"kind": "evaluate", "evaluated.predictions": predictions})
+    tracking.log_metrics(run, evaluation.headline_first(report.metrics))
+    tracking.log_artifacts(run, report.folder, "evaluation")
+    summary = evaluation.summarise_detections(report, predictions, options)
+    tracking.describe_run(run, summary)
+    create_markdown_artifact(key="evaluation-summary", markdown=summary)
+    return summary

@@ -1,3 +1,11 @@
+from .annotations import Annotated as Annotated, read_annotations as read_annotations
+from .detections import Detections as Detections, is_predictions as is_predictions, read_detections as read_detections
+from .grid_report import (
+    GridOptions as GridOptions,
+    GridReport as GridReport,
+    score_detections as score_detections,
+    summarise_detections as summarise_detections,
+)
 from .headline import headline_first as headline_first, result_line as result_line
 from .model_card import write_card as write_card
 from .model_report import accuracy_with_unknown as accuracy_with_unknown, summarise_model as summarise_model

@@ -3,6 +3,11 @@ from .classifier import Classifier as Classifier, Prediction as Prediction
 from .decisions import UNKNOWN as UNKNOWN, Decisions as Decisions
 from .journal import locked_journal as locked_journal
 from .label_files import SUFFIXES as SUFFIXES, write_labels as write_labels
+from .label_reading import (
+    Detection as Detection,
+    read_label_file as read_label_file,
+    recording_of as recording_of,
+)
 from .listening import Sound as Sound, record as record, replay as replay
 from .loading import find_model as find_model
 from .onnx_export import OnnxExport as OnnxExport, export_onnx as export_onnx

@@ -32,12 +32,15 @@ from .intervals import (
     correlation_interval as correlation_interval,
     effective_number as effective_number,
     f1_macro as f1_macro,
+    f1_micro as f1_micro,
     interval as interval,
     jackknife as jackknife,
     jackknife_auroc as jackknife_auroc,
     matthews as matthews,
     mean_jackknife as mean_jackknife,
     precision_macro as precision_macro,
+    precision_micro as precision_micro,
+    recall_micro as recall_micro,
 )
 from .multi_label import (
     lwlrap_parts as lwlrap_parts,

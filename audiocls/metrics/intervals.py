@@ -160,6 +160,23 @@ def precision_macro(true: Floats, found: Floats, right: Floats) -> Floats:
     return mean_where(right / np.maximum(found, 1), true > 0)
 
 
+def precision_micro(true: Floats, found: Floats, right: Floats) -> Floats:
+    """Return the fraction of all predictions that are correct; 0 if there are none."""
+    return np.asarray(right.sum(axis=-1) / np.maximum(found.sum(axis=-1), 1))
+
+
+def recall_micro(true: Floats, found: Floats, right: Floats) -> Floats:
+    """Return the fraction of all true labels that are predicted; NaN if there are none."""
+    labels = true.sum(axis=-1)
+    return np.where(labels > 0, right.sum(axis=-1) / np.maximum(labels, 1), np.nan)
+
+
+def f1_micro(true: Floats, found: Floats, right: Floats) -> Floats:
+    """Return the harmonic mean of both; NaN if there are neither true labels nor predictions."""
+    both = true.sum(axis=-1) + found.sum(axis=-1)
+    return np.where(both > 0, 2 * right.sum(axis=-1) / np.maximum(both, 1), np.nan)
+
+
 def f1_macro(true: Floats, found: Floats, right: Floats) -> Floats:
     """Return the mean F1 over the classes that have clips."""
     return mean_where(2 * right / np.maximum(true + found, 1), true > 0)
