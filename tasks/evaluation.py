@@ -13,7 +13,7 @@ from audiocls.params import RunParams
 from audiocls.splits import PreparedData
 from audiocls.stopwatch import timed
 
-logger = logging.getLogger("audiocls.evaluation.selection")
+logger = logging.getLogger("audiocls.evaluation")
 
 
 @task(cache_policy=NO_CACHE)

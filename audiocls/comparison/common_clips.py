@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audiocls.comparison.run_answers import RunAnswers, probability_column
+from audiocls.comparison.run_answers import CONTENT, RunAnswers, probability_column
 from audiocls.errors import DataError, counted, name_some
 from audiocls.sources import LABEL_SETS, class_names, targets_of
 
@@ -26,6 +26,7 @@ class CommonClips:
         differences: What differs between the tests, a sentence each.
         only: Test clips of each run that another run was not tested on.
         relabelled: Clips that were left out because runs have different labels for them.
+        replaced: Clips that were left out because runs have other recordings under the same name.
     """
 
     tables: list[pd.DataFrame]
@@ -33,6 +34,7 @@ class CommonClips:
     differences: list[str]
     only: list[int]
     relabelled: int
+    replaced: int
 
     @property
     def clips(self) -> pd.DataFrame:
@@ -80,16 +82,26 @@ def find_common(runs: Sequence[RunAnswers]) -> CommonClips:
             "on the other's corpus: audiocls evaluate MODEL PARAMS."
         )
     tables = [run.clips.set_index("clip_id", drop=False).loc[shared].reset_index(drop=True) for run in runs]
-    same = _same(tables, "label")
+    same_sound = np.logical_and.reduce([_may_be_same_file(tables[0], table) for table in tables[1:]])
+    same_label = _same(tables, "label")
+    kept = [table[same_sound & same_label].reset_index(drop=True) for table in tables]
     only = [len(run.clips) - len(shared) for run in runs]
-    differences = _differences(runs, tables, only, int((~same).sum()))
-    if not same.any():
-        raise DataError("the runs have different labels for every clip that they have in common.")
-    kept = [table[same].reset_index(drop=True) for table in tables]
+    replaced, relabelled = int((~same_sound).sum()), int((same_sound & ~same_label).sum())
+    differences = _differences(runs, kept, only, replaced, relabelled)
+    if kept[0].empty:
+        raise DataError(
+            f"the runs have no test clip in common that is the same in all of them. {' '.join(differences)}"
+        )
     told = ["label", "group", *(name for name in LABEL_SETS if name in kept[0])]
     kept = [kept[0], *(table.assign(**{name: kept[0][name] for name in told}) for table in kept[1:])]
     names = sorted({*class_names(kept[0]), *(label for run in runs for label in run.labels)})
-    return CommonClips(kept, names, differences, only, int((~same).sum()))
+    return CommonClips(kept, names, differences, only, relabelled, replaced)
+
+
+def _may_be_same_file(first: pd.DataFrame, other: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which clips have the same file, as far as both runs say what is in it."""
+    unknown = first[CONTENT].isna() | other[CONTENT].isna()
+    return (unknown | (first[CONTENT] == other[CONTENT])).to_numpy(bool)
 
 
 def _same(tables: Sequence[pd.DataFrame], column: str) -> NDArray[np.bool_]:
@@ -100,21 +112,24 @@ def _same(tables: Sequence[pd.DataFrame], column: str) -> NDArray[np.bool_]:
 
 
 def _differences(
-    runs: Sequence[RunAnswers], tables: Sequence[pd.DataFrame], only: Sequence[int], relabelled: int
+    runs: Sequence[RunAnswers], kept: Sequence[pd.DataFrame], only: Sequence[int], replaced: int, relabelled: int
 ) -> list[str]:
     said = []
     if any(only):
         alone = ", ".join(f"{run.name} has {counted(more, 'other')}" for run, more in zip(runs, only, strict=True))
-        said.append(f"The test clips differ: {counted(len(tables[0]), 'clip')} in common; {alone}.")
+        shared = len(kept[0]) + replaced + relabelled
+        said.append(f"The test clips differ: {counted(shared, 'clip')} in common; {alone}.")
+    if replaced:
+        others = counted(
+            replaced, "clip of the same name is another recording", "clips of the same name are other recordings"
+        )
+        said.append(f"{others} in another run, and left out.")
     if relabelled:
         said.append(f"{counted(relabelled, 'clip has', 'clips have')} different labels in the runs, and are left out.")
-    for column, what in (("audio_hash", "audio"), ("group", "group")):
-        known = np.logical_and.reduce([table[column].notna().to_numpy(bool) for table in tables])
-        other = int((known & ~_same(tables, column)).sum())
-        if other:
-            clips = counted(other, "common clip has", "common clips have")
-            used = "; the groups of the first run are used" if column == "group" else ""
-            said.append(f"{clips} another {what} in another run{used}.")
+    regrouped = int((~_same(kept, "group")).sum())
+    if regrouped:
+        clips = counted(regrouped, "clip has", "clips have")
+        said.append(f"{clips} another group in another run; the groups of the first run are used.")
     every = {label for run in runs for label in run.labels}
     for run in runs:
         missing = sorted(every - set(run.labels))

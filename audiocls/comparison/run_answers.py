@@ -17,7 +17,11 @@ from audiocls.sources import is_multi_label
 from audiocls.tracking import KnownRun, download_file, find_run, flatten
 
 PREDICTIONS: Final = "evaluation/predictions.parquet"
-_OPTIONAL: Final = {"start_seconds": float("nan"), "end_seconds": float("nan"), "audio_hash": None, "source": None}
+CONTENT: Final = "content_sha256"
+"""The column with the hash of a clip's file; runs on other sample rates have the same."""
+
+_OPTIONAL: Final = {"start_seconds": float("nan"), "end_seconds": float("nan"), CONTENT: None, "source": None}
+_OF_EVALUATIONS: Final = ("data.", "evaluation.")
 _RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
 _PROBABILITY: Final = "probability/"
 
@@ -86,10 +90,22 @@ def _read(asked: str, workspace: Path, uri: str, scratch: Path) -> RunAnswers:
     if clips.empty:
         raise DataError(f"{asked}: {file} has no test clips. Compare runs that were evaluated to the end.")
     if known is not None:
-        return RunAnswers(
-            asked, known.name, known.run_id, clips, labels, known.params, known.tags.get("data.digest")
-        )  # fmt: skip
+        digest = known.tags.get("data.digest")
+        return RunAnswers(asked, known.name, known.run_id, clips, labels, _params_of(known), digest)
     return _of_folder(asked, folder, clips, labels)
+
+
+def _params_of(known: KnownRun) -> dict[str, str]:
+    """Return the params of a run; of an evaluation, those of its data and those that its model was trained with."""
+    if known.tags.get("kind") != "evaluate":
+        return dict(known.params)
+    trained = find_run(known.tags.get("evaluated.run_id", ""), known.uri)
+    own = {key: value for key, value in known.params.items() if key.startswith(_OF_EVALUATIONS)}
+    return (
+        own
+        if trained is None
+        else {key: value for key, value in trained.params.items() if not key.startswith(_OF_EVALUATIONS)} | own
+    )
 
 
 def _store_beside(folder: Path) -> str | None:

@@ -102,7 +102,12 @@ def as_json(facts: Facts) -> dict[str, Any]:
             | {"test_clips": len(run.clips), "only": only}
             for letter, run, only in zip(facts.names, facts.runs, common.only, strict=True)
         ],
-        "clips": {"common": len(common.clips), "groups": facts.num_groups, "relabelled": common.relabelled},
+        "clips": {
+            "common": len(common.clips),
+            "groups": facts.num_groups,
+            "relabelled": common.relabelled,
+            "replaced": common.replaced,
+        },
         "differences": common.differences,
         "params": facts.params,
         "metrics": [_compared(each) for each in facts.metrics],

@@ -86,14 +86,18 @@ def short_names(count: int) -> list[str]:
 
 
 def differing_params(params: Sequence[Mapping[str, str]]) -> dict[str, list[str | None]]:
-    """Return the params that are not the same in all runs whose params are known, with the value of each run."""
-    known = [each for each in params if each]
-    keys = sorted({key for each in known for key in each})
-    return {
-        key: [each.get(key) for each in params]
-        for key in keys
-        if len({each.get(key) for each in known}) > 1 and not key.startswith(_NOT_COMPARED)
-    }
+    """Return the params that are not the same in all runs, with the value of each run; None if it has none.
+
+    A run of which nothing is known in a section, such as `training`, is not compared in it.
+    """
+    sections = [{key.partition(".")[0] for key in each} for each in params]
+    keys = sorted({key for each in params for key in each if not key.startswith(_NOT_COMPARED)})
+    differing = {}
+    for key in keys:
+        known = [each for each, there in zip(params, sections, strict=True) if key.partition(".")[0] in there]
+        if len({each.get(key) for each in known}) > 1:
+            differing[key] = [each.get(key) for each in params]
+    return differing
 
 
 def count_flips(flips: pd.DataFrame) -> dict[str, int]:

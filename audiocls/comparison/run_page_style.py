@@ -34,6 +34,9 @@ table.text td { overflow-wrap: anywhere; }
 .flip span { color: var(--quiet); } audio { width: 100%; height: 36px; }
 .matrix { width: auto; } .matrix td { text-align: right; min-width: 28px; }
 .matrix th.turned { vertical-align: bottom; } .matrix th.turned span { writing-mode: vertical-rl; }
+@media (max-width: 600px) {
+  main { padding: 14px 8px 40px; } .card { padding: 6px 6px; } th, td { padding: 3px 4px; font-size: 13px; }
+  .mark { white-space: normal; } .verdicts p { font-size: 17px; padding: 10px 12px; } }
 .matrix .gain { background: color-mix(in srgb, var(--good) calc(var(--share) * 70%), transparent); }
 .matrix .loss { background: color-mix(in srgb, var(--bad) calc(var(--share) * 70%), transparent); }
 """

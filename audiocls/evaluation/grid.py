@@ -115,7 +115,7 @@ def label_rows(grid: Grid) -> pd.DataFrame:
         source=None,
         split="test",
         label=[label_text(each) for each in true],
-        audio_hash=None,
+        content_sha256=None,
         labels=pd.Series(true, dtype=object),
         unknown=pd.Series([[] for _ in true], dtype=object),
         predicted=pd.Series(given, dtype=object),
