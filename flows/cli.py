@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows import predict_options as options
+from flows import predict_options as options, registry_cli
 from flows.command_line import exit_status, run_flow, run_flow_without_params
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
 )
+app.add_typer(registry_cli.app)
 
 _RUN, _LOOK, _SET_UP = "Run", "Inspect", "Set up"
 

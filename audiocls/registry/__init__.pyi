@@ -1,2 +1,6 @@
 from .clip_tables import classify_table as classify_table
+from .facts import version_tags as version_tags
+from .ledger import Entry as Entry, in_use as in_use
 from .logged_model import log_model as log_model, save_pyfunc as save_pyfunc
+from .promotion import Registry as Registry
+from .versions import Version as Version

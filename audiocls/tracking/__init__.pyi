@@ -1,3 +1,4 @@
+from .client import make_ready as make_ready, open_client as open_client
 from .entries import (
     describe_run as describe_run,
     log_artifacts as log_artifacts,
