@@ -1,4 +1,5 @@
 from .annotations import Annotated as Annotated, read_annotations as read_annotations
+from .answers import NAMES as NAMES, Answers as Answers
 from .detections import Detections as Detections, is_predictions as is_predictions, read_detections as read_detections
 from .grid_report import (
     GridOptions as GridOptions,
