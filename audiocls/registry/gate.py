@@ -18,7 +18,7 @@ from scipy.stats import binomtest
 
 from audiocls.errors import ParamsError, counted, name_some
 from audiocls.evaluation import NAMES, Answers
-from audiocls.metrics import GroupCounts, Interval, f1_macro, interval, jackknife
+from audiocls.metrics import FEWEST_GROUPS, GroupCounts, Interval, f1_macro, interval, jackknife
 from audiocls.params import GateParams
 
 _SIGNIFICANT: Final = 0.05
@@ -160,6 +160,8 @@ def _classes(params: GateParams, challenger: Answers, champion: Answers, labels:
     for index in np.flatnonzero(counts[0].true.sum(axis=(0, 1))).tolist():
         own = [each.of_classes(np.array([index])) for each in counts]
         gain = interval(jackknife(own[0], f1_macro).minus(jackknife(own[1], f1_macro)))
+        if (counts[0].true[0, :, index] > 0).sum() < FEWEST_GROUPS:  # of the class
+            gain = Interval(gain.value, np.nan, np.nan)
         of_class = challenger.targets == index if challenger.targets.ndim == 1 else challenger.targets[:, index] == 1
         yield _no_drop(
             f"class {labels[index]}",

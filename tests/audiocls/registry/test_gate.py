@@ -75,7 +75,7 @@ def test_a_class_a_slice_and_a_corruption_that_fall_refuse_a_model_that_is_bette
         "slice quiet": side(np.isin(np.arange(CLIPS), rows) & wrong_for(0.8, 1), wrong_for(0.1)),
         "corruption noise_0_db": side(wrong_for(0.02), wrong_for(0.7)),
     }
-    allowed = GateParams(max_class_drop=0.02, max_slice_drop=0.02, max_corruption_drop=0.02)
+    allowed = GateParams(metric="accuracy", max_class_drop=0.02, max_slice_drop=0.02, max_corruption_drop=0.02)
     for name, challenger in worse.items():
         decision = decide(allowed, challenger, champion, LABELS, {"quiet": rows})
         gain = next(check for check in decision.checks if check.name == "gain")
@@ -83,7 +83,7 @@ def test_a_class_a_slice_and_a_corruption_that_fall_refuse_a_model_that_is_bette
         assert not decision.promote
         assert failed(decision) == [name]
         assert decision.sentence.startswith(f"{name}: ")
-    lenient = GateParams(max_class_drop=1, max_slice_drop=1, max_corruption_drop=1)
+    lenient = GateParams(metric="accuracy", max_class_drop=1, max_slice_drop=1, max_corruption_drop=1)
     assert all(decide(lenient, each, champion, LABELS, {"quiet": rows}).promote for each in worse.values())
 
 
@@ -92,9 +92,10 @@ def test_a_class_of_few_groups_is_judged_by_its_clips():
     champion = answers_with(np.arange(600) % 3 == 0, targets)
     champion = replace(champion, groups=np.where(targets == 2, 0, champion.groups))
     lost = replace(answers_with(targets == 2, targets), groups=champion.groups)
-    assert failed(decide(GateParams(max_class_drop=0.3), Side(lost, {}), Side(champion, {}), LABELS)) == ["class c"]
+    params = GateParams(metric="accuracy", max_class_drop=0.1)
+    assert failed(decide(params, Side(lost, {}), Side(champion, {}), LABELS)) == ["class c"]
     kept = replace(answers_with((targets == 2) & (np.arange(600) % 3 == 0), targets), groups=champion.groups)
-    assert failed(decide(GateParams(max_class_drop=0.3), Side(kept, {}), Side(champion, {}), LABELS)) == []
+    assert failed(decide(params, Side(kept, {}), Side(champion, {}), LABELS)) == []
 
 
 def test_a_slower_or_larger_model_is_refused_beyond_the_limits():
