@@ -68,7 +68,7 @@ def read_runs(asked: Sequence[str], workspace: Path, uri: str, scratch: Path) ->
         DataError: A run has no predictions of test clips.
     """
     runs = [_read(each, workspace, uri, scratch / str(number)) for number, each in enumerate(asked)]
-    ids = [run.run_id or str(number) for number, run in enumerate(runs)]
+    ids = [run.run_id or str(Path(run.asked).resolve()) for run in runs]
     if len(set(ids)) < len(ids):
         raise ParamsError(f"compare: {' and '.join(asked)} name the same run; name two or more different runs.")
     return runs
