@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from audiocls.errors import DataError
-from audiocls.splits.trained_clips import FILE_NAME, trained_on, write_training_clips
+from audiocls.splits.trained_clips import FILE_NAME, of_groups_named_alike, trained_on, write_training_clips
 
 
 def clip(name: str, group: str, split: str, recording: str | None = None, content: str | None = None) -> dict[str, str]:
@@ -53,6 +53,14 @@ def test_a_clip_is_known_by_its_sound_and_not_by_its_names(model, later, known):
 def test_a_clip_of_the_same_group_as_a_known_one_is_known(model):
     later = pd.DataFrame([clip("a", "x", "test"), clip("new", "x", "test"), clip("other", "y", "test")])
     assert trained_on(later, model).tolist() == [True, True, False]
+
+
+def test_groups_named_alike_are_told_but_not_taken_for_known(model, tmp_path):
+    later = pd.DataFrame([clip("x", "one", "test"), clip("y", "four", "test"), clip("z", "five", "test")])
+    assert of_groups_named_alike(later, model).tolist() == [True, False, False]  # of "four", only test clips were there
+    assert not of_groups_named_alike(later, tmp_path / "other").any()
+    assert not trained_on(later, model).any()
+    assert "one" not in (model / FILE_NAME).read_text()
 
 
 def test_a_model_that_does_not_say_it_and_one_that_says_nonsense_are_told_apart(model, tmp_path):
