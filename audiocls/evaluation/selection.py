@@ -156,9 +156,10 @@ def select_clips(
     if unknown:
         with replacing(folder / UNKNOWN) as file:
             pd.DataFrame(unknown.items(), columns=["label", "clips"]).to_csv(file, index=False)
+    known = by_label(table)["label"].isin(model.settings.labels)
     if not is_multi_label(table):
-        table = table[table["label"].isin(model.settings.labels)]
-    if table.empty:
+        table = table[known]
+    if not known.any():
         raise DataError(
             f"no clip is left to test {model.asked} on: of {counted(num_listed, 'clip')}, {num_trained} are of groups "
             f"that it was trained on, and {sum(unknown.values())} have labels that it does not know. Its labels are "
