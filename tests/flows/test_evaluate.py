@@ -95,6 +95,7 @@ def test_on_its_own_corpus_a_model_is_scored_on_the_test_clips_of_its_training_a
 def test_the_run_of_an_evaluation_names_the_run_of_its_model(trained, again, params_file):
     run = MlflowClient(load_params(params_file).tracking_uri).get_run(again.run_id)
     assert run.data.tags["kind"] == "evaluate"
+    assert run.info.run_name.startswith("evaluate-own-")
     assert run.data.tags["evaluated.run_id"] == trained.run_id
     assert run.data.metrics["test/f1_macro"] == again.metrics["test/f1_macro"]
     assert run.data.metrics["data/trained_on"] == again.left_out["trained_on"]
