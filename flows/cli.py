@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,17 +67,12 @@ def train(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbose
     Exit status: 0 done, 1 a stage failed, 2 a mistake in the params or the data, 130 interrupted, 143 terminated.
     """
 
-    def find() -> Flow[..., Any]:
-        from flows.train import train_flow
-
-        return train_flow
-
     def join(params: RunParams) -> dict[str, Any]:
         from audiocls.training import join_training
 
         return join_training(params)
 
-    raise typer.Exit(run_flow(find, str(params_file), overrides or (), join=join, verbose=verbose))
+    raise typer.Exit(run_flow(_flow_of("train"), str(params_file), overrides or (), join=join, verbose=verbose))
 
 
 @app.command(rich_help_panel=_RUN)
@@ -85,13 +81,7 @@ def ingest(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbos
 
     The last line on stdout is one JSON object: `run_id`, `report`, `clips`, `quarantined`, `seconds` and `unsent`.
     """
-
-    def find() -> Flow[..., Any]:
-        from flows.ingest import ingest_flow
-
-        return ingest_flow
-
-    raise typer.Exit(run_flow(find, str(params_file), overrides or (), verbose=verbose))
+    raise typer.Exit(run_flow(_flow_of("ingest"), str(params_file), overrides or (), verbose=verbose))
 
 
 @app.command(rich_help_panel=_RUN)
@@ -101,13 +91,7 @@ def balance(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbo
     The last line on stdout is one JSON object: `run_id`, `method`, `verdict`, `params_file`, `metrics`, `seconds` and
     `unsent`.
     """
-
-    def find() -> Flow[..., Any]:
-        from flows.balance import balance_flow
-
-        return balance_flow
-
-    raise typer.Exit(run_flow(find, str(params_file), overrides or (), verbose=verbose))
+    raise typer.Exit(run_flow(_flow_of("balance"), str(params_file), overrides or (), verbose=verbose))
 
 
 @app.command(rich_help_panel=_RUN)
@@ -128,17 +112,11 @@ def evaluate(
     Nothing is trained or fitted. The last line on stdout is one JSON object: `run_id`, `model`, `metrics`, `clips`,
     `left_out`, `report`, `seconds` and `unsent`.
     """
-
-    def find() -> Flow[..., Any]:
-        from flows.evaluate import evaluate_flow
-
-        return evaluate_flow
-
     more = {
         "model": model, "part": part, "label_map": label_map, "keep_trained": keep_trained,
         "grid_seconds": grid_seconds, "collar_seconds": collar_seconds, "label_column": label_column,
     }  # fmt: skip
-    raise typer.Exit(run_flow(find, str(params_file), overrides or (), more=more, verbose=verbose))
+    raise typer.Exit(run_flow(_flow_of("evaluate"), str(params_file), overrides or (), more=more, verbose=verbose))
 
 
 @app.command(rich_help_panel=_RUN)
@@ -166,14 +144,8 @@ def compare(
     The last line on stdout is one JSON object: `runs`, `clips`, `groups`, `metric`, `differences`, `flips`, `folder`
     and `seconds`.
     """
-
-    def find() -> Flow[..., Any]:
-        from flows.compare import compare_flow
-
-        return compare_flow
-
     arguments = {"runs": runs, "out": out, "workspace": workspace, "uri": uri}
-    raise typer.Exit(run_flow_without_params(find, arguments, verbose=verbose))
+    raise typer.Exit(run_flow_without_params(_flow_of("compare"), arguments, verbose=verbose))
 
 
 @app.command(rich_help_panel=_RUN)
@@ -332,6 +304,16 @@ def init(
         sys.stdout.write("\n".join(said) + "\n")
 
     raise typer.Exit(exit_status(work))
+
+
+def _flow_of(name: str) -> Callable[[], Flow[..., Any]]:
+    """Return what imports the flow of a subcommand."""
+
+    def find() -> Flow[..., Any]:
+        flow: Flow[..., Any] = getattr(import_module(f"flows.{name}"), f"{name}_flow")
+        return flow
+
+    return find
 
 
 def _inspect(

@@ -20,7 +20,7 @@ from audiocls.params_file import load_params
 from audiocls.splits import PreparedData
 from audiocls.stopwatch import stopwatch
 from flows.preparation import gather_corpus, split_corpus
-from flows.runs import name_run, report_unsent
+from flows.runs import name_evaluation, report_unsent
 from tasks.corpus import check_quarantine
 from tasks.evaluation import evaluate_saved, find_saved_model, score_detections, select_clips
 from tasks.manifest import ingest
@@ -43,7 +43,7 @@ class EvaluateResult:
     summary: str
 
 
-@flow(name="evaluate-flow", flow_run_name=name_run)
+@flow(name="evaluate-flow", flow_run_name=name_evaluation)
 def evaluate_flow(
     model: str,
     params_file: str,

@@ -55,6 +55,7 @@ NAMES: Final = {
     "recall": "Recall",
     "average_precision": "Average precision",
 }
+_OF_LABEL_SETS: Final = ("map_macro", "f1_macro", "lwlrap", "map_micro", "auroc_macro", "f1_micro", "exact_match")
 _LEAST_PROBABILITY: Final = 1e-7
 _OF_CLASS: Final = {"f1": f1_macro, "precision": precision_macro, "recall": balanced_accuracy}
 
@@ -207,7 +208,8 @@ def _mean(of_classes: Sequence[Jackknife]) -> Jackknife:
 
 def _label_set_scores(common: CommonClips, run: int) -> dict[str, Jackknife]:
     predicted = predicted_labels(common, run)
-    return multi_label_jackknife(common.targets, common.probabilities(run), predicted, common.groups)
+    found = multi_label_jackknife(common.targets, common.probabilities(run), predicted, common.groups)
+    return {name: found[name] for name in _OF_LABEL_SETS}
 
 
 def as_numbers(found: Interval) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def read_runs(asked: Sequence[str], workspace: Path, uri: str, scratch: Path) ->
         DataError: A run has no predictions of test clips.
     """
     runs = [_read(each, workspace, uri, scratch / str(number)) for number, each in enumerate(asked)]
-    ids = [run.run_id or str(number) for number, run in enumerate(runs)]
+    ids = [run.run_id or str(Path(run.asked).resolve()) for run in runs]
     if len(set(ids)) < len(ids):
         raise ParamsError(f"compare: {' and '.join(asked)} name the same run; name two or more different runs.")
     return runs
@@ -99,13 +99,11 @@ def _params_of(known: KnownRun) -> dict[str, str]:
     """Return the params of a run; of an evaluation, those of its data and those that its model was trained with."""
     if known.tags.get("kind") != "evaluate":
         return dict(known.params)
-    trained = find_run(known.tags.get("evaluated.run_id", ""), known.uri)
+    asked = known.tags.get("evaluated.run_id")
+    trained = find_run(asked, known.uri) if asked else None
     own = {key: value for key, value in known.params.items() if key.startswith(_OF_EVALUATIONS)}
-    return (
-        own
-        if trained is None
-        else {key: value for key, value in trained.params.items() if not key.startswith(_OF_EVALUATIONS)} | own
-    )
+    others = trained.params if trained else {}
+    return {key: value for key, value in others.items() if not key.startswith(_OF_EVALUATIONS)} | own
 
 
 def _store_beside(folder: Path) -> str | None:

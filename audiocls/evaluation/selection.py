@@ -14,7 +14,7 @@ from audiocls.errors import DataError, ParamsError, counted, name_some
 from audiocls.evaluation.saved_model import SavedModel
 from audiocls.files import replacing, write_table
 from audiocls.sources import LABELS, by_label, is_multi_label, label_text
-from audiocls.splits import trained_on
+from audiocls.splits import of_groups_named_alike, trained_on
 
 Part = Literal["all", "test"]
 
@@ -32,6 +32,7 @@ class Selection:
         trained_on: Clips that were left out because the model, or the choice of it, knows them or their group.
         kept_trained: Whether such clips were kept, as asked.
         remembers: Whether the model says what it was trained on.
+        named_alike: Clips of the table whose groups have the names of groups that trained the model.
         unknown: Clips by label that the model does not know. With one label each they are not in the table.
     """
 
@@ -41,6 +42,7 @@ class Selection:
     trained_on: int = 0
     kept_trained: bool = False
     remembers: bool = True
+    named_alike: int = 0
     unknown: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -67,6 +69,11 @@ class Selection:
         elif self.trained_on:
             left = counted(self.trained_on, "clip is", "clips are")
             said.append(f"{left} of groups that the model was trained on, and left out.")
+        if self.named_alike:
+            said.append(
+                f"{counted(self.named_alike, 'clip is', 'clips are')} of groups with the names of groups that the "
+                "model was trained on. If these are the same speakers or places, the scores are too good."
+            )
         if self.unknown:
             listed = name_some(f"{label} ({clips})" for label, clips in self.unknown.items())
             said.append(
@@ -149,14 +156,16 @@ def select_clips(
     if unknown:
         with replacing(folder / UNKNOWN) as file:
             pd.DataFrame(unknown.items(), columns=["label", "clips"]).to_csv(file, index=False)
+    known = by_label(table)["label"].isin(model.settings.labels)
     if not is_multi_label(table):
-        table = table[table["label"].isin(model.settings.labels)]
-    if table.empty:
+        table = table[known]
+    if not known.any():
         raise DataError(
             f"no clip is left to test {model.asked} on: of {counted(num_listed, 'clip')}, {num_trained} are of groups "
             f"that it was trained on, and {sum(unknown.values())} have labels that it does not know. Its labels are "
             f"{name_some(model.settings.labels)}; --label-map renames those of the corpus."
         )
+    alike = 0 if keep_trained else int(of_groups_named_alike(table, model.folder).sum())
     written = write_table(table.assign(split="test").reset_index(drop=True), folder / "test_clips.parquet")
     return Selection(
         Path(str(written)),
@@ -165,6 +174,7 @@ def select_clips(
         num_trained,
         keep_trained,
         trained is not None,
+        alike,
         unknown,
     )
 

@@ -21,6 +21,13 @@ from .clip_scores import (
     scores_of as scores_of,
 )
 from .events import EventScores as EventScores, event_f1 as event_f1
+from .group_scores import (
+    f1_micro as f1_micro,
+    mean_jackknife as mean_jackknife,
+    precision_macro as precision_macro,
+    precision_micro as precision_micro,
+    recall_micro as recall_micro,
+)
 from .intervals import (
     FEWEST_GROUPS as FEWEST_GROUPS,
     FEWEST_SEEDS as FEWEST_SEEDS,
@@ -32,15 +39,10 @@ from .intervals import (
     correlation_interval as correlation_interval,
     effective_number as effective_number,
     f1_macro as f1_macro,
-    f1_micro as f1_micro,
     interval as interval,
     jackknife as jackknife,
     jackknife_auroc as jackknife_auroc,
     matthews as matthews,
-    mean_jackknife as mean_jackknife,
-    precision_macro as precision_macro,
-    precision_micro as precision_micro,
-    recall_micro as recall_micro,
 )
 from .multi_label import (
     lwlrap_parts as lwlrap_parts,
