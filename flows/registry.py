@@ -43,7 +43,7 @@ def register_command(place: Place, asked: str, model: str | None, why: str) -> N
         raise ParamsError(f"{asked}: {place.store} knows no such run.")
     name = model or run.params.get("experiment") or "audiocls"
     version = place.registry(name).register(run.run_id, version_tags(run), why)
-    _say(f"{name}: run {run.run_id} is version {version.number}. It answers its smoke sounds.")
+    _say(f"{name}: run {run.run_id} is version {version.number}, and the challenger.")
     _print({"model": name, "version": version.number, "run_id": run.run_id, "uri": version.uri})
 
 

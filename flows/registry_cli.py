@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.command_line import exit_status
+from flows.command_line import exit_status, run_flow
+
+if TYPE_CHECKING:
+    from prefect import Flow
 
 app = typer.Typer()
 
 _REGISTRY = "Put into use"
+
+
+@app.command(rich_help_panel="Run")
+def retrain(
+    params_file: Annotated[Path, typer.Argument(metavar="PARAMS", help="A params file: one YAML file per run.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="key=value", help="Params to override.", show_default=False)
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="On a terminal, show Prefect's log as well.")
+    ] = False,
+) -> None:
+    """Train a challenger if data, params or code are new, and promote it if the gate finds it better.
+
+    The last line on stdout is one JSON object: `model`, `run_id`, `version`, `promoted`, `champion`, `decision`,
+    `metrics` and `seconds`. Exit status: 0 also if nothing was new or the champion stays.
+    """
+
+    def find() -> Flow[..., Any]:
+        from flows.retrain import retrain_flow
+
+        return retrain_flow
+
+    raise typer.Exit(run_flow(find, str(params_file), overrides or (), verbose=verbose))
+
 
 Registered = Annotated[str, typer.Argument(metavar="MODEL", help="The name of the registered model.")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the ledger.")]
@@ -33,8 +62,7 @@ def register(
 ) -> None:
     """Register the model of a run as the next version, and as the challenger.
 
-    The version is loaded in a new process, and must answer as the run's model does. The last line on stdout is one JSON
-    object: `model`, `version`, `run_id` and `uri`.
+    The last line on stdout is one JSON object: `model`, `version`, `run_id` and `uri`.
     """
 
     def work() -> None:

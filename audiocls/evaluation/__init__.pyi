@@ -19,3 +19,5 @@ from .selection import (
     read_label_map as read_label_map,
     select_clips as select_clips,
 )
+from .slices import slices_of as slices_of
+from .weak_spots import CORRUPTED as CORRUPTED

@@ -28,7 +28,7 @@ from .prediction import (
 )
 from .recordings import Recordings as Recordings, list_recordings as list_recordings
 from .rows import TableParams as TableParams
-from .runtime_choice import load_torch as load_torch
+from .runtime_choice import load_torch as load_torch, seconds_per_window as seconds_per_window
 from .segments import (
     Segment as Segment,
     SegmentParams as SegmentParams,

@@ -8,6 +8,7 @@ from .entries import (
     log_nested_runs as log_nested_runs,
     log_tags as log_tags,
 )
+from .environment import git_revision as git_revision
 from .known_runs import KnownRun as KnownRun, download_file as download_file, find_run as find_run
 from .models import download_model as download_model, log_logged_model as log_logged_model
 from .names import flatten as flatten

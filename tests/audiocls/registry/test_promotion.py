@@ -95,7 +95,7 @@ def test_versions_are_registered_promoted_and_rolled_back_and_the_ledger_says_so
     assert entries[4].figures == {"f1_macro": 0.9}
     assert "@" in entries[4].who
     assert [in_use(entries, at) for at in (started, first.at, entries[4].at, datetime.now(UTC))] == [None, 1, 3, 1]
-    assert loaded == [1, 2, 3, 3, 1, 3, 1]
+    assert loaded == [1, 3, 1]
 
 
 def test_a_decision_about_another_champion_is_refused(registry, runs, loaded):
