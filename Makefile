@@ -24,7 +24,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export AUDIOCLS_HOME := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help train evaluate compare ingest balance sync explain stores test test-clusters lint format docs docs-serve phrases letters \
+.PHONY: help train evaluate compare ingest balance sync explain stores test test-variants test-clusters lint format docs docs-serve phrases letters \
 	mlflow deploy worker stop schema clean
 
 help: ## List the targets
@@ -64,8 +64,13 @@ balance: $(VENV)/.train ## Compare balance methods on the corpus of PARAMS, and 
 	@$(BIN)/audiocls balance $(PARAMS) $(ARGS)
 	@echo 'To see the runs: make mlflow, then http://127.0.0.1:$(MLFLOW_PORT)' >&2
 
+PYTEST := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.dev ## Run the tests
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTEST) -m 'not variant' $(ARGS)
+
+test-variants: $(VENV)/.dev ## Run the tests that `test` leaves out: more cases of the same kinds
+	@$(PYTEST) -m variant $(ARGS)
 
 # Apart from `make test`, as Ray is large and either cluster takes a minute to start and stop on a busy machine.
 $(VENV)/.clusters: $(VENV)/.dev

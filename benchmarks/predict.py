@@ -4,10 +4,10 @@
     python -m benchmarks.predict clips [--clips 5000] [--folder FOLDER]
 
 `long` scores a stereo recording at 44.1 kHz, as WAV and as FLAC, in windows of 1 s with a logmel-resnet, by
-`audiocls predict`'s library and by a bare loop of soundfile, soxr and the model. `clips` scores clips of 1 s, by the
-library and by transformers' pipeline, whose files soundfile decodes. Each measurement is a process of its own, and a
-JSON line: seconds by the clock and of the processors, without the start of Python and the loading of the model, and the
-peak of its resident memory.
+`audiocls predict`'s library, with PyTorch and with ONNX Runtime, and by a bare loop of soundfile, soxr and the model.
+`clips` scores clips of 1 s, by the library and by transformers' pipeline, whose files soundfile decodes. Each
+measurement is a process of its own, and a JSON line: seconds of wall-clock and CPU time without the start of Python and
+the loading of the model, and the peak of its resident memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
-from audiocls.inference import PredictParams, locked_journal, plan_predictions, score_shard
+from audiocls.inference import PredictParams, RuntimeKind, export_onnx, locked_journal, plan_predictions, score_shard
 from audiocls.models import InferenceSettings, build_model, load_model, save_model, write_settings
 from audiocls.params import AudioParams, ModelParams
 
@@ -54,6 +54,7 @@ def main() -> None:
         folder = arguments.folder or Path(temporary)
         model = make_model(folder / "model")
         if arguments.what == "long":
+            export_onnx(model)
             measure_long(folder, model, arguments.hours, arguments.long_hours)
         else:
             measure_clips(folder, model, arguments.clips)
@@ -64,6 +65,7 @@ def measure_long(folder: Path, model: Path, hours: float, long_hours: float) -> 
         short = make_recording(folder / f"{hours:g}h.{suffix}", hours)
         bare = report("bare", model, short, hours=hours)
         ours = report("ours", model, short, hours=hours, bare_seconds=bare["seconds"])
+        report("ours_onnx", model, short, hours=hours, torch_seconds=ours["seconds"])
         if suffix == "flac":
             long = make_recording(folder / f"{long_hours:g}h.{suffix}", long_hours)
             report("ours", model, long, hours=long_hours, rss_mb_of_short=ours["rss_mb"])
@@ -110,11 +112,11 @@ def peak_mb() -> int:
     return int(peak.split()[1]) // 1024
 
 
-def score_ours(model: Path, files: list[Path]) -> Callable[[], int]:
+def score_ours(model: Path, files: list[Path], runtime: RuntimeKind = "torch") -> Callable[[], int]:
     folder = tempfile.TemporaryDirectory()
     out = Path(folder.name) / "out.parquet"
 
-    params = PredictParams((str(model),), "cpu")
+    params = PredictParams((str(model),), "cpu", runtimes=(runtime,))
     with locked_journal(out):
         plan_predictions([], {}, params, out)  # loads the model
 
@@ -177,6 +179,7 @@ def score_pipeline(model: Path, files: list[Path], batch_size: int) -> Callable[
 
 _SCORERS: dict[str, Callable[[Path, list[Path]], Callable[[], int]]] = {
     "ours": score_ours,
+    "ours_onnx": lambda model, files: score_ours(model, files, "onnx"),
     "bare": score_bare,
     "pipeline_single": lambda model, files: score_pipeline(model, files, 1),
     "pipeline_batched": lambda model, files: score_pipeline(model, files, BATCH),

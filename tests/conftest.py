@@ -28,13 +28,20 @@ def exported(tmp_path_factory):
     """A model with its exports to ONNX, in float32 and in int8."""
     pytest.importorskip("onnxscript", reason="NOT TESTED: pip install 'audiocls[onnx]'")
     # Imported late: importing the library takes seconds, and few tests need this.
+    from filelock import FileLock
     from tiny_classifiers import save_classifier
 
     from audiocls.inference import export_onnx
 
-    folder = save_classifier(tmp_path_factory.mktemp("exported"))
-    for int8 in (False, True):
-        export_onnx(folder, int8=int8)
+    in_parallel = "PYTEST_XDIST_WORKER" in os.environ  # of the folders of such processes the parent is that of this run
+    temporary = tmp_path_factory.getbasetemp()
+    folder = (temporary.parent if in_parallel else temporary) / "exported"
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            made = save_classifier(tmp_path_factory.mktemp("exporting"))
+            for int8 in (False, True):
+                export_onnx(made, int8=int8)
+            made.rename(folder)
     return folder
 
 

@@ -11,6 +11,7 @@ from .reading import (
     MAX_CHANNELS as MAX_CHANNELS,
     MissingDecoderError as MissingDecoderError,
     UnusableClipError as UnusableClipError,
+    check_rate as check_rate,
 )
 from .recording import (
     ALGORITHM as ALGORITHM,
@@ -22,7 +23,6 @@ from .recording import (
 )
 from .stream import (
     MonoStream as MonoStream,
-    check_rate as check_rate,
     stream_bytes as stream_bytes,
     stream_file as stream_file,
     to_mono as to_mono,

@@ -161,6 +161,16 @@ def _check_frames(frames: int, num_bytes: int) -> None:
         )
 
 
+def check_rate(rate_hz: int) -> None:
+    """Refuse what is not the rate of a recording.
+
+    Raises:
+        UnusableClipError: It is zero, negative or beyond MAX_RATE_HZ.
+    """
+    if not 0 < rate_hz <= MAX_RATE_HZ:
+        raise UnusableClipError("unreadable", f"the rate is {rate_hz} Hz; it must be from 1 to {MAX_RATE_HZ} Hz")
+
+
 def check_whole(missing: str | None) -> None:
     """Raise an error if something is missing at the end of a file; None if nothing is."""
     if missing is not None:

@@ -29,11 +29,13 @@ from audiocls.decoding.containers import (
     recognise,
 )
 from audiocls.decoding.pieces import Piece, explain_failure, split
+from audiocls.decoding.plain_wav import FORMAT as PLAIN_FORMAT, read_plain_wav
 from audiocls.decoding.reading import (
     MAX_CHANNELS,
     MAX_RATE_HZ,
     MissingDecoderError,
     UnusableClipError,
+    check_rate,
     check_whole,
 )
 from audiocls.decoding.recording import FULL_SCALE, MAX_MAGNITUDE, mix
@@ -45,6 +47,7 @@ Block = NDArray[np.float32]
 
 BLOCK_FRAMES: Final = 1 << 18  # 6 s at 44.1 kHz
 _HEAD_BYTES: Final = 1 << 16
+_SMALL_BYTES: Final = 1 << 22  # files that are read at once; libsndfile takes longer to open one than it has to decode
 # Formats whose samples lie behind a header that declares their number, or whose header counts them.
 _DIRECT: Final = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC")
 # What may follow the samples without being read: chunks of metadata.
@@ -136,16 +139,6 @@ class MonoStream:
         return rounded
 
 
-def check_rate(rate_hz: int) -> None:
-    """Refuse what is not the rate of a recording.
-
-    Raises:
-        UnusableClipError: It is zero, negative or beyond MAX_RATE_HZ.
-    """
-    if not 0 < rate_hz <= MAX_RATE_HZ:
-        raise UnusableClipError("unreadable", f"the rate is {rate_hz} Hz; it must be from 1 to {MAX_RATE_HZ} Hz")
-
-
 def stream_file(path: Path, params: AudioParams) -> Iterator[Block]:
     """Yield a file's mono samples at `params.sample_rate_hz`, block by block; see `MonoStream`.
 
@@ -204,7 +197,14 @@ def decode_blocks(
     if not size:
         raise UnusableClipError("empty", "the file has no bytes")
     with path.open("rb") as opened:
-        head = opened.read(_HEAD_BYTES)
+        head = opened.read(_HEAD_BYTES if size > _SMALL_BYTES else -1)
+    if size <= _SMALL_BYTES and (plain := read_plain_wav(head)) is not None:
+        samples, rate_hz = plain
+        _check_header(rate_hz, samples.shape[1])
+        note_format(PLAIN_FORMAT)
+        for first in range(0, len(samples), BLOCK_FRAMES):
+            yield rate_hz, samples[first : first + BLOCK_FRAMES] * np.float32(1 / FULL_SCALE)
+        return
     if _is_direct(head):
         try:
             handle = os.open(path, os.O_RDONLY)

@@ -69,7 +69,8 @@ class MelPowers(nn.Module):
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Map (batch, samples) to (batch, mel_bins, frames), of the windows that fit into the samples."""
-        return F.conv1d(F.conv1d(waveforms[:, None], self.basis, stride=self.hop).square(), self.filters)
+        parts = F.conv1d(waveforms[:, None], self.basis, stride=self.hop)
+        return F.conv1d(parts * parts, self.filters)  # `square` would become a power of any exponent
 
 
 class GraphFrontEnd(nn.Module):

@@ -43,8 +43,8 @@ class ResidualBlock(nn.Module):
         self.shortcut = ConvNorm(in_channels, out_channels, 1, 1) if changes_shape else nn.Identity()
 
     def forward(self, x: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (batch, channels, frames, bins) and the mask (batch, 1, frames, 1) that is 0 where `x` is padding."""
-        valid = valid[:, :, :: self.stride]
+        """Map (batch, channels, frames, bins) and the mask (batch, 1, frames, bins) that is 0 where `x` is padding."""
+        valid = valid[:, :, :: self.stride, :: self.stride]
         hidden = F.relu(self.first(x)) * valid
         # Not a strided convolution: with few channels, torch 2.13 writes beyond the end of its gradient on some CPUs.
         shortcut = self.shortcut(x[:, :, :: self.stride, :: self.stride])
@@ -74,8 +74,10 @@ class LogmelResnetEncoder(nn.Module):
         frames, frame_mask = self.log_mel(waveforms, mask)
         frames = self._normalise(frames, frame_mask)
         x = self._as_image(frames)
-        valid = frame_mask[:, None, ::2, None].to(x.dtype)
-        x = F.relu(self.stem(x)) * valid
+        x = F.relu(self.stem(x))
+        # As wide as the bins: ONNX Runtime takes several times as long to repeat single numbers while it multiplies.
+        valid = frame_mask[:, None, ::2, None].to(x.dtype).expand(-1, -1, -1, x.shape[3])
+        x = x * valid
         hidden_states = []
         for block in self.blocks:
             x, valid = block(x, valid)
@@ -191,5 +193,5 @@ def _build_log_mel(config: LogmelResnetConfig) -> LogMel:
 
 def _pool(x: Tensor, valid: Tensor) -> Tensor:
     """Return mean and maximum over the valid positions of `x`, which is >= 0, and 0 at invalid positions."""
-    positions = valid.sum((2, 3)).clamp(min=1) * x.shape[3]
+    positions = valid[..., :1].sum((2, 3)).clamp(min=1) * x.shape[3]
     return torch.cat([x.sum((2, 3)) / positions, x.amax((2, 3))], dim=1)

@@ -29,7 +29,9 @@ class MlflowServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it unless it runs, and wait until it answers."""
+        if self._process is not None:
+            return
         self._process = subprocess.Popen(
             [
                 sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port),

@@ -12,6 +12,7 @@ import torch
 from odd_checkpoints import AUDIO, ODD, Odd, write_checkpoint
 from safetensors import safe_open
 from transformers import AutoConfig, pipeline
+from variants import some
 
 from audiocls.balance.selection import balance
 from audiocls.evaluation.scoring import evaluate
@@ -87,7 +88,13 @@ def assert_scores_are_the_pipelines(folder: Path, predictions: pd.DataFrame, rec
         assert scores == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("habit", ODD)
+QUICK = (
+    "fp16", "bf16 and tuples, our own", "regression", "several labels", "labels that are no names", "a sum of layers",
+    "speech recognition by CTC", "whisper with its decoder", "a whole clap", "padding in front",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("habit", some(ODD, QUICK))
 def test_a_model_from_an_odd_checkpoint_scores_in_a_pipeline_as_it_was_evaluated(habit, prepared, recordings, tmp_path):
     checkpoint = write_checkpoint(ODD[habit], tmp_path / "checkpoint")
     params = run_params(tmp_path, recordings, ODD[habit], checkpoint)

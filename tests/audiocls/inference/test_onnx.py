@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import torch
 from tiny_configs import TINY_CONFIGS
+from variants import QUICK_FAMILIES, some
 
 from audiocls.errors import MissingExtraError, ParamsError
 from audiocls.inference import onnx_export, onnx_runtime, runtime_choice
@@ -96,7 +97,7 @@ def copied(resnet, tmp_path):
     return shutil.copytree(resnet, tmp_path / "model")
 
 
-@pytest.mark.parametrize("family", EXPORTED)
+@pytest.mark.parametrize("family", some(EXPORTED, QUICK_FAMILIES))
 def test_every_family_exports_and_answers_as_in_torch(family, exported):
     folder, found = exported(family)
     parity = found["parity"]

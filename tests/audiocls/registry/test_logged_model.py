@@ -167,6 +167,7 @@ def test_paths_bytes_base64_and_samples_have_the_answers_of_the_classifier(loade
         assert found[["reason", "detail"]].isna().all(axis=None)
 
 
+@pytest.mark.parametrize("folder", ["logmel-resnet"], indirect=True)  # a server takes long to start
 def test_served_over_http_many_clips_of_one_request_have_the_answers_of_the_classifier(pyfunc_folder, clips, expected):
     rows = [{"audio": as_base64(path)} for path in clips]
     bad = [{"audio": "%%%"}, {"path": str(clips[0])}, {"audio": [0.1, -0.1] * 2_000}, {}]

@@ -34,12 +34,18 @@ from audiocls.waveforms.store import plan_store
 STEPS_PER_EPOCH = 9
 
 
+@pytest.fixture(scope="module")
+def server_of_all(tracked_workspace, tmp_path_factory):
+    made = MlflowServer(tracked_workspace(tmp_path_factory.mktemp("server")))
+    yield made
+    made.kill()
+
+
 @pytest.fixture
-def server(tracked_workspace, tmp_path):
-    started = MlflowServer(tracked_workspace(tmp_path / "server"))
-    started.start()
-    yield started
-    started.kill()
+def server(server_of_all):
+    """A server that runs when a test begins, whatever the test before did to it."""
+    server_of_all.start()
+    return server_of_all
 
 
 def params_on(server: MlflowServer, tmp_path: Path, tones: Path = Path("recordings")) -> RunParams:

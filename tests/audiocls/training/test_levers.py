@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 from tiny_configs import TINY_CONFIGS
+from variants import QUICK_FAMILIES, some
 
 from audiocls.balance.selection import balance
 from audiocls.models.adapters import ADAPTERS
@@ -64,7 +65,7 @@ def prepared(tones, tmp_path_factory, fill_store):
     return splits, balance(splits, params.balance, params.seed, workspace), corpus.store
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", some(FAMILIES, QUICK_FAMILIES))
 def test_all_levers_go_together(family, prepared, tones, tmp_path):
     params = run_params(tmp_path, tones, family)
     assert find_conflicts(params) == []
