@@ -8,8 +8,8 @@ from typing import Final
 from audiocls.errors import MissingExtraError, name_some
 
 PIPELINE: Final = (
-    "accelerate", "datasets", "fastapi", "filelock", "imblearn", "matplotlib", "mlflow", "pandas", "prefect", "rich",
-    "scipy", "sklearn", "sqlalchemy",
+    "PIL", "accelerate", "datasets", "fastapi", "filelock", "imblearn", "jinja2", "matplotlib", "mlflow", "pandas",
+    "prefect", "rich", "scipy", "sklearn", "sqlalchemy",
 )  # fmt: skip
 """What its packages are imported as."""
 

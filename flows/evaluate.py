@@ -22,7 +22,7 @@ from audiocls.stopwatch import stopwatch
 from flows.preparation import gather_corpus, split_corpus
 from flows.runs import name_evaluation, report_unsent
 from tasks.corpus import check_quarantine
-from tasks.evaluation import evaluate_saved, find_saved_model, score_detections, select_clips
+from tasks.evaluation import evaluate_saved, find_saved_model, score_detections, select_clips, write_saved_page
 from tasks.manifest import ingest
 from tasks.tracking import log_evaluation, open_run, publish_detections, publish_evaluation
 from tasks.waveforms import cache_waveforms
@@ -82,8 +82,9 @@ def _score_model(
         selection = select_clips(clips, saved, run, part, label_map, keep_trained)
         data = PreparedData(selection.clips, corpus.store, saved.params, digest=corpus.digest)
         evaluation = evaluate_saved(saved, data, run)
+        page = write_saved_page(evaluation, data, run, saved, selection)
         log_evaluation(run, saved, selection, evaluation)
-        summary = publish_evaluation(run, saved, corpus, selection, evaluation)
+        summary = publish_evaluation(run, saved, corpus, selection, evaluation, page)
     return EvaluateResult(
         run.run_id,
         str(saved.folder),

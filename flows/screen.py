@@ -43,6 +43,7 @@ _TITLES: Final = {
     "train_contenders": "Training",
     "compare": "Comparing",
     "evaluate": "Evaluation",
+    "write_page": "Report page",
     "log_results": "Upload",
     "log_comparison": "Upload",
 }

@@ -18,7 +18,7 @@ from audiocls.stopwatch import stopwatch
 from flows.preparation import prepare_data
 from flows.runs import name_run, report_unsent
 from tasks.balance import balance_classes, balance_head
-from tasks.evaluation import evaluate
+from tasks.evaluation import evaluate, write_page
 from tasks.features import cache_features
 from tasks.tracking import log_augmentation, log_balance, log_results, open_run, publish_summary
 from tasks.training import fit
@@ -53,8 +53,9 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
         if trained_on != balanced:
             log_balance(run, trained_on)
         evaluation = evaluate(model, data, run)
+        page = write_page(evaluation, data, run)
         log_results(run, model, evaluation)
-        summary = publish_summary(run, corpus, data.split_clips, trained_on, model, evaluation)
+        summary = publish_summary(run, corpus, data.split_clips, trained_on, model, evaluation, page)
     unsent = tracking.unsent(run)
     summary = report_unsent(unsent, params_file, overrides) + summary
     return TrainResult(run.run_id, str(model.folder), evaluation.metrics, seconds, unsent, summary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import task
@@ -21,6 +22,27 @@ logger = logging.getLogger("audiocls.evaluation")
 def evaluate(model: training.TrainedModel, data: PreparedData, run: tracking.TrackedRun) -> evaluation.Evaluation:
     """Score the saved model on validation and, once, on test."""
     return evaluation.evaluate(model.folder, data, run.folder / "evaluation")
+
+
+@task(cache_policy=NO_CACHE)
+@timed
+def write_page(
+    evaluated: evaluation.Evaluation,
+    data: PreparedData,
+    run: tracking.TrackedRun,
+    findings: Sequence[evaluation.Finding] = (),
+) -> Path:
+    """Write the report page of the evaluation, with the audit's verdict beside the score and findings on top."""
+    params = data.params
+    evaluation.write_learning_curves(run.folder / "checkpoints", evaluated.folder)
+    facts = {
+        "run": run.run_id,
+        "model": params.model.family,
+        "balance": params.balance.method,
+        "seed": str(params.seed),
+    }
+    context = evaluation.PageContext(params.experiment, facts, run.folder / "data" / "audit.json", findings)
+    return evaluation.write_page(evaluated, data, context)
 
 
 @task(cache_policy=NO_CACHE)
@@ -55,6 +77,21 @@ def select_clips(
 def evaluate_saved(model: evaluation.SavedModel, data: PreparedData, run: tracking.TrackedRun) -> evaluation.Evaluation:
     """Score a saved model as it is; nothing is chosen or fitted."""
     return evaluation.evaluate(model.folder, data, run.folder / "evaluation", model.settings)
+
+
+@task(cache_policy=NO_CACHE)
+@timed
+def write_saved_page(
+    evaluated: evaluation.Evaluation,
+    data: PreparedData,
+    run: tracking.TrackedRun,
+    model: evaluation.SavedModel,
+    selection: evaluation.Selection,
+) -> Path:
+    """Write the report page of a saved model, with what was left out on top."""
+    facts = {"run": run.run_id, "model": model.asked}
+    context = evaluation.PageContext(data.params.experiment, facts, findings=selection.remarks())
+    return evaluation.write_page(evaluated, data, context)
 
 
 @task(cache_policy=NO_CACHE)

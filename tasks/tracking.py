@@ -148,11 +148,12 @@ def publish_summary(
     balanced: balance.Balanced,
     model: training.TrainedModel,
     evaluated: evaluation.Evaluation,
+    page: Path,
 ) -> str:
     """Show the result on the pages of the flow run and the MLflow run; return it as Markdown."""
     result = evaluation.result_line(model.folder, evaluated, run.folder / "data" / "audit.json")
     details = evaluation.summarise(run, corpus, split_clips, balanced, model, evaluated)
-    summary = f"{result}\n\n{details}"
+    summary = f"{result}\n\nReport page: `{page}`\n\n{details}"
     tracking.describe_run(run, summary)
     create_markdown_artifact(key="train-summary", markdown=summary)
     return summary
@@ -207,9 +208,10 @@ def publish_evaluation(
     corpus: waveforms.Corpus,
     selection: evaluation.Selection,
     evaluated: evaluation.Evaluation,
+    page: Path,
 ) -> str:
     """Show the result on the pages of the flow run and the MLflow run; return it as Markdown."""
-    summary = evaluation.summarise_model(run, model, corpus, selection, evaluated)
+    summary = evaluation.summarise_model(run, model, corpus, selection, evaluated, page)
     tracking.describe_run(run, summary)
     create_markdown_artifact(key="evaluation-summary", markdown=summary)
     return summary

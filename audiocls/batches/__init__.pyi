@@ -1,4 +1,4 @@
-from .augmented_picture import draw_augmented as draw_augmented
+from .augmented_picture import draw_augmented as draw_augmented, log_mel_db as log_mel_db
 from .dataset import ClipDataset as ClipDataset, Collator as Collator, WaveformBatch as WaveformBatch
 from .kept_features import (
     CLIP_KEY as CLIP_KEY,

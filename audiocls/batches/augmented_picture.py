@@ -66,7 +66,7 @@ def augmented_panels(data: PreparedData) -> dict[str, list[Panel]]:
 def _panels(sounds: Sounds, labels: list[str], rate_hz: int) -> list[Panel]:
     clips = zip(sounds.waveforms, sounds.lengths.tolist(), sounds.targets, strict=True)
     return [
-        Panel(_log_mel_db(waveform[:length].numpy(), rate_hz), length / rate_hz, _shares(target, labels))
+        Panel(log_mel_db(waveform[:length].numpy(), rate_hz), length / rate_hz, _shares(target, labels))
         for waveform, length, target in clips
     ]
 
@@ -79,8 +79,8 @@ def _shares(target: torch.Tensor, labels: list[str]) -> str:
     return parts[0][1] if len(parts) == 1 else " + ".join(f"{share:.2f} {name}" for share, name in sorted(parts)[::-1])
 
 
-def _log_mel_db(waveform: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
-    """Return decibels relative to full scale, shape (mel_bins, frames)."""
+def log_mel_db(waveform: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+    """Return the levels of a sound in decibels relative to full scale, shape (mel_bins, frames)."""
     window = round(_WINDOW_SECONDS * rate_hz)
     fft_size = 2 ** int(np.ceil(np.log2(window)) + 1)
     # A full-scale tone is 0 dB: its peak is window / 4, and the Hann window spreads its power over 1.5 bins.

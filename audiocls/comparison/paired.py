@@ -56,6 +56,7 @@ NAMES: Final = {
     "average_precision": "Average precision",
 }
 _OF_LABEL_SETS: Final = ("map_macro", "f1_macro", "lwlrap", "map_micro", "auroc_macro", "f1_micro", "exact_match")
+_UNRANKED: Final = ("f1_macro", "f1_micro", "exact_match")
 _LEAST_PROBABILITY: Final = 1e-7
 _OF_CLASS: Final = {"f1": f1_macro, "precision": precision_macro, "recall": balanced_accuracy}
 
@@ -96,7 +97,9 @@ def compare_classes(common: CommonClips) -> list[ComparedClass]:
     targets, groups = common.targets, common.groups
     counts = [_counts(common, run) for run in range(len(common.tables))]
     true = counts[0].true[0]
-    several = targets.ndim == 2
+    runs = range(len(counts))
+    is_ranked = targets.ndim == 2 and all(_is_ranked(common, run) for run in runs)
+    probabilities = [common.probabilities(run) for run in runs] if is_ranked else []
     found = []
     for index, label in enumerate(common.labels):
         clips, of_groups = int(true[:, index].sum()), int((true[:, index] > 0).sum())
@@ -106,14 +109,10 @@ def compare_classes(common: CommonClips) -> list[ComparedClass]:
         metrics = [
             _compared(name, [jackknife(each, metric) for each in own], of_groups) for name, metric in _OF_CLASS.items()
         ]
-        if several:
+        if is_ranked:
             known = ~np.isnan(targets[:, index])
-            ranked = [
-                jackknife_average_precision(
-                    targets[known, index] == 1, common.probabilities(run)[known, index], groups[known]
-                )
-                for run in range(len(counts))
-            ]
+            present = targets[known, index] == 1
+            ranked = [jackknife_average_precision(present, each[known, index], groups[known]) for each in probabilities]
             metrics.insert(0, _compared("average_precision", ranked, of_groups))
         found.append(ComparedClass(label, clips, of_groups, metrics))
     return found
@@ -209,7 +208,13 @@ def _mean(of_classes: Sequence[Jackknife]) -> Jackknife:
 def _label_set_scores(common: CommonClips, run: int) -> dict[str, Jackknife]:
     predicted = predicted_labels(common, run)
     found = multi_label_jackknife(common.targets, common.probabilities(run), predicted, common.groups)
-    return {name: found[name] for name in _OF_LABEL_SETS}
+    return {name: found[name] for name in _OF_LABEL_SETS if name in _UNRANKED or _is_ranked(common, run)}
+
+
+def _is_ranked(common: CommonClips, run: int) -> bool:
+    """Return whether a run has probabilities; label files of other tools may have none, which are 0 and 1 then."""
+    probabilities = common.probabilities(run)
+    return not np.isin(probabilities, (0.0, 1.0)).all()
 
 
 def as_numbers(found: Interval) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from .grid_report import (
 from .headline import headline_first as headline_first, result_line as result_line
 from .model_card import write_card as write_card
 from .model_report import accuracy_with_unknown as accuracy_with_unknown, summarise_model as summarise_model
+from .page.records import Finding as Finding
+from .page.tables import write_learning_curves as write_learning_curves
+from .page.writing import PageContext as PageContext, write_page as write_page
 from .report import summarise as summarise
 from .saved_model import SavedModel as SavedModel, find_saved_model as find_saved_model
 from .scoring import Evaluation as Evaluation, evaluate as evaluate

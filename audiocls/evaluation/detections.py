@@ -10,8 +10,8 @@ from typing import Final
 import pyarrow as pa
 
 from audiocls.errors import DataError, counted, name_some
-from audiocls.inference import Detection, read_label_file, recording_of
-from audiocls.sources import TABLE_SUFFIXES, column_names, read_columns, text_cells
+from audiocls.inference import UNKNOWN, Detection, read_label_file, recording_of
+from audiocls.sources import NO_LABEL, TABLE_SUFFIXES, column_names, read_columns, text_cells
 
 LABEL_SUFFIXES: Final = (".txt",)
 _KEY: Final = "predictions"
@@ -85,8 +85,13 @@ def read_detections(asked: Path, recordings: Sequence[str], label_column: str | 
 def _add_label_file(
     found: Detections, file: Path, below: Path, recordings: Sequence[str], label_column: str | None
 ) -> None:
-    detections = read_label_file(file, label_column)
     own = recording_of(below, recordings)
+    try:
+        detections = read_label_file(file, label_column)
+    except DataError:
+        if own is not None:
+            raise
+        detections = []  # any other text, such as a README
     if own is not None:
         found.of.setdefault(own, [])  # an empty file says that nothing was found
     elif not any(each.recording for each in detections):
@@ -163,7 +168,7 @@ def _cells(file: Path, table: pa.Table, name: str) -> list[str | None]:
 
 def _labels(cell: str | None) -> list[str]:
     """Return the labels of a cell: one, or of a model of several labels `a + b`, or none."""
-    return [label for label in (cell or "").split(" + ") if label not in ("", "(none)", "unknown")]
+    return [label for label in (cell or "").split(" + ") if label not in ("", NO_LABEL, UNKNOWN)]
 
 
 def _ranked(row: _Row, span: tuple[float, float]) -> Iterator[Detection]:

@@ -12,22 +12,11 @@ import yaml
 from transformers import Wav2Vec2FeatureExtractor
 
 from audiocls.errors import counted, name_some
+from audiocls.evaluation.score_intervals import score_intervals
 from audiocls.evaluation.scoring import Evaluation
 from audiocls.files import replacing
 from audiocls.markdown import escaped
-from audiocls.metrics import (
-    DEFAULT_THRESHOLD,
-    GroupCounts,
-    Interval,
-    accuracy,
-    balanced_accuracy,
-    correlation_interval,
-    f1_macro,
-    interval,
-    jackknife,
-    matthews,
-    multi_label_jackknife,
-)
+from audiocls.metrics import DEFAULT_THRESHOLD, Interval, interval, multi_label_jackknife
 from audiocls.models import ADAPTERS, InferenceSettings, load_settings
 from audiocls.sources import targets_of
 from audiocls.training import TrainedModel
@@ -35,9 +24,10 @@ from audiocls.training import TrainedModel
 CARD: Final = "README.md"
 
 _WITH_INTERVALS: Final = {
-    "accuracy": ("Accuracy", accuracy),
-    "balanced_accuracy": ("Balanced accuracy", balanced_accuracy),
-    "f1_macro": ("F1, macro", f1_macro),
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "f1_macro": "F1, macro",
+    "matthews": "Matthews' correlation",
 }
 _WITHOUT_INTERVALS: Final = {
     "auroc_macro": "Area under the ROC curve, macro",
@@ -179,8 +169,7 @@ def _data(settings: InferenceSettings, facts: dict[str, Any]) -> str:
 
 def _metrics(settings: InferenceSettings, evaluation: Evaluation) -> str:
     intervals = _label_intervals(settings, evaluation) if settings.multi_label else _intervals(settings, evaluation)
-    named = {key: name for key, (name, _) in _WITH_INTERVALS.items()} | {"matthews": "Matthews' correlation"}
-    shown = _OF_LABEL_SETS if settings.multi_label else named
+    shown = _OF_LABEL_SETS if settings.multi_label else _WITH_INTERVALS
     lines = ["## Metrics", "", "| | validation | test | 95 % interval of test |", "|---|---|---|---|"]
     for key, name in (shown | _WITHOUT_INTERVALS).items():
         if f"test/{key}" in evaluation.metrics:
@@ -217,9 +206,7 @@ def _intervals(settings: InferenceSettings, evaluation: Evaluation) -> dict[str,
     test = table[table["split"] == "test"]
     index = {label: i for i, label in enumerate(settings.labels)}
     targets, predicted = (test[name].map(index).to_numpy(np.int64) for name in ("label", "predicted"))
-    counts = GroupCounts.of(targets, predicted[None], test["group"].to_numpy(str), len(index))
-    found = {key: interval(jackknife(counts, metric), fraction=True) for key, (_, metric) in _WITH_INTERVALS.items()}
-    return found | {"matthews": correlation_interval(jackknife(counts, matthews))}
+    return score_intervals(targets, predicted, test["group"].to_numpy(str), len(index))
 
 
 def _label_intervals(settings: InferenceSettings, evaluation: Evaluation) -> dict[str, Interval]:

@@ -30,7 +30,7 @@ _SHOWN_CLASSES: Final = 30
 
 
 def summarise_model(
-    run: TrackedRun, model: SavedModel, corpus: Corpus, selection: Selection, evaluation: Evaluation
+    run: TrackedRun, model: SavedModel, corpus: Corpus, selection: Selection, evaluation: Evaluation, page: Path
 ) -> str:
     """Return the result, what was scored and what was left out, the metrics and where the results are."""
     intervals = intervals_of_test(evaluation.folder / "predictions.parquet", model.settings.labels)
@@ -58,7 +58,7 @@ def summarise_model(
         *weak_spots_lines(evaluation.folder),
         *_class_table(evaluation.folder / "classification_report.csv"),
         "",
-        f"Report: `{evaluation.folder}`",
+        f"Report page: `{page}`",
         "",
         f"MLflow run: {link_to_run(run)}",
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import pandas as pd
 import yaml
@@ -19,6 +19,16 @@ from audiocls.splits import of_groups_named_alike, trained_on
 Part = Literal["all", "test"]
 
 UNKNOWN: Final = "unknown_labels.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What was left out, as the report page shows it; see `page.records.Finding`."""
+
+    sentence: str
+    kind: str = "clips"
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +91,10 @@ class Selection:
                 f"not know, and cannot be right: {listed}."
             )
         return said
+
+    def remarks(self) -> list[Remark]:
+        """Return the sentences for the report page."""
+        return [Remark(sentence) for sentence in self.sentences()]
 
 
 def read_label_map(file: Path) -> dict[str, str]:

@@ -51,7 +51,8 @@ def read_label_file(file: Path, label_column: str | None = None) -> list[Detecti
     for each in found:
         if not 0 <= each.start_seconds <= each.end_seconds < math.inf:
             raise DataError(
-                f"{file}: {each.label} from {each.start_seconds:g} to {each.end_seconds:g} s is no stretch."
+                f"{file}: {each.label} has the times {each.start_seconds:g} to {each.end_seconds:g} s; a label starts "
+                "at 0 or later, and does not end before it starts."
             )
     return found
 

@@ -50,7 +50,7 @@ def write_params(folder: Path, name: str, table: Path, **sections) -> str:
         "data": {"source": "table", "path": str(table), "group_column": "speaker"},
         "audio": {"max_seconds": 0.3},
         "model": {"config": {"channels": [4, 8]}},
-        "training": {"epochs": 8, "batch_size": 8, "learning_rate": 1.0e-2},
+        "training": {"epochs": 6, "batch_size": 8, "learning_rate": 1.0e-2},
         "evaluation": {"robustness_clips": 0},
     }
     file = folder / f"{name}.yaml"
@@ -65,7 +65,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def params_file(folder):
-    return write_params(folder, "own", write_corpus(folder / "own", range(20)))
+    return write_params(folder, "own", write_corpus(folder / "own", range(40)))
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_on_its_own_corpus_a_model_is_scored_on_the_test_clips_of_its_training_a
     before = pd.read_parquet(folder / "workspace" / "runs" / trained.run_id / "evaluation" / "predictions.parquet")
     test = before[before["split"] == "test"]
     assert sorted(predictions(again)["clip_id"]) == sorted(test["clip_id"])
-    assert again.left_out == {"trained_on": 120 - len(test), "unknown_labels": 0}
+    assert again.left_out == {"trained_on": 240 - len(test), "unknown_labels": 0}
     assert again.metrics["test/f1_macro"] == trained.metrics["test/f1_macro"]
     assert again.metrics["test/loss"] == pytest.approx(trained.metrics["test/loss"], abs=1e-6)
     assert "are of groups that the model was trained on, and left out." in again.summary
@@ -111,7 +111,7 @@ def test_the_test_split_of_the_params_is_that_of_the_training(trained, again, pa
 
 def test_clips_that_trained_the_model_are_scored_if_that_is_asked_for(trained, params_file):
     everything = evaluate_flow(trained.run_id[:8], params_file, keep_trained=True)
-    assert everything.clips == 120
+    assert everything.clips == 240
     assert "the scores are too good" in everything.summary
 
 

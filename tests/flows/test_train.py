@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 import logging
 import re
@@ -234,6 +235,15 @@ def test_the_report_has_the_matrix_as_picture_and_as_numbers_and_every_class(fin
     assert artifact(finished, "evaluation/confusion_matrix.png").stat().st_size > 5_000
     probabilities = predictions[[f"probability/{name}" for name in matrix.index]].sum(axis=1)
     assert np.allclose(probabilities, 1, atol=1e-5)
+
+
+def test_the_report_page_is_logged_with_learning_curves_and_named_in_the_summary(finished):
+    page = artifact(finished, "evaluation/report.html").read_text(encoding="utf-8")
+    assert f"The macro-F1 is {finished[0].metrics['test/f1_macro']:.3f} on" in page
+    assert json.loads(artifact(finished, "data/audit.json").read_text())["verdict"] in html.unescape(page)
+    assert 'aria-label="Loss. By optimizer step: training ends at' in page
+    (named,) = re.findall(r"^Report page: `(.+)`$", finished[0].summary, re.MULTILINE)
+    assert Path(named).read_text(encoding="utf-8") == page
 
 
 def test_the_environment_is_logged(finished):

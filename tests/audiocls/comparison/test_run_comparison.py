@@ -211,6 +211,10 @@ def test_runs_of_any_number_of_labels_are_compared_by_their_ranking_and_their_la
     ]
     exact = [(table["predicted"].map(list) == table["labels"].map(list)).mean() for table in tables]
     assert [each["value"] for each in metric(said, "exact_match")["runs"]] == pytest.approx(exact)
+    unscored = tables[1].assign(**{f"probability/{label}": true[:, i].astype(float) for i, label in enumerate(LABELS)})
+    found, said = compare(tables[0], unscored, out="unscored")
+    assert [each["metric"] for each in said["metrics"]] == ["f1_macro", "f1_micro", "exact_match"]
+    assert [each["metric"] for each in said["classes"][0]["metrics"]] == ["f1", "precision", "recall"]
     with pytest.raises(DataError, match="They share no metric"):
         compare(tables[0], answers(1, 0.5), out="mixed")
 

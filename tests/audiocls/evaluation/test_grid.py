@@ -90,7 +90,7 @@ def test_a_recording_without_a_prediction_has_none_in_a_folder_and_is_left_out_w
     paths = [each.path for each in recordings]
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "a.txt").write_text("0\t1\tx\n")
-    (tmp_path / "labels" / "z.txt").write_text("0\t1\tx\n")
+    (tmp_path / "labels" / "z.txt").write_text("a text on the labels\n")
     both = score_detections(recordings, read_detections(tmp_path / "labels", paths), tmp_path / "1", GridOptions())
     assert both.metrics["test/recall_micro"] == 0.5
     assert both.left_out == {"not_predicted": 0, "unmatched": 1}

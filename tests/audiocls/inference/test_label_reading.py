@@ -58,7 +58,7 @@ def test_a_label_track_may_have_scores_frequencies_and_empty_lines(tmp_path):
         ("1.0\t2.0\trook\thigh", "line 1: 'high' is not a probability"),
         ("1.0\t2.0\t", "line 1: the label has no text"),
         ("a text", "line 1: a label has a start, an end and a text"),
-        ("3.0\t2.0\trook", "rook from 3 to 2 s is no stretch"),
+        ("3.0\t2.0\trook", "rook has the times 3 to 2 s"),
         (
             "Begin Time (s)\tEnd Time (s)\tNote\n1\t2\trook",
             "no column with labels; there are .*Name one by --label-column",
