@@ -19,7 +19,7 @@ from audiocls.params import RunParams
 from audiocls.params_file import load_params
 from audiocls.splits import PreparedData
 from audiocls.stopwatch import stopwatch
-from flows.preparation import gather_corpus, split_corpus
+from flows.preparation import audit_test_corpus, gather_corpus
 from flows.runs import name_evaluation, report_unsent
 from tasks.corpus import check_quarantine
 from tasks.evaluation import evaluate_saved, find_saved_model, score_detections, select_clips, write_saved_page
@@ -78,7 +78,7 @@ def _score_model(
     with open_run(saved.params, f"{saved.folder} {part} {label_map} {keep_trained}") as run:
         corpus = gather_corpus(saved.params, run, "evaluation")
         check_quarantine(corpus, params.data.max_bad_fraction)
-        clips = split_corpus(corpus, saved.params) if part == "test" else corpus.clips
+        clips = audit_test_corpus(corpus, saved.params, run, test_only=part == "test")
         selection = select_clips(clips, saved, run, part, label_map, keep_trained)
         data = PreparedData(selection.clips, corpus.store, saved.params, digest=corpus.digest)
         evaluation = evaluate_saved(saved, data, run)

@@ -39,9 +39,20 @@ def check_corpus(corpus: waveforms.Corpus, params: RunParams) -> None:
     check_lost_classes(corpus, allow=params.data.allow_lost_classes)
 
 
-def split_corpus(corpus: waveforms.Corpus, params: RunParams) -> Path:
-    """Split the clips as a training with these params does; return the table with their splits."""
-    return assign_splits(corpus, find_near_duplicates(corpus), params)
+def audit_test_corpus(
+    corpus: waveforms.Corpus, params: RunParams, run: tracking.TrackedRun, *, test_only: bool
+) -> Path:
+    """Audit a corpus that a saved model is tested on; return its clips.
+
+    Args:
+        corpus: With labels.
+        params: Of the evaluation.
+        run: Gets the audit.
+        test_only: Split the clips as a training with these params does, and return the table with their splits.
+    """
+    near_duplicates = find_near_duplicates(corpus)
+    log_audit(run, audit_corpus(corpus, near_duplicates, run.folder / "data"))
+    return assign_splits(corpus, near_duplicates, params) if test_only else corpus.clips
 
 
 def prepare_data(params: RunParams, run: tracking.TrackedRun) -> tuple[waveforms.Corpus, PreparedData]:

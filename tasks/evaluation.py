@@ -88,9 +88,10 @@ def write_saved_page(
     model: evaluation.SavedModel,
     selection: evaluation.Selection,
 ) -> Path:
-    """Write the report page of a saved model, with what was left out on top."""
+    """Write the report page of a saved model, with the audit's verdict on the corpus, and what was left out on top."""
     facts = {"run": run.run_id, "model": model.asked}
-    context = evaluation.PageContext(data.params.experiment, facts, findings=selection.remarks())
+    audit = run.folder / "data" / "audit.json"
+    context = evaluation.PageContext(data.params.experiment, facts, audit, selection.remarks())
     return evaluation.write_page(evaluated, data, context)
 
 

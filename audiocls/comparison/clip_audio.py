@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import soundfile
+from numpy.typing import NDArray
 
 from audiocls.decoding import UnusableClipError, stream_file
+from audiocls.evaluation import encode_mp3
 from audiocls.files import is_uri
 from audiocls.params import AudioParams
 
 RATE_HZ: Final = 16_000
 MOST_SECONDS: Final = 10.0
-_LOUDEST: Final = 0.9
 _DECODING: Final = AudioParams(sample_rate_hz=RATE_HZ, min_seconds=0, max_file_seconds=1e9, silence_db=-200.0)
 
 
@@ -40,15 +39,11 @@ def encode_clip(path: str, start_seconds: Any = None, end_seconds: Any = None) -
         return None
     if not len(samples):
         return None
-    peak = float(np.abs(samples).max())
-    file = io.BytesIO()
-    scaled = samples * (_LOUDEST / peak) if peak > _LOUDEST else samples
-    soundfile.write(file, scaled, RATE_HZ, format="MP3")
-    return f"data:audio/mpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return f"data:audio/mpeg;base64,{base64.b64encode(encode_mp3(samples, RATE_HZ)).decode()}"
 
 
-def _read(path: Path, first: int, last: int) -> np.ndarray:
-    parts: list[np.ndarray] = []
+def _read(path: Path, first: int, last: int) -> NDArray[np.float32]:
+    parts: list[NDArray[np.float32]] = []
     place = 0
     for block in stream_file(path, _DECODING):
         parts.append(block[max(0, first - place) : max(0, last - place)])

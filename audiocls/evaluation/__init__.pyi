@@ -10,6 +10,7 @@ from .grid_report import (
 from .headline import headline_first as headline_first, result_line as result_line
 from .model_card import write_card as write_card
 from .model_report import accuracy_with_unknown as accuracy_with_unknown, summarise_model as summarise_model
+from .page.media import encode_mp3 as encode_mp3
 from .page.records import Finding as Finding
 from .page.tables import write_learning_curves as write_learning_curves
 from .page.writing import PageContext as PageContext, write_page as write_page

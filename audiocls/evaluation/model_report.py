@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +41,9 @@ def summarise_model(
     lines = [
         f"**{shown[key]} {with_ends(intervals[key], 3)}** on {counted(selection.num_clips, 'clip')} of {groups}.",
         "",
-        f"Model: `{escaped(model.asked)}`. {quarantine_summary(corpus)}".strip(),
+        f"Model: `{escaped(model.asked)}`. Audit of the data: {escaped(_verdict(run))}",
+        "",
+        *(line for each in (quarantine_summary(corpus),) if each for line in (each, "")),
         "",
         *(line for each in (*selection.sentences(), *model.notes) for line in (escaped(each), "")),
         *_with_unknown(selection, evaluation),
@@ -63,6 +66,11 @@ def summarise_model(
         f"MLflow run: {link_to_run(run)}",
     ]
     return "\n".join(lines)
+
+
+def _verdict(run: TrackedRun) -> str:
+    said = json.loads((run.folder / "data" / "audit.json").read_text(encoding="utf-8"))
+    return str(said["verdict"])
 
 
 def intervals_of_test(predictions: Path, labels: list[str]) -> dict[str, Interval]:

@@ -99,6 +99,12 @@ def test_the_run_of_an_evaluation_names_the_run_of_its_model(trained, again, par
     assert run.data.tags["evaluated.run_id"] == trained.run_id
     assert run.data.metrics["test/f1_macro"] == again.metrics["test/f1_macro"]
     assert run.data.metrics["data/trained_on"] == again.left_out["trained_on"]
+    page = Path(again.report) / "report.html"
+    assert f"Report page: `{page}`" in again.summary
+    assert "are of groups that the model was trained on, and left out." in page.read_text()
+    client = MlflowClient(load_params(params_file).tracking_uri)
+    assert "evaluation/report.html" in [file.path for file in client.list_artifacts(again.run_id, "evaluation")]
+    assert "Audit of the data: " in again.summary
     (data,) = run.inputs.dataset_inputs
     assert data.tags[0].value == "evaluation"
 
