@@ -4,6 +4,8 @@ PYTHON ?= python3.11
 PARAMS ?= params/quickstart.yaml
 ARGS ?=
 CLIP ?=
+MODEL ?=
+RUNS ?=
 DAYS ?= 30
 YES ?=
 WORKSPACE ?= workspace
@@ -22,13 +24,14 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export AUDIOCLS_HOME := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help train ingest balance sync explain stores test test-variants test-clusters lint format docs docs-serve phrases letters \
+.PHONY: help train evaluate compare ingest balance sync explain stores test test-variants test-clusters lint format \
+	docs docs-serve phrases letters \
 	mlflow deploy worker stop schema clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo '  PARAMS=params/x.yaml and ARGS="training.epochs=3 seed=4" go with train, ingest and balance.'
+	@echo '  PARAMS=params/x.yaml and ARGS="training.epochs=3 seed=4" go with train, evaluate, ingest and balance.'
 
 # One stamp for what training needs and one for what developing needs on top; each is made anew when the project's
 # own files name other packages.
@@ -48,6 +51,12 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 train: $(VENV)/.train ## Train on PARAMS (params/quickstart.yaml), with overrides in ARGS
 	@$(BIN)/audiocls train $(PARAMS) $(ARGS)
 	@echo 'To see the runs: make mlflow, then http://127.0.0.1:$(MLFLOW_PORT)' >&2
+
+evaluate: $(VENV)/.train ## Evaluate MODEL, a folder or a run, on the labelled corpus of PARAMS
+	@$(BIN)/audiocls evaluate "$(MODEL)" $(PARAMS) $(ARGS)
+
+compare: $(VENV)/.train ## Compare RUNS="ID ID ..." of WORKSPACE on the test clips that they have in common
+	@$(BIN)/audiocls compare $(RUNS) --workspace $(WORKSPACE)
 
 ingest: $(VENV)/.train ## Read the recordings of PARAMS, and write a page on what is wrong with them
 	@$(BIN)/audiocls ingest $(PARAMS) $(ARGS)

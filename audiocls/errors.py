@@ -10,8 +10,9 @@
     ├── StoreError               a store on disk is damaged or cannot be written
     │   └── FullDiskError        there is no space left
     ├── TrainingError            the weights cannot be trained as requested
-    └── TrackingError            the MLflow store or server cannot be used
-        └── UnreachableError     the MLflow server does not answer; it may be back later
+    ├── TrackingError            the MLflow store or server cannot be used
+    │   └── UnreachableError     the MLflow server does not answer; it may be back later
+    └── RegistryError            a registered model cannot be put into use
 
 A message names the object, its value, what is needed and what to do, and counts further mistakes.
 """
@@ -67,6 +68,10 @@ class TrackingError(AudioclsError):
 
 class UnreachableError(TrackingError):
     """The MLflow server does not answer, or not with more than an error of its own."""
+
+
+class RegistryError(AudioclsError):
+    """A registered model cannot be put into use: it fails its check, or another process changes the registry."""
 
 
 def name_some(names: Iterable[object], most: int = 10) -> str:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows import predict_options as options
-from flows.command_line import exit_status, run_flow
+from flows import predict_options as options, registry_cli
+from flows.command_line import exit_status, run_flow, run_flow_without_params
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
 )
+app.add_typer(registry_cli.app)
 
 _RUN, _LOOK, _SET_UP = "Run", "Inspect", "Set up"
 
@@ -65,17 +67,12 @@ def train(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbose
     Exit status: 0 done, 1 a stage failed, 2 a mistake in the params or the data, 130 interrupted, 143 terminated.
     """
 
-    def find() -> Flow[..., Any]:
-        from flows.train import train_flow
-
-        return train_flow
-
     def join(params: RunParams) -> dict[str, Any]:
         from audiocls.training import join_training
 
         return join_training(params)
 
-    raise typer.Exit(run_flow(find, str(params_file), overrides or (), join=join, verbose=verbose))
+    raise typer.Exit(run_flow(_flow_of("train"), str(params_file), overrides or (), join=join, verbose=verbose))
 
 
 @app.command(rich_help_panel=_RUN)
@@ -84,13 +81,7 @@ def ingest(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbos
 
     The last line on stdout is one JSON object: `run_id`, `report`, `clips`, `quarantined`, `seconds` and `unsent`.
     """
-
-    def find() -> Flow[..., Any]:
-        from flows.ingest import ingest_flow
-
-        return ingest_flow
-
-    raise typer.Exit(run_flow(find, str(params_file), overrides or (), verbose=verbose))
+    raise typer.Exit(run_flow(_flow_of("ingest"), str(params_file), overrides or (), verbose=verbose))
 
 
 @app.command(rich_help_panel=_RUN)
@@ -100,13 +91,61 @@ def balance(params_file: ParamsFile, overrides: Overrides = None, verbose: Verbo
     The last line on stdout is one JSON object: `run_id`, `method`, `verdict`, `params_file`, `metrics`, `seconds` and
     `unsent`.
     """
+    raise typer.Exit(run_flow(_flow_of("balance"), str(params_file), overrides or (), verbose=verbose))
 
-    def find() -> Flow[..., Any]:
-        from flows.balance import balance_flow
 
-        return balance_flow
+@app.command(rich_help_panel=_RUN)
+def evaluate(
+    model: options.ModelOrPredictions,
+    params_file: ParamsFile,
+    overrides: Overrides = None,
+    part: options.Part = "all",
+    label_map: options.LabelMap = None,
+    keep_trained: options.KeepTrained = False,
+    grid_seconds: options.GridSeconds = None,
+    collar_seconds: options.CollarSeconds = None,
+    label_column: options.LabelColumn = None,
+    verbose: Verbose = False,
+) -> None:
+    """Evaluate a saved model on a labelled corpus, such as one of other speakers or devices; or predictions in files.
 
-    raise typer.Exit(run_flow(find, str(params_file), overrides or (), verbose=verbose))
+    Nothing is trained or fitted. The last line on stdout is one JSON object: `run_id`, `model`, `metrics`, `clips`,
+    `left_out`, `report`, `seconds` and `unsent`.
+    """
+    more = {
+        "model": model, "part": part, "label_map": label_map, "keep_trained": keep_trained,
+        "grid_seconds": grid_seconds, "collar_seconds": collar_seconds, "label_column": label_column,
+    }  # fmt: skip
+    raise typer.Exit(run_flow(_flow_of("evaluate"), str(params_file), overrides or (), more=more, verbose=verbose))
+
+
+@app.command(rich_help_panel=_RUN)
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN RUN ...", help="Each the id of a run, its beginning, its name, or its folder."),
+    ],
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Gets the page, the JSON and the tables. Default: in the workspace."),
+    ] = None,
+    workspace: Annotated[str, typer.Option(metavar="FOLDER", help="The workspace of the runs.")] = "workspace",
+    uri: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI", help="The MLflow store of the runs. Default: MLFLOW_TRACKING_URI, or the workspace's."
+        ),
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Compare finished runs with the first of them, on the test clips that they have in common.
+
+    Shows differences with 95 % intervals, by metric and class, and the clips that are right in one run only.
+    The last line on stdout is one JSON object: `runs`, `clips`, `groups`, `metric`, `differences`, `flips`, `folder`
+    and `seconds`.
+    """
+    arguments = {"runs": runs, "out": out, "workspace": workspace, "uri": uri}
+    raise typer.Exit(run_flow_without_params(_flow_of("compare"), arguments, verbose=verbose))
 
 
 @app.command(rich_help_panel=_RUN)
@@ -265,6 +304,16 @@ def init(
         sys.stdout.write("\n".join(said) + "\n")
 
     raise typer.Exit(exit_status(work))
+
+
+def _flow_of(name: str) -> Callable[[], Flow[..., Any]]:
+    """Return what imports the flow of a subcommand."""
+
+    def find() -> Flow[..., Any]:
+        flow: Flow[..., Any] = getattr(import_module(f"flows.{name}"), f"{name}_flow")
+        return flow
+
+    return find
 
 
 def _inspect(

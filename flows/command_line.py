@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
@@ -42,6 +42,7 @@ def run_flow(
     params_file: str,
     overrides: Sequence[str] = (),
     *,
+    more: Mapping[str, Any] | None = None,
     join: Callable[[RunParams], dict[str, Any]] | None = None,
     verbose: bool = False,
 ) -> int:
@@ -52,6 +53,7 @@ def run_flow(
             Markdown, goes to stderr; all other fields are printed as JSON.
         params_file: The params file.
         overrides: Each `key.path=value`.
+        more: Further arguments of the flow.
         join: Runs instead on machines other than the first, if torchrun's variables name several.
         verbose: Whether to show Prefect's log on a terminal.
     """
@@ -66,12 +68,24 @@ def run_flow(
         if join is not None and machines().rank > 0:
             print_result(join(params))
             return
-        # Imported late: Prefect takes a second to import, and mistakes are reported before.
-        from flows.running import run
-
-        print_result(asdict(run(find, params_file, overrides, verbose=verbose)))
+        arguments = {"params_file": params_file, "overrides": tuple(overrides), **(more or {})}
+        _run_and_print(find, arguments, verbose=verbose)
 
     return exit_status(work)
+
+
+def run_flow_without_params(
+    find: Callable[[], Flow[..., Any]], arguments: Mapping[str, Any], *, verbose: bool = False
+) -> int:
+    """Run a flow that takes no params file; print its result and return the exit status."""
+    return exit_status(lambda: _run_and_print(find, arguments, verbose=verbose))
+
+
+def _run_and_print(find: Callable[[], Flow[..., Any]], arguments: Mapping[str, Any], *, verbose: bool) -> None:
+    # Imported late: Prefect takes a second to import, and mistakes are reported before.
+    from flows.running import run
+
+    print_result(asdict(run(find, arguments, verbose=verbose)))
 
 
 def exit_status(work: Callable[[], object], *, interrupted: str = "interrupted") -> int:

@@ -1,4 +1,4 @@
-"""The options of `audiocls predict` and `audiocls listen`. Imports nothing heavy, as help is to be quick."""
+"""The options of `audiocls predict`, `listen` and `evaluate`. Imports nothing heavy, as help is to be quick."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from audiocls.inference import LabelFormat, RuntimeKind
 
 RunnerKind = Literal["thread", "process", "dask", "ray"]
 _ANSWERS, _PARTS, _WHERE, _SOUND = "Answers", "Segments and windows", "Computation", "Sound"
+_CLIPS, _FILES = "Clips", "Predictions in files"
 
 
 def _option(text: str, panel: str, metavar: str | None = None, name: str | None = None) -> Any:
@@ -21,6 +22,13 @@ Models = Annotated[
     str, typer.Argument(metavar="MODEL", help="A folder, a run, an MLflow URI or a hub id; or several, with commas.")
 ]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A folder, a run, an MLflow URI or a hub id.")]
+ModelOrPredictions = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A folder, a run, an MLflow URI or a hub id. Or predictions: a table, or label files.",
+    ),
+]
 Files = Annotated[list[str], typer.Argument(metavar="FILES", help="Files, folders, globs, tables and URIs.")]
 Out = Annotated[str | None, _option("A .parquet, .csv or .jsonl file. Default: rows on stdout.", _ANSWERS, "FILE")]
 MoreModels = Annotated[
@@ -56,6 +64,29 @@ Device = Annotated[str, _option("auto, cpu or cuda. Default: auto.", _WHERE, "DE
 Runner = Annotated[RunnerKind | None, _option("Score in shards, on a task runner of Prefect.", _WHERE, name="--runner")]
 Address = Annotated[str | None, _option("Of a Dask scheduler or a Ray cluster.", _WHERE, "URL")]
 Workers = Annotated[int | None, _option("How many shards the runner scores at a time.", _WHERE, "N")]
+
+Part = Annotated[
+    Literal["all", "test"],
+    _option("Score all clips, or the test split of the params alone. Default: all.", _CLIPS, name="--part"),
+]
+LabelMap = Annotated[
+    str | None,
+    _option("A YAML file: `label of the corpus: label of the model`, a line each.", _CLIPS, "FILE", "--label-map"),
+]
+KeepTrained = Annotated[
+    bool, _option("Score clips of groups that the model was trained on too.", _CLIPS, name="--keep-trained")
+]
+
+GridSeconds = Annotated[
+    float | None, _option("Length of a cell of the time grid. Default: 1.", _FILES, "SECONDS", "--grid-seconds")
+]
+CollarSeconds = Annotated[
+    float | None,
+    _option("How far off the times of events may be. Default: 0.2.", _FILES, "SECONDS", "--collar-seconds"),
+]
+LabelColumn = Annotated[
+    str | None, _option("The column with the labels in Raven's tables.", _FILES, "NAME", "--label-column")
+]
 
 Replayed = Annotated[str | None, _option("A recording in place of the microphone.", _SOUND, "FILE", "--file")]
 Microphone = Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -24,8 +24,8 @@ class StageError(AudioclsError):
     """A stage failed with an unexpected error; Prefect has printed the traceback."""
 
 
-def run(find: Callable[[], Flow[..., Any]], params_file: str, overrides: Sequence[str], *, verbose: bool) -> Any:
-    """Import a flow, run it and return its result.
+def run(find: Callable[[], Flow[..., Any]], arguments: Mapping[str, Any], *, verbose: bool) -> Any:
+    """Import a flow, run it with arguments and return its result.
 
     Raises:
         ServerError: Prefect's server cannot be started, or stopped answering during the run.
@@ -40,12 +40,12 @@ def run(find: Callable[[], Flow[..., Any]], params_file: str, overrides: Sequenc
         with stage("start"):
             flow = find()
             wait_for_server(server)
-        return _result_of(flow, params_file, overrides)
+        return _result_of(flow, arguments)
 
 
-def _result_of(flow: Flow[..., Any], params_file: str, overrides: Sequence[str]) -> Any:
+def _result_of(flow: Flow[..., Any], arguments: Mapping[str, Any]) -> Any:
     try:
-        return flow(params_file=params_file, overrides=tuple(overrides))
+        return flow(**arguments)
     except AudioclsError:
         raise
     except Exception as error:

@@ -21,6 +21,11 @@ def name_run() -> str:
     return f"{Path(flow_run.parameters['params_file']).stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
+def name_evaluation() -> str:
+    """Name an evaluation as a run of the same params, but so that it is not taken for a training."""
+    return f"evaluate-{name_run()}"
+
+
 def report_unsent(unsent: Unsent | None, params_file: str, overrides: Sequence[str]) -> str:
     """Return a paragraph for the summary on what MLflow has not, and how to send it; "" if it has everything."""
     if unsent is None:

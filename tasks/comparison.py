@@ -1,10 +1,12 @@
-"""Compare balance methods."""
+"""Compare balance methods, and finished runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from prefect import task
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from audiocls import comparison, tracking
@@ -51,3 +53,12 @@ def compare(
     """Score every method and seed, and recommend one."""
     models, refused = trained
     return comparison.compare(models, data, run.folder, refused)
+
+
+@task(cache_policy=NO_CACHE)
+@timed
+def compare_runs(runs: Sequence[str], workspace: Path, uri: str, out: Path | None) -> comparison.RunComparison:
+    """Compare finished runs with the first of them, and show the summary in Prefect."""
+    compared = comparison.compare_runs(runs, workspace, uri, out)
+    create_markdown_artifact(key="run-comparison", markdown=compared.summary)
+    return compared

@@ -36,8 +36,13 @@ from tasks.retries import unless_mistaken
 
 
 @contextmanager
-def open_run(params: RunParams) -> Iterator[tracking.TrackedRun]:
-    """Open the MLflow run of this flow run, and link each to the other."""
+def open_run(params: RunParams, of: str = "") -> Iterator[tracking.TrackedRun]:
+    """Open the MLflow run of this flow run, and link each to the other.
+
+    Args:
+        params: Of the run.
+        of: What the flow works on beside the params; an unfinished run of the same is resumed.
+    """
     tags = {
         "prefect.flow_name": str(flow_run.flow_name),
         "prefect.flow_run_id": str(flow_run.id),
@@ -47,7 +52,8 @@ def open_run(params: RunParams) -> Iterator[tracking.TrackedRun]:
         tags["prefect.flow_run_url"] = str(flow_run.ui_url)
     with ExitStack() as opened:
         with stage("open_run"):
-            run = opened.enter_context(tracking.tracked_run(params, str(flow_run.name), tags, str(flow_run.flow_name)))
+            command = f"{flow_run.flow_name}{of}"
+            run = opened.enter_context(tracking.tracked_run(params, str(flow_run.name), tags, command))
             if run.url:
                 create_link_artifact(key="mlflow-run", link=run.url, link_text="The MLflow run")
         yield run
@@ -55,10 +61,10 @@ def open_run(params: RunParams) -> Iterator[tracking.TrackedRun]:
 
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
 @timed
-def log_corpus(run: tracking.TrackedRun, corpus: waveforms.Corpus) -> None:
+def log_corpus(run: tracking.TrackedRun, corpus: waveforms.Corpus, context: str) -> None:
     """Log the digest of the data and the quarantine table, before any check can stop the run."""
     counts = {"clips": corpus.num_clips, "quarantined": corpus.num_quarantined}
-    tracking.log_dataset(run, corpus.clips, "clips", corpus.digest, counts)
+    tracking.log_dataset(run, corpus.clips, "clips", corpus.digest, counts, context)
     tracking.log_tags(run, {f"data.{name}": str(count) for name, count in counts.items()})
     tracking.log_artifacts(run, corpus.quarantine, "data")
     tracking.log_artifacts(run, as_csv(corpus.quarantine, run.folder / "data"), "data")
@@ -182,4 +188,54 @@ def publish_comparison(run: tracking.TrackedRun, compared: comparison.Comparison
     create_markdown_artifact(key="balance-comparison", markdown=summary)
     picture = base64.b64encode((compared.folder / "gains.png").read_bytes()).decode()
     create_image_artifact(key="balance-gains", image_url=f"data:image/png;base64,{picture}")
+    return summary
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
+@timed
+def log_evaluation(
+    run: tracking.TrackedRun,
+    model: evaluation.SavedModel,
+    selection: evaluation.Selection,
+    evaluated: evaluation.Evaluation,
+) -> None:
+    """Log the metrics and the report of a saved model on another corpus, with a link to the run that trained it."""
+    tags = {"kind": "evaluate", "evaluated.model": model.asked}
+    if model.run_id is not None:
+        tags["evaluated.run_id"] = model.run_id
+    tracking.log_tags(run, tags)
+    metrics = evaluation.headline_first(evaluated.metrics) | {
+        f"data/{name}": float(clips) for name, clips in selection.left_out.items()
+    }
+    tracking.log_metrics(run, metrics)
+    tracking.log_artifacts(run, evaluated.folder, "evaluation")
+
+
+@task(cache_policy=NO_CACHE)
+def publish_evaluation(
+    run: tracking.TrackedRun,
+    model: evaluation.SavedModel,
+    corpus: waveforms.Corpus,
+    selection: evaluation.Selection,
+    evaluated: evaluation.Evaluation,
+    page: Path,
+) -> str:
+    """Show the result on the pages of the flow run and the MLflow run; return it as Markdown."""
+    summary = evaluation.summarise_model(run, model, corpus, selection, evaluated, page)
+    tracking.describe_run(run, summary)
+    create_markdown_artifact(key="evaluation-summary", markdown=summary)
+    return summary
+
+
+@task(cache_policy=NO_CACHE)
+def publish_detections(
+    run: tracking.TrackedRun, report: evaluation.GridReport, predictions: str, options: evaluation.GridOptions
+) -> str:
+    """Log the scores of predictions in files, and show them on the pages of both runs; return them as Markdown."""
+    tracking.log_tags(run, {"kind": "evaluate", "evaluated.predictions": predictions})
+    tracking.log_metrics(run, evaluation.headline_first(report.metrics))
+    tracking.log_artifacts(run, report.folder, "evaluation")
+    summary = evaluation.summarise_detections(report, predictions, options)
+    tracking.describe_run(run, summary)
+    create_markdown_artifact(key="evaluation-summary", markdown=summary)
     return summary

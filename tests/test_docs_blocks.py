@@ -31,7 +31,11 @@ TARGETS = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, flags=re.MULTILINE)
 DEPLOYED = yaml.safe_load((HOME / "prefect.yaml").read_text())["deployments"]
 # What a page cannot check without a cluster or a shell, and its first words.
 OTHER_COMMANDS = (["source", ".venv/bin/activate"], ["export"])
-COMMANDS = {"train", "ingest", "balance", "sync", "explain", "stores", "schema", "init", "predict", "listen"}
+COMMANDS = {
+    "train", "evaluate", "compare", "ingest", "balance", "sync", "explain", "stores", "schema", "init", "predict",
+    "listen", "retrain", "register", "promote", "rollback", "history",
+}  # fmt: skip
+WITHOUT_PARAMS = ("init", "predict", "listen", "compare", "register", "promote", "rollback", "history")
 
 
 def blocks(language: str) -> list:
@@ -133,13 +137,13 @@ def check_audiocls(command, rest, params_file):
     assert command in COMMANDS
     if "scripts" in PROJECT:
         assert {option for option in rest if option.startswith("--")} <= set(re.findall(r"--[\w-]+", told_by(command)))
-    elif command not in ("init", "predict", "listen"):
+    elif command not in WITHOUT_PARAMS:
         (module,) = re.findall(rf"^{command}:.*\n\t@\$\(BIN\)/python -m (\S+)", MAKEFILE, flags=re.MULTILINE)
         code = Path(str(importlib.util.find_spec(module).origin)).read_text()
         assert all(f'"{option}"' in code for option in rest if option.startswith("--"))
     overrides = [word for word in rest if "=" in word]
-    if rest and command not in ("init", "predict", "listen"):
-        load_params(known_file(rest[0], params_file), overrides)
+    if rest and command not in WITHOUT_PARAMS:
+        load_params(known_file(rest[1 if command == "evaluate" else 0], params_file), overrides)
 
 
 def test_every_subcommand_that_a_page_names_is_there():

@@ -6,3 +6,4 @@ from .methods import (
     train_candidate as train_candidate,
 )
 from .report import Comparison as Comparison
+from .run_comparison import RunComparison as RunComparison, compare_runs as compare_runs

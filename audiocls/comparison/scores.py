@@ -13,7 +13,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audiocls.metrics import BINS, GroupCounts, Jackknife, balanced_accuracy, bins_of, f1_macro, interval, jackknife
+from audiocls.metrics import (
+    BINS,
+    GroupCounts,
+    Jackknife,
+    balanced_accuracy,
+    bins_of,
+    effective_number,
+    f1_macro,
+    interval,
+    jackknife,
+)
 
 METRICS: Final = ("f1_macro", "balanced_accuracy", "f1_rarest_third", "f1_most_frequent_third", "calibration_error")
 """The last one is the expected calibration error; see `metrics.calibration_error`."""
@@ -106,14 +116,17 @@ def _left_out_of_seed(
         "f1_rarest_third": jackknife(rarest, f1_macro),
         "f1_most_frequent_third": jackknife(most_frequent, f1_macro),
     }
-    error = _calibration_error(confidence, predicted == targets, groups)
-    return found | {"calibration_error": Jackknife(*error, found["f1_macro"].effective_groups)}
+    return found | {"calibration_error": calibration_jackknife(confidence, predicted == targets, groups)}
 
 
-def _calibration_error(
-    confidence: Floats, correct: NDArray[np.bool_], groups: NDArray[np.str_]
-) -> tuple[Floats, Floats]:
-    """Return the calibration error of all clips, (1,), and without each group, (1, num_groups)."""
+def calibration_jackknife(confidence: Floats, correct: NDArray[np.bool_], groups: NDArray[np.str_]) -> Jackknife:
+    """Compute the expected calibration error without each group.
+
+    Args:
+        confidence: Of each clip's answer, shape (num_clips,).
+        correct: Which answers are right, the same shape.
+        groups: Groups of the clips, the same shape.
+    """
     names, group = np.unique(groups, return_inverse=True)
     cells = group * BINS + bins_of(confidence)
     gaps = np.bincount(cells, correct - confidence, minlength=len(names) * BINS).reshape(-1, BINS)
@@ -121,4 +134,4 @@ def _calibration_error(
     whole = np.abs(total).sum(keepdims=True) / clips.sum()
     left = np.maximum(clips.sum() - clips, 1)  # a single group leaves no clips, and has no interval
     without = np.abs(total - gaps).sum(axis=1) / left
-    return whole, without[None]
+    return Jackknife(whole, without[None], effective_number(clips.astype(np.float64)))

@@ -40,7 +40,12 @@ class TunedSegments:
 
 
 def tune_on_events(
-    model: PreTrainedModel, extractor: Any, table: pd.DataFrame, data: PreparedData, temperature: float = 1.0
+    model: PreTrainedModel,
+    extractor: Any,
+    table: pd.DataFrame,
+    data: PreparedData,
+    temperature: float = 1.0,
+    fixed: SegmentParams | None = None,
 ) -> TunedSegments:
     """Tune the thresholds of segments on validation, and measure the events that they find in test.
 
@@ -55,15 +60,18 @@ def tune_on_events(
         table: The clips with their splits.
         data: The run's.
         temperature: That logits are divided by.
+        fixed: Nothing is tuned, and these are measured on test.
     """
     audio, minutes = data.params.audio, data.params.evaluation.segment_minutes
     if minutes == 0 or audio.truncate == "fusion" or "recording_hash" not in table or is_multi_label(table):
         return TunedSegments()
-    chosen = {split: _recordings(table, split, data) for split in ("validation", "test")}
-    if chosen["validation"].empty:
+    if fixed is not None:
+        return TunedSegments(fixed, _measured(fixed, model, extractor, table, data, temperature))
+    recordings = _recordings(table, "validation", data)
+    if recordings.empty:
         return TunedSegments()
     labels, hop, rate_hz = labels_of(model), hop_samples(audio), audio.sample_rate_hz
-    validation = _scored(model, extractor, chosen["validation"], table, data, temperature)
+    validation = _scored(model, extractor, recordings, table, data, temperature)
     params, f1 = tune_segments(validation, labels, hop, rate_hz, collar_seconds=COLLAR_SECONDS)
     if f1 == 0:
         logger.warning(
@@ -73,14 +81,27 @@ def tune_on_events(
         )  # fmt: skip
         return TunedSegments(None, {"validation/event_f1": 0.0})
     logger.info("Tuned the thresholds of segments on %d validation recordings: event F1 %.3f.", len(validation), f1)
-    metrics = {"validation/event_f1": f1}
-    if not chosen["test"].empty:
-        test = _scored(model, extractor, chosen["test"], table, data, temperature)
-        found = [find_segments(scores, labels, params, hop, rate_hz) for scores, _ in test]
-        scores = event_f1([events for _, events in test], found, COLLAR_SECONDS)
-        metrics |= {"test/event_f1": scores.f1, "test/event_precision": scores.precision}
-        metrics |= {"test/event_recall": scores.recall}
-    return TunedSegments(params, metrics)
+    measured = _measured(params, model, extractor, table, data, temperature)
+    return TunedSegments(params, {"validation/event_f1": f1} | measured)
+
+
+def _measured(
+    params: SegmentParams,
+    model: PreTrainedModel,
+    extractor: Any,
+    table: pd.DataFrame,
+    data: PreparedData,
+    temperature: float,
+) -> dict[str, float]:
+    """Measure the events that are found in the recordings of test; empty if there are none."""
+    recordings = _recordings(table, "test", data)
+    if recordings.empty:
+        return {}
+    labels, audio = labels_of(model), data.params.audio
+    test = _scored(model, extractor, recordings, table, data, temperature)
+    found = [find_segments(scores, labels, params, hop_samples(audio), audio.sample_rate_hz) for scores, _ in test]
+    scores = event_f1([events for _, events in test], found, COLLAR_SECONDS)
+    return {"test/event_f1": scores.f1, "test/event_precision": scores.precision, "test/event_recall": scores.recall}
 
 
 def _recordings(table: pd.DataFrame, split: str, data: PreparedData) -> pd.DataFrame:

@@ -56,7 +56,7 @@ def write_label_errors(table: pd.DataFrame, labels: list[str], data: PreparedDat
         return MISSING
     training = table[table["split"] == "train"]
     judged = [judge_held_out(pd.read_parquet(folder / "predictions.parquet"), labels)]
-    if not is_multi_label(table):
+    if len(training) and not is_multi_label(table):  # none, if a saved model is tested
         judged.append(judge_training(_some(training, most, data.params.seed), labels, data))
     ranked = rank(pd.concat(judged))
     with replacing(folder / LABEL_ERRORS) as part:

@@ -68,14 +68,14 @@ def summarise(
         *rows,
         "",
         *_windows_line(evaluation),
-        *_weak_spots_lines(evaluation.folder),
+        *weak_spots_lines(evaluation.folder),
         *(line for note in evaluation.notes for line in (escaped(note), "")),
         *_held_out_line(run.folder / "balance" / "head.json"),
         *_class_table(evaluation.folder / "classification_report.csv", balanced),
         "",
         f"Model: `{model.folder}`",
         "",
-        f"MLflow run: {_link(run)}",
+        f"MLflow run: {link_to_run(run)}",
     ]
     return "\n".join(lines)
 
@@ -104,7 +104,7 @@ def _windows_line(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def _weak_spots_lines(folder: Path) -> list[str]:
+def weak_spots_lines(folder: Path) -> list[str]:
     """Name the slices and the corruptions that fail."""
     slices, corruptions = (_failed(folder / f"{name}.csv") for name in ("slices", "robustness"))
     parts = [f"{escaped(row['column'])} = {escaped(row['value'])}" for row in slices]
@@ -153,7 +153,8 @@ def _class_table(report: Path, balanced: Balanced) -> list[str]:
     return lines
 
 
-def _link(run: TrackedRun) -> str:
+def link_to_run(run: TrackedRun) -> str:
+    """Say where a run and its experiment are shown."""
     if run.url:
         return f"[{run.run_id}]({run.url}); all runs: [{run.table_url}]({run.table_url})"
     return (

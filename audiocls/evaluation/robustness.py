@@ -8,7 +8,7 @@ times, and the loss must be within what such exchanges give, with a correction f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -71,14 +71,37 @@ class Corruption:
         return "fail" if self.loss > self.limit + 1e-12 else "pass"
 
 
-def score_corruptions(
+@dataclass(frozen=True, slots=True)
+class CorruptedAnswers:
+    """The answers of a model to some test clips, as they are and with each corruption."""
+
+    clip_ids: NDArray[np.str_]
+    plain: Answers
+    corrupted: dict[str, Answers]
+
+    def table(self, labels: Sequence[str]) -> pd.DataFrame:
+        """Return a row per corruption and clip, with the predicted label, or labels and probabilities."""
+        parts = []
+        for kind, answers in self.corrupted.items():
+            part = pd.DataFrame({"corruption": kind, "clip_id": self.clip_ids})
+            if answers.probabilities is None:
+                part["predicted"] = [labels[index] for index in answers.predicted]
+            else:
+                part["predicted"] = [[labels[int(i)] for i in np.flatnonzero(row)] for row in answers.predicted]
+                for index, label in enumerate(labels):
+                    part[f"probability/{label}"] = answers.probabilities[:, index]
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True)
+
+
+def answer_corruptions(
     model: PreTrainedModel,
     extractor: Any,
     clips: pd.DataFrame,
     data: PreparedData,
     thresholds: NDArray[np.float64] | None,
-) -> list[Corruption]:
-    """Score at most `evaluation.robustness_clips` test clips with each corruption.
+) -> CorruptedAnswers:
+    """Answer at most `evaluation.robustness_clips` test clips with each corruption.
 
     One window of each clip is scored, with and without the corruption: the one that training would see with
     `audio.truncate`, the middle one if it is random.
@@ -106,7 +129,8 @@ def score_corruptions(
         return Answers(targets, probabilities >= thresholds, groups, len(labels), probabilities)
 
     plain = answers(logits.pop(PLAIN))
-    return compare(plain, {kind: answers(found) for kind, found in logits.items()}, params.seed)
+    corrupted = {kind: answers(found) for kind, found in logits.items()}
+    return CorruptedAnswers(clips["clip_id"].to_numpy(str), plain, corrupted)
 
 
 def compare(plain: Answers, corrupted: Mapping[str, Answers], seed: int) -> list[Corruption]:

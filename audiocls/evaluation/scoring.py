@@ -25,13 +25,15 @@ from audiocls.evaluation.projection import write_projection
 from audiocls.evaluation.tables import WriteRows, label_set_rows, prediction_rows, predictions_file, write_windows
 from audiocls.evaluation.weak_spots import write_weak_spots
 from audiocls.files import replacing
+from audiocls.inference import SegmentParams
 from audiocls.metrics import (
+    DEFAULT_THRESHOLD,
     ClipScores,
     LabelScores,
     probabilities_of,
     ranking_metrics,
 )
-from audiocls.models import has_settings, labels_of, load_model, note_choices
+from audiocls.models import InferenceSettings, has_settings, labels_of, load_model, note_choices
 from audiocls.params import Pooling
 from audiocls.progress import progress_bar
 from audiocls.splits import PreparedData
@@ -57,7 +59,9 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
 
-def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation:
+def evaluate(
+    model_folder: Path, data: PreparedData, folder: Path, fixed: InferenceSettings | None = None
+) -> Evaluation:
     """Score the saved model on validation and, once, on test.
 
     What is chosen on validation, how windows are pooled and the thresholds of segments, is written into the
@@ -69,6 +73,7 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
         folder: Gets `predictions.parquet`, the files of `write_class_report` or `write_label_report`, `slices.csv` and
             `robustness.csv`, which show where and under what conditions the model is worse, `label_errors.csv` and
             `projection.parquet`; with clips of several windows also `windows.parquet` and `pooling.json`.
+        fixed: Of a model that is used as it is: nothing is chosen and nothing is written, and only test is scored.
     """
     table, params = pd.read_parquet(data.split_clips), data.params
     model, extractor = load_model(model_folder)
@@ -76,7 +81,9 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
     model.to(choose_device(params.training))
     labels = labels_of(model)
     folder.mkdir(parents=True, exist_ok=True)
-    clips = {split: table[table["split"] == split] for split in ("validation", "test")}
+    clips = {
+        split: table[table["split"] == split] for split in (("validation", "test") if fixed is None else ("test",))
+    }
     num_windows = sum(int(count_windows(each, params.audio).sum()) for each in clips.values())
     with tempfile.TemporaryDirectory(prefix="logits-", dir=folder.parent) as logits:
         with progress_bar("evaluating", num_windows, "windows") as bar:
@@ -84,15 +91,20 @@ def evaluate(model_folder: Path, data: PreparedData, folder: Path) -> Evaluation
                 split: score_windows(model, extractor, each, data, Path(logits) / split, bar.advance)
                 for split, each in clips.items()
             }
-        choice = choose_pooling(splits["validation"], params.evaluation, len(labels))
+        choice = (
+            choose_pooling(splits["validation"], params.evaluation, len(labels))
+            if fixed is None
+            else PoolingChoice(fixed.pooling, {})
+        )
         _write_choice(choice, folder / "pooling.json")
         with predictions_file(table, labels, folder / "predictions.parquet") as write:
             score = _score_label_sets if params.is_multi_label else _score_classes
-            scored = score(splits, labels, choice.pooling, params.seed, write)
+            scored = score(splits, labels, choice.pooling, params.seed, write, fixed)
         rate_hz = params.audio.sample_rate_hz
         write_windows(splits, labels, rate_hz, folder / "windows.parquet", scored.temperature)
-    tuned = tune_on_events(model, extractor, table, data, scored.temperature)
-    if has_settings(model_folder):
+    segments = None if fixed is None else SegmentParams.of(fixed.segmentation)
+    tuned = tune_on_events(model, extractor, table, data, scored.temperature, segments)
+    if fixed is None and has_settings(model_folder):
         segmentation = tuned.params.as_settings() if tuned.params else None
         note_choices(model_folder, choice.pooling, segmentation, scored.thresholds_of(labels), scored.temperature)
     metrics = scored.metrics | tuned.metrics
@@ -129,10 +141,19 @@ class _Scored:
 
 
 def _score_classes(
-    splits: dict[str, HeldOut], labels: list[str], pooling: Pooling, seed: int, write: WriteRows
+    splits: dict[str, HeldOut],
+    labels: list[str],
+    pooling: Pooling,
+    seed: int,
+    write: WriteRows,
+    fixed: InferenceSettings | None,
 ) -> _Scored:
-    temperature = choose_temperature(splits["validation"], pooling)
-    metrics: dict[str, float] = {"validation/temperature": temperature}
+    metrics: dict[str, float] = {}
+    if fixed is None:
+        temperature = choose_temperature(splits["validation"], pooling)
+        metrics["validation/temperature"] = temperature
+    else:
+        temperature = fixed.temperature
     for split, held_out in splits.items():
         scores, probabilities = _score(held_out, labels, pooling, temperature, write)
         found = scores.metrics() | ranking_metrics(scores.targets, probabilities)
@@ -142,15 +163,24 @@ def _score_classes(
 
 
 def _score_label_sets(
-    splits: dict[str, HeldOut], labels: list[str], pooling: Pooling, seed: int, write: WriteRows
+    splits: dict[str, HeldOut],
+    labels: list[str],
+    pooling: Pooling,
+    seed: int,
+    write: WriteRows,
+    fixed: InferenceSettings | None,
 ) -> _Scored:
     """Score clips that may have any number of labels, with thresholds that are chosen on validation."""
     scores = {split: _label_scores(held_out, pooling) for split, held_out in splits.items()}
-    thresholds = chosen_thresholds(scores["validation"])
+    metrics: dict[str, float] = {}
+    if fixed is None:
+        thresholds = chosen_thresholds(scores["validation"])
+        of_validation = validation_metrics(scores["validation"], splits["validation"].clips["group"].to_numpy(), seed)
+        metrics |= {f"validation/{name}": value for name, value in of_validation.items()}
+    else:
+        thresholds = np.array([fixed.thresholds.get(label, DEFAULT_THRESHOLD) for label in labels])
     for split, held_out in splits.items():
         write(label_set_rows(held_out.clips, scores[split], thresholds, labels, held_out.per_clip))
-    of_validation = validation_metrics(scores["validation"], splits["validation"].clips["group"].to_numpy(), seed)
-    metrics = {f"validation/{name}": value for name, value in of_validation.items()}
     metrics |= {f"test/{name}": value for name, value in scores["test"].metrics(thresholds).items()}
     return _Scored(metrics, scores["test"], scores["test"].probabilities, thresholds)
 

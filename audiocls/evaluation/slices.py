@@ -74,7 +74,7 @@ def score_slices(clips: pd.DataFrame, answers: Answers, seed: int) -> list[Slice
         seed: Of the random slices.
     """
     chance = RandomSlices(answers, seed)
-    found = [_score(column, value, answers.take(rows)) for column, value, rows in _slices(clips)]
+    found = [_score(column, value, answers.take(rows)) for column, value, rows in slices_of(clips)]
     slices = [each for each, _ in found]
     judged = [i for i, each in enumerate(slices) if _can_be_judged(each, answers.tested)]
     if judged:
@@ -102,7 +102,7 @@ def _can_be_judged(part: Slice, tested: str) -> bool:
     return part.groups >= FEWEST_GROUPS and not np.isnan(part.scores[tested].value)
 
 
-def _slices(clips: pd.DataFrame) -> Iterator[tuple[str, str, NDArray[np.int64]]]:
+def slices_of(clips: pd.DataFrame) -> Iterator[tuple[str, str, NDArray[np.int64]]]:
     """Yield column, value and rows of each slice; a column that is the same everywhere gives none."""
     own = [name for name in clips.columns if name.startswith(COLUMN)]
     for column in (*_NUMBERS, *_VALUES, *own):

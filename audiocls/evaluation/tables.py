@@ -22,7 +22,9 @@ from audiocls.sources import LABEL_SET_FIELDS, LABEL_SETS, is_multi_label
 
 logger = logging.getLogger(__name__)
 
-IDENTITY: Final = ("clip_id", "source", "path", "group", "split", "label")
+IDENTITY: Final = (
+    "clip_id", "source", "path", "start_seconds", "end_seconds", "group", "split", "label", "content_sha256",
+)  # fmt: skip
 MOST_WINDOW_PROBABILITIES: Final = 20_000_000
 """Of all windows together, in `windows.parquet`; more would be a file of over 80 MB."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -13,14 +13,17 @@ from transformers import PreTrainedModel
 
 from audiocls.errors import name_some
 from audiocls.evaluation.answers import Answers
-from audiocls.evaluation.robustness import robustness_table, score_corruptions
+from audiocls.evaluation.robustness import answer_corruptions, compare, robustness_table
 from audiocls.evaluation.slices import SNR, estimate_snr_db, score_slices, slices_table
-from audiocls.files import replacing
+from audiocls.files import replacing, write_table
 from audiocls.metrics import ClipScores, LabelScores
 from audiocls.models import labels_of
 from audiocls.splits import PreparedData
 
 logger = logging.getLogger(__name__)
+
+CORRUPTED: Final = "corrupted.parquet"
+"""The answers to test clips with each corruption, which two models are compared by."""
 
 
 def write_weak_spots(
@@ -59,9 +62,12 @@ def write_weak_spots(
     if failed:
         names = name_some(f"{each.column} = {each.value}" for each in failed)
         logger.warning("%d of %d slices of test score lower than chance explains: %s.", len(failed), len(judged), names)
-    (folder / "robustness.csv").unlink(missing_ok=True)
+    for name in ("robustness.csv", CORRUPTED):
+        (folder / name).unlink(missing_ok=True)
     if data.params.evaluation.robustness_clips:
-        corruptions = score_corruptions(model, extractor, clips, data, thresholds)
+        asked = answer_corruptions(model, extractor, clips, data, thresholds)
+        write_table(asked.table(labels_of(model)), folder / CORRUPTED)
+        corruptions = compare(asked.plain, asked.corrupted, data.params.seed)
         _write(robustness_table(corruptions, answers.tested), folder / "robustness.csv")
         found |= {f"test/robustness/{each.kind}": each.loss for each in corruptions}
     return found

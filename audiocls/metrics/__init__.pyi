@@ -25,6 +25,13 @@ from .clip_scores import (
     scores_of as scores_of,
 )
 from .events import EventScores as EventScores, event_f1 as event_f1
+from .group_scores import (
+    f1_micro as f1_micro,
+    mean_jackknife as mean_jackknife,
+    precision_macro as precision_macro,
+    precision_micro as precision_micro,
+    recall_micro as recall_micro,
+)
 from .intervals import (
     FEWEST_GROUPS as FEWEST_GROUPS,
     FEWEST_SEEDS as FEWEST_SEEDS,
@@ -34,6 +41,7 @@ from .intervals import (
     accuracy as accuracy,
     balanced_accuracy as balanced_accuracy,
     correlation_interval as correlation_interval,
+    effective_number as effective_number,
     f1_macro as f1_macro,
     interval as interval,
     jackknife as jackknife,
@@ -45,7 +53,10 @@ from .multi_label import (
     multi_label_metrics as multi_label_metrics,
     per_label_metrics as per_label_metrics,
 )
-from .multi_label_intervals import multi_label_jackknife as multi_label_jackknife
+from .multi_label_intervals import (
+    jackknife_average_precision as jackknife_average_precision,
+    multi_label_jackknife as multi_label_jackknife,
+)
 from .pooling import (
     Pooler as Pooler,
     WindowPooler as WindowPooler,

@@ -105,6 +105,24 @@ class GroupCounts:
         right = np.stack([count(targets[each == targets], group[each == targets]) for each in predicted])
         return cls(count(targets, group)[None], found, right)
 
+    @classmethod
+    def of_label_sets(cls, true: NDArray[np.bool_], found: NDArray[np.bool_], groups: NDArray[Any]) -> GroupCounts:
+        """Count the labels of clips that may have any number of them; the counts have an axis of one seed.
+
+        Args:
+            true: Which labels the clips have, shape (num_clips, num_classes).
+            found: Which are predicted, the same shape; False where it is not known whether a clip has the label.
+            groups: Groups of the clips, shape (num_clips,).
+        """
+        names, group = np.unique(groups, return_inverse=True)
+
+        def count(labels: NDArray[np.bool_]) -> NDArray[np.int32]:
+            sums = np.zeros((len(names), labels.shape[1]), np.int32)
+            np.add.at(sums, group, labels)
+            return sums[None]
+
+        return cls(count(true), count(found), count(true & found))
+
     def of_classes(self, classes: NDArray[np.int64]) -> GroupCounts:
         """Return the counts of the given classes."""
         return GroupCounts(self.true[..., classes], self.found[..., classes], self.right[..., classes])
@@ -170,11 +188,12 @@ def jackknife(counts: GroupCounts, metric: Metric) -> Jackknife:
     """
     whole = counts.score(metric)
     without = counts.score_without_each(metric)
-    effective = _effective_number(counts.true.sum(axis=-1, dtype=np.float64).max(axis=-2))
+    effective = effective_number(counts.true.sum(axis=-1, dtype=np.float64).max(axis=-2))
     return Jackknife(whole, np.where(np.isnan(without), whole[..., None], without), effective)
 
 
-def _effective_number(clips: Floats) -> Any:
+def effective_number(clips: Floats) -> Any:
+    """Return the equivalent number of groups of equal size, from the clips of each group, (..., num_groups)."""
     return clips.sum(axis=-1) ** 2 / np.maximum((clips**2).sum(axis=-1), 1)
 
 
@@ -211,7 +230,7 @@ def jackknife_auroc(scores: Floats, positive: NDArray[np.bool_], groups: NDArray
     with np.errstate(invalid="ignore", divide="ignore"):
         whole = total / (positives * negatives)
         without = np.where(left > 0, (total[..., None] - taken) / left, whole[..., None])
-    return Jackknife(whole, without, _effective_number(np.diff(starts, append=len(group)).astype(np.float64)))
+    return Jackknife(whole, without, effective_number(np.diff(starts, append=len(group)).astype(np.float64)))
 
 
 def _beaten(keys: NDArray[Any], positive: NDArray[np.bool_]) -> Floats:

@@ -7,7 +7,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.metrics.intervals import GroupCounts, Jackknife, f1_macro, jackknife, jackknife_auroc
+from audiocls.metrics.intervals import (
+    GroupCounts,
+    Jackknife,
+    effective_number,
+    f1_macro,
+    jackknife,
+    jackknife_auroc,
+)
 from audiocls.metrics.multi_label import lwlrap_parts
 
 Floats = NDArray[np.floating[Any]]
@@ -35,7 +42,7 @@ def multi_label_jackknife(
     blocks = blocks_of(groups, seed)
     known = ~np.isnan(targets)
     true, found = known & (targets == 1), known & predicted
-    counts = GroupCounts(*(_sums(each, blocks)[None] for each in (true, found, true & found)))
+    counts = GroupCounts.of_label_sets(true, found, blocks)
     effective = jackknife(counts, f1_macro).effective_groups
     ranked, areas = _by_class(targets, probabilities, blocks)
     precision, labels = lwlrap_parts(targets, probabilities)
@@ -58,13 +65,6 @@ def blocks_of(groups: NDArray[Any], seed: int = 0) -> NDArray[np.int64]:
     if len(names) <= MOST_BLOCKS:
         return group
     return (np.random.default_rng(seed).permutation(len(names)) % MOST_BLOCKS)[group]
-
-
-def _sums(values: NDArray[Any], blocks: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Sum over the clips of each block, (num_blocks, num_classes)."""
-    sums = np.zeros((blocks.max() + 1, values.shape[1]), np.int32)
-    np.add.at(sums, blocks, values)
-    return sums
 
 
 def _ratio_without_each(
@@ -129,6 +129,23 @@ def average_precision_without_each(
         terms = left * (hits - np.cumsum(steps)) / np.maximum(left_ranks, 1)
         found[1 + block] = terms.sum() / left.sum() if left.any() else np.nan
     return found
+
+
+def jackknife_average_precision(
+    present: NDArray[np.bool_], scores: Floats, groups: NDArray[Any], seed: int = 0
+) -> Jackknife:
+    """Compute the average precision of one label without each group.
+
+    Args:
+        present: Which clips have the label, shape (num_clips,).
+        scores: Higher if the label is more likely, the same shape.
+        groups: Groups of the clips, the same shape.
+        seed: Of the blocks, if there are more groups than MOST_BLOCKS.
+    """
+    blocks = blocks_of(groups, seed)
+    found = average_precision_without_each(present, scores, blocks, int(blocks.max()) + 1)
+    without = np.where(np.isnan(found[1:]), found[0], found[1:])
+    return Jackknife(found[:1], without[None], effective_number(np.bincount(blocks).astype(np.float64)))
 
 
 def _micro(

@@ -67,6 +67,7 @@ from .model import (
     LoraParams as LoraParams,
     ModelParams as ModelParams,
 )
+from .registry import GateParams as GateParams, RegistryParams as RegistryParams
 from .run import (
     AudioParams as AudioParams,
     ChunkParams as ChunkParams,

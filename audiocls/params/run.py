@@ -18,6 +18,7 @@ from audiocls.params.comparison import ComparisonParams
 from audiocls.params.data import DataSource
 from audiocls.params.evaluation import EvaluationParams
 from audiocls.params.model import ModelParams
+from audiocls.params.registry import GateParams, RegistryParams
 from audiocls.params.strict import LocalPath, Params, PathText
 from audiocls.params.training import TrainingParams
 
@@ -191,6 +192,8 @@ class RunParams(Params):
     evaluation: EvaluationParams = EvaluationParams()
     runner: RunnerParams = RunnerParams()
     tracking: TrackingParams = TrackingParams()
+    registry: RegistryParams = RegistryParams()
+    gate: GateParams = GateParams()
 
     @property
     def best_metric(self) -> str:

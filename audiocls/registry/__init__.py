@@ -1,6 +1,6 @@
-"""Trained models in MLflow: what is logged, and how MLflow loads, runs and serves it.
+"""Trained models in MLflow: what is logged and served, and which version of a model is in use.
 
-`logged_model` writes them, `pyfunc_model` is the code that they run, `clip_tables` is its input and output.
+`logged_model` and `pyfunc_model` are MLflow's models; `promotion` moves aliases, `gate` decides on `evidence`.
 """
 
 import lazy_loader

@@ -7,7 +7,7 @@ from .columns import (
     SPLITS as SPLITS,
     kept_fields as kept_fields,
 )
-from .events import EVENTS as EVENTS, event_windows as event_windows
+from .events import EVENTS as EVENTS, event_windows as event_windows, is_within as is_within
 from .folder import list_folder as list_folder
 from .guessing import (
     guess_column as guess_column,

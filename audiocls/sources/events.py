@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -112,8 +113,16 @@ def _labels_within(start: float, end: float, events: Sequence[Mapping[str, Any]]
     found = set()
     for event in events:
         stop = math.inf if event["end_seconds"] is None else event["end_seconds"]
-        overlap = min(end, stop) - max(start, event["start_seconds"])
-        shorter = min(end - start, stop - event["start_seconds"])
-        if overlap > 0 and overlap >= least * shorter - 1e-9:
+        if is_within(start, end, event["start_seconds"], stop, least):
             found.add(event["label"])
     return sorted(found)
+
+
+def is_within(start: Any, end: Any, event_start: Any, event_end: Any, least: float) -> Any:
+    """Return whether a stretch of a recording has the label of an event: floats, or arrays of the same shape.
+
+    It does if it covers at least the fraction `least` of the event, or if the event covers as much of the stretch.
+    """
+    overlap = np.minimum(end, event_end) - np.maximum(start, event_start)
+    shorter = np.minimum(end - start, event_end - event_start)
+    return (overlap > 0) & (overlap >= least * shorter - 1e-9)

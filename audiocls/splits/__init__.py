@@ -1,7 +1,8 @@
 """Train, validation and test splits that share no group, copy or near-duplicate.
 
 `assignment` is the entry point, `leakage` checks given splits, `ledger` keeps earlier assignments as a corpus grows;
-`prepared_data` is what later stages take, and `contents` identifies each split by its sounds and labels.
+`prepared_data` is what later stages take, `contents` identifies each split by its sounds and labels, `trained_clips`
+remembers what a model was trained on.
 """
 
 import lazy_loader

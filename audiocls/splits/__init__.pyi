@@ -5,4 +5,9 @@ from .dropped import dropped_beside as dropped_beside, dropped_summary as droppe
 from .leakage import linked_groups as linked_groups
 from .prepared_data import PreparedData as PreparedData
 from .stratification import fold_groups as fold_groups
+from .trained_clips import (
+    of_groups_named_alike as of_groups_named_alike,
+    trained_on as trained_on,
+    write_training_clips as write_training_clips,
+)
 from .units import wide_unit_findings as wide_unit_findings

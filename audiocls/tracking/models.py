@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from mlflow import MlflowException, artifacts, get_tracking_uri
+from mlflow import MlflowException, artifacts, get_tracking_uri, set_tracking_uri
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR, MLFLOW_TRACKING_URI
 from mlflow.models import Model
 
 from audiocls.errors import ParamsError
@@ -47,22 +49,42 @@ def log_logged_model(
         deliver(run, record)
 
 
-def download_model(name: str) -> Path:
+def download_model(name: str, store: str | None = None) -> Path:
     """Return a local folder of a model, downloaded from MLflow if it is elsewhere.
 
     Args:
-        name: The id of a run, or an MLflow URI such as `models:/name@alias`. The store is that of MLFLOW_TRACKING_URI.
+        name: The id of a run, or an MLflow URI such as `models:/name@alias`.
+        store: The tracking URI; None: that of MLFLOW_TRACKING_URI.
 
     Raises:
         ParamsError: The store has no such model.
     """
+    if not MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.is_set():
+        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)  # it would draw a line a file
     uri = f"runs:/{name}/{MODEL_NAME}" if _RUN_ID.fullmatch(name) else name
     try:
-        folder = Path(artifacts.download_artifacts(uri))
+        with _using(store):
+            folder = Path(artifacts.download_artifacts(uri))
     except (MlflowException, OSError) as error:
         first = masked(" ".join(str(error).split()))
         raise ParamsError(
-            f"{name}: not found in {masked(get_tracking_uri())}: {first}. Set MLFLOW_TRACKING_URI to the store that "
-            "has it."
+            f"{name}: not found in {masked(store or get_tracking_uri())}: {first}. Set MLFLOW_TRACKING_URI to the "
+            "store that has it."
         ) from error
     return next((path.parent for path in sorted(folder.rglob("config.json"))), folder)
+
+
+@contextmanager
+def _using(store: str | None) -> Iterator[None]:
+    """Make a store MLflow's own while the block runs: it looks for a run's model there, whatever it is told."""
+    if store is None:
+        yield
+        return
+    before = MLFLOW_TRACKING_URI.get_raw()
+    set_tracking_uri(store)
+    try:
+        yield
+    finally:
+        set_tracking_uri(None)
+        if before is not None:
+            MLFLOW_TRACKING_URI.set(before)

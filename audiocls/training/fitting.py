@@ -47,7 +47,7 @@ from audiocls.models import (
 )
 from audiocls.params import AudioParams, EmbeddingBalance, HeadOnly, RunParams, TrainingParams
 from audiocls.sources import class_names, label_columns
-from audiocls.splits import PreparedData
+from audiocls.splits import PreparedData, write_training_clips
 from audiocls.training.arguments import choose_device, prepare_model, training_arguments
 from audiocls.training.job import TrainingJob
 from audiocls.training.loss_watch import LossWatch
@@ -175,6 +175,7 @@ def _save(model: PreTrainedModel, extractor: Any, data: PreparedData, folder: Pa
     """Save the model with what its use needs."""
     save_model(model, extractor, folder)
     write_settings(settings_of(data.params, labels_of(model), extractor, data.digest), folder)
+    write_training_clips(data.split_clips, folder)
 
 
 def _keep_encoder(model: PreTrainedModel, extractor: Any, data: PreparedData, folder: Path) -> TrainedModel:

@@ -16,8 +16,8 @@ from flows.cli import main
 HOME = Path(__file__).resolve().parents[2]
 QUICKSTART = str(HOME / "params" / "quickstart.yaml")
 HEAVY = {"torch", "transformers", "prefect", "mlflow", "pandas", "pyarrow", "datasets", "sklearn", "matplotlib"}
-PARAMS_COMMANDS = ("train", "ingest", "balance", "sync", "explain", "stores")
-COMMANDS = (*PARAMS_COMMANDS, "predict", "listen", "init", "schema")
+PARAMS_COMMANDS = ("train", "evaluate", "ingest", "balance", "sync", "explain", "stores")
+COMMANDS = (*PARAMS_COMMANDS, "compare", "predict", "listen", "init", "schema")
 
 # Runs the command in a process of its own, and says at its end which of the heavy packages were imported.
 IMPORTS = f"""
@@ -64,6 +64,9 @@ def test_the_package_installs_the_command_and_what_it_needs():
         (["predict", "--help"], 0),
         (["sync", "--help"], 0),
         (["listen", "--help"], 0),
+        (["evaluate", "--help"], 0),
+        (["compare", "--help"], 0),
+        (["evaluate", "model", QUICKSTART, "seed=many"], 2),
         (["train", QUICKSTART, "trainin.epochs=3"], 2),
         (["train", QUICKSTART, "seed=many"], 2),
         (["balance", QUICKSTART, "seed=many"], 2),

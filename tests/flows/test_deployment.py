@@ -139,7 +139,7 @@ def test_the_short_name_needs_the_plugin(deployed, environment, tmp_path):
 
 def test_retraining_is_scheduled_weekly(deployed, environment):
     shown = run(
-        [sys.executable, "-m", "prefect", "deployment", "inspect", "train-flow/retrain", "-o", "json"], environment
+        [sys.executable, "-m", "prefect", "deployment", "inspect", "retrain-flow/default", "-o", "json"], environment
     )
     (schedule,) = json.loads(shown.stdout)["schedules"]
     assert schedule["schedule"]["cron"] == "0 3 * * 1"
