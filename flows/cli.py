@@ -201,6 +201,24 @@ def sync(
 
 
 @app.command(rich_help_panel=_LOOK)
+def diagnose(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its folder: workspace/runs/RUN_ID.")],
+    workspace: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder that has `runs`.")] = Path("workspace"),
+) -> None:
+    """Say what is wrong with a finished run, and which overrides may mend it. Trains and scores nothing.
+
+    The last line on stdout is one JSON object: `run`, `findings` and `changes`.
+    """
+
+    def work() -> None:
+        from flows.diagnose import diagnose_command
+
+        diagnose_command(run, workspace)
+
+    raise typer.Exit(exit_status(work))
+
+
+@app.command(rich_help_panel=_LOOK)
 def explain(
     params_file: ParamsFile,
     clip: Annotated[str, typer.Argument(metavar="CLIP", help="A clip's id, or the path or URI of its file.")],

@@ -18,9 +18,10 @@ from audiocls.stopwatch import stopwatch
 from flows.preparation import prepare_data
 from flows.runs import name_run, report_unsent
 from tasks.balance import balance_classes, balance_head
+from tasks.diagnosis import diagnose
 from tasks.evaluation import evaluate
 from tasks.features import cache_features
-from tasks.tracking import log_augmentation, log_balance, log_results, open_run, publish_summary
+from tasks.tracking import log_augmentation, log_balance, log_diagnosis, log_results, open_run, publish_summary
 from tasks.training import fit
 
 
@@ -54,7 +55,9 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
             log_balance(run, trained_on)
         evaluation = evaluate(model, data, run)
         log_results(run, model, evaluation)
-        summary = publish_summary(run, corpus, data.split_clips, trained_on, model, evaluation)
+        diagnosis = diagnose(model, data, run)
+        log_diagnosis(run, diagnosis)
+        summary = publish_summary(run, corpus, data.split_clips, trained_on, model, evaluation, diagnosis)
     unsent = tracking.unsent(run)
     summary = report_unsent(unsent, params_file, overrides) + summary
     return TrainResult(run.run_id, str(model.folder), evaluation.metrics, seconds, unsent, summary)

@@ -1,0 +1,23 @@
+"""Copies of one recording under different labels."""
+
+from __future__ import annotations
+
+from audiocls.diagnosis.evidence import Evidence
+from audiocls.diagnosis.finding import Figure, Finding
+from audiocls.errors import counted
+
+
+def find_conflicting_copies(evidence: Evidence) -> Finding | None:
+    """Count the near-copies that the audit found and whose labels differ: one of the two is wrong."""
+    pairs = [pair for pair in evidence.audit.get("near_duplicates", ()) if len(set(pair["labels"])) > 1]
+    clips = evidence.audit.get("corpus", {}).get("clips", 0)
+    if not pairs or not clips:
+        return None
+    return Finding(
+        "data",
+        "copies",
+        f"{counted(len(pairs), 'pair')} of recordings sound the same and have different labels. Correct them.",
+        figures=(Figure("fraction of the clips", len(pairs) / clips),),
+        look_at=("data/audit.html",),
+        gain=len(pairs) / clips,
+    )

@@ -1,0 +1,46 @@
+"""Overrides that a run's params allow and do not have yet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from audiocls.errors import ParamsError
+from audiocls.params import RunParams
+from audiocls.params_file import override_params
+
+MOST: Final = 3
+
+
+def usable(params: RunParams, overrides: Iterable[str]) -> tuple[str, ...]:
+    """Return the first three overrides that change these params without a conflict."""
+    found: list[str] = []
+    for text in dict.fromkeys(overrides):
+        if len(found) == MOST:
+            break
+        try:
+            changed = override_params(params, [text])
+        except ParamsError:
+            continue
+        if changed != params:
+            found.append(text)
+    return tuple(found)
+
+
+def added_transforms(params: RunParams, transforms: Iterable[Mapping[str, Any]]) -> str:
+    """Return an override that adds the transforms that the run does not have; it changes nothing if it has all."""
+    present = [step.model_dump(mode="json", exclude_unset=True) for step in params.augmentation]
+    kinds = {step["kind"] for step in present}
+    new = [dict(step) for step in transforms if step["kind"] not in kinds]
+    return f"augmentation={as_flow([*present, *new])}"
+
+
+def as_flow(value: Any) -> str:
+    """Write a value in one line, as JSON, which is YAML as well."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def rounded(value: float) -> str:
+    """Write a number with two digits, as in a params file."""
+    return f"{value:.2g}"
