@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 RATE_HZ = 8_000
 CONTOURS = {
-    "rise": (0, 1), "fall": (1, 0), "peak": (0, 1, 0), "valley": (1, 0, 1), "level": (0.5, 0.5), "wave": (0, 1, 0, 1, 0),
+    "rise": (0, 1), "fall": (1, 0), "peak": (0, 1, 0), "valley": (1, 0, 1), "level": (0.5, 0.5),
+    "wave": (0, 1, 0, 1, 0),
 }  # fmt: skip
-RHYTHMS = {"one": (0.5,), "two": (0.25, 0.75), "three": (0.2, 0.5, 0.8), "late": (0.85,), "early": (0.15,)}
-TIMBRES = {"pure": (1,), "odd": (1, 0, 0.6, 0, 0.4), "even": (1, 0.8, 0, 0.6), "bright": (0.3, 0.3, 0.6, 1, 1)}
+NOISES = {"low": 350.0, "middle": 800.0, "high": 1_400.0, "highest": 2_200.0}
+VIBRATOS = {"slow": 2.5, "medium": 5.0, "fast": 10.0, "fastest": 20.0}
 Sound = NDArray[np.float64]
 
 
@@ -56,27 +57,27 @@ def contour(name: str, speaker: Speaker, rng: np.random.Generator) -> Sound:
     return voiced(speaker, curve * rng.uniform(0.6, 1.1) + rng.normal(0, 0.05), 0.3 + speaker.harmonics, rng)
 
 
-def timbre(name: str, speaker: Speaker, rng: np.random.Generator) -> Sound:
-    """Return a sound whose class is the strength of its harmonics."""
+def vibrato(name: str, speaker: Speaker, rng: np.random.Generator) -> Sound:
+    """Return a sound whose class is how fast its pitch wavers."""
     length = round(speaker.seconds * rng.uniform(0.9, 1.1) * RATE_HZ)
-    weights = np.array(TIMBRES[name]) * rng.uniform(0.8, 1.2, len(TIMBRES[name]))
-    return voiced(speaker, np.full(length, rng.normal(0, 0.1)) / 1.5, weights, rng)
+    rate_hz = VIBRATOS[name] * rng.uniform(0.9, 1.1)
+    curve = 0.2 * np.sin(2 * np.pi * rate_hz * np.arange(length) / RATE_HZ + rng.uniform(0, 6))
+    return voiced(speaker, curve + rng.normal(0, 0.05), 0.3 + speaker.harmonics, rng)
 
 
-def rhythm(name: str, speaker: Speaker, rng: np.random.Generator) -> Sound:
-    """Return a sound whose class is when its short tones are."""
-    length = round(speaker.seconds * RATE_HZ)
-    sound, short = np.zeros(length), round(0.08 * RATE_HZ)
-    for place in RHYTHMS[name]:
-        start = int(np.clip(place + rng.normal(0, 0.015), 0, 1) * (length - short))
-        sound[start : start + short] += voiced(speaker, np.full(short, rng.normal(0, 0.1)), speaker.harmonics, rng)
-    return sound
+def noise(name: str, speaker: Speaker, rng: np.random.Generator) -> Sound:
+    """Return a sound whose class is the band of its noise."""
+    length = round(speaker.seconds * rng.uniform(0.9, 1.1) * RATE_HZ)
+    centre_hz = NOISES[name] * (speaker.pitch_hz / 400) ** 0.2 * rng.uniform(0.95, 1.05)
+    band = scipy.signal.butter(2, [0.75 * centre_hz, 1.25 * centre_hz], "band", fs=RATE_HZ, output="sos")
+    sound = scipy.signal.sosfilt(band, rng.normal(size=length))
+    return 0.12 * rng.uniform(0.7, 1.3) * sound / sound.std()
 
 
 MAKERS: Mapping[str, tuple[Callable[[str, Speaker, np.random.Generator], Sound], tuple[str, ...]]] = {
     "contours": (contour, tuple(CONTOURS)),
-    "timbres": (timbre, tuple(TIMBRES)),
-    "rhythms": (rhythm, tuple(RHYTHMS)),
+    "noises": (noise, tuple(NOISES)),
+    "vibratos": (vibrato, tuple(VIBRATOS)),
 }
 
 
@@ -206,6 +207,6 @@ PLANS: Mapping[str, Plan] = {
     ),
     "recorder": Plan(("data", "confound"), recorder=True),
     "healthy contours": Plan(None),
-    "healthy timbres": Plan(None, maker="timbres"),
-    "healthy rhythms": Plan(None, maker="rhythms", seconds=(0.6, 0.7)),
+    "healthy noises": Plan(None, maker="noises"),
+    "healthy vibratos": Plan(None, maker="vibratos"),
 }

@@ -1,7 +1,7 @@
 """What is wrong with a trained run, by how much, and which overrides may mend it.
 
-`gathering` measures a run once and keeps what it measured in the run's folder, each module of `kinds` looks for one kind
-of fault in it, and `diagnosing` ranks what they find.
+`gathering` measures a run once and keeps what it measured in the run's folder, each module of `kinds` looks for one
+kind of fault in it, and `diagnosing` ranks what they find.
 """
 
 import lazy_loader

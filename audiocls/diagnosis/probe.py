@@ -1,7 +1,7 @@
 """A simple classifier of training clips, as a yardstick: it does not depend on the model or on how it was trained.
 
-A forest of random trees predicts the class from a coarse spectrogram, of clips of groups that it did not see. It does so
-twice, from the part of each clip that fits into the model's input and from the whole clip.
+Linear discriminant analysis predicts the class from a coarse spectrogram, of clips of groups that it did not see. It does
+so twice, from the part of each clip that fits into the model's input and from the whole clip.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
 from audiocls.batches import cut_of, input_samples
@@ -24,7 +24,6 @@ MOST_CLIPS: Final = 400
 _FOLDS: Final = 5
 _SPANS: Final = 6
 _BANDS: Final = 16
-_TREES: Final = 100
 _FRAME_SECONDS: Final = 0.032
 _MOST_SECONDS: Final = 60
 
@@ -37,7 +36,7 @@ def probe(clips: pd.DataFrame, targets: NDArray[np.int64], store: Path, audio: A
         targets: Their class indices, shape (num_clips,).
         store: The waveform store.
         audio: Says which part of a clip is kept.
-        seed: Of the sample, the random cuts and the trees.
+        seed: Of the sample, the random cuts and the folds.
     """
     kept = input_samples(audio)
     lengths = clips["num_samples"].to_numpy(np.int64)
@@ -60,8 +59,8 @@ def probe(clips: pd.DataFrame, targets: NDArray[np.int64], store: Path, audio: A
     found = []
     for sounds in (parts, wholes):
         features = np.stack([spectrogram(sound, audio.sample_rate_hz) for sound in sounds])
-        forest = ExtraTreesClassifier(_TREES, min_samples_leaf=2, class_weight="balanced", random_state=seed)
-        found.append(cross_val_predict(forest, features, targets[rows], groups=groups, cv=splitter))
+        linear = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+        found.append(cross_val_predict(linear, features, targets[rows], groups=groups, cv=splitter))
     return Probed(rows, found[0].astype(np.int64), found[1].astype(np.int64))
 
 
