@@ -100,8 +100,8 @@ class Plan:
 
     finding: tuple[str, str] | None
     maker: str = "contours"
-    speakers: tuple[int, int, int] = (24, 12, 16)
-    clips_per_class: tuple[int, int, int] = (72, 24, 48)
+    speakers: tuple[int, int, int] = (24, 16, 24)
+    clips_per_class: tuple[int, int, int] = (72, 24, 32)
     tail: float = 1.0
     seconds: tuple[float, float] = (0.5, 0.7)
     wrong: float = 0.0
@@ -183,8 +183,8 @@ def params_of(plan: Plan, table: Path, workspace: Path, seed: int) -> dict[str, 
 
 
 PLANS: Mapping[str, Plan] = {
-    "imbalance": Plan(("imbalance", "counts"), clips_per_class=(150, 24, 48), tail=50.0),
-    "few speakers": Plan(("overfitting", "few_groups"), speakers=(3, 12, 16)),
+    "imbalance": Plan(("imbalance", "counts"), clips_per_class=(150, 24, 32), tail=50.0),
+    "few speakers": Plan(("overfitting", "few_groups"), speakers=(3, 24, 24)),
     "rate too low": Plan(("underfitting", "rate_too_low"), params={"training": {"learning_rate": 5.0e-5}}),
     "rate too high": Plan(("underfitting", "rate_too_high"), params={"training": {"learning_rate": 0.5}}),
     "small model": Plan(

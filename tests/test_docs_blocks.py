@@ -31,7 +31,9 @@ TARGETS = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, flags=re.MULTILINE)
 DEPLOYED = yaml.safe_load((HOME / "prefect.yaml").read_text())["deployments"]
 # What a page cannot check without a cluster or a shell, and its first words.
 OTHER_COMMANDS = (["source", ".venv/bin/activate"], ["export"])
-COMMANDS = {"train", "ingest", "balance", "sync", "explain", "stores", "schema", "init", "predict", "listen"}
+# Commands whose first argument is not a params file.
+OF_NO_PARAMS = ("init", "predict", "listen", "diagnose")
+COMMANDS = {"train", "ingest", "balance", "sync", "explain", "stores", "schema", *OF_NO_PARAMS}
 
 
 def blocks(language: str) -> list:
@@ -133,12 +135,12 @@ def check_audiocls(command, rest, params_file):
     assert command in COMMANDS
     if "scripts" in PROJECT:
         assert {option for option in rest if option.startswith("--")} <= set(re.findall(r"--[\w-]+", told_by(command)))
-    elif command not in ("init", "predict", "listen"):
+    elif command not in OF_NO_PARAMS:
         (module,) = re.findall(rf"^{command}:.*\n\t@\$\(BIN\)/python -m (\S+)", MAKEFILE, flags=re.MULTILINE)
         code = Path(str(importlib.util.find_spec(module).origin)).read_text()
         assert all(f'"{option}"' in code for option in rest if option.startswith("--"))
     overrides = [word for word in rest if "=" in word]
-    if rest and command not in ("init", "predict", "listen"):
+    if rest and command not in OF_NO_PARAMS:
         load_params(known_file(rest[0], params_file), overrides)
 
 

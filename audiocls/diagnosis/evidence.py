@@ -75,7 +75,7 @@ class Evidence:
         groups: Number of groups that the training clips are of.
         effective_groups: Equivalent number of groups of equal size.
         history: One row per measurement: `step` and the metrics of that step.
-        weight_size: Root mean square of the weight matrices of the trained model.
+        weight_size: Root mean square of the weight matrices before training; NaN if they were pretrained.
         probed: By a simple classifier; None if there are too few groups for it.
         audit: `audit.json` of the corpus; empty if there is none.
         slices: `slices.csv` of the evaluation; empty if there is none.

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 
@@ -21,7 +22,7 @@ from audiocls.diagnosis.probe import probe
 from audiocls.errors import DataError
 from audiocls.evaluation import predict
 from audiocls.files import replacing, write_table
-from audiocls.models import labels_of, load_model, load_settings
+from audiocls.models import build_model, labels_of, load_model, load_settings
 from audiocls.params import RunParams
 from audiocls.sources import targets_of
 from audiocls.splits import PreparedData
@@ -70,18 +71,28 @@ def measure(model_folder: Path, data: PreparedData, run: Path) -> None:
     clips = pd.concat([sample[columns], _held_out(table, run, labels)[columns]], ignore_index=True)
     write_table(clips, folder_of(run) / "clips.parquet")
     sizes = training["group"].value_counts().to_numpy(np.float64)
-    weights = [weight.detach().float() for weight in model.parameters() if weight.ndim > 1]
-    total = sum(float(weight.square().sum()) for weight in weights)
     measured = {
         "params": params.model_dump(mode="json", exclude_unset=True),
         "labels": labels,
         "counts": [int((training["label"] == label).sum()) for label in labels],
         "groups": len(sizes),
         "effective_groups": float(sizes.sum() ** 2 / (sizes**2).sum()),
-        "weight_size": float(np.sqrt(total / max(1, sum(weight.numel() for weight in weights)))),
+        "weight_size": _first_weight_size(params, labels),
     }
     with replacing(folder_of(run) / "measured.json") as part:
         part.write_text(json.dumps(measured, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _first_weight_size(params: RunParams, labels: list[str]) -> float | None:
+    """Return the root mean square of the weight matrices before training; None if they were pretrained."""
+    if params.model.pretrained is not None:
+        return None
+    with torch.random.fork_rng():
+        torch.manual_seed(params.seed)
+        model, _ = build_model(params.model, params.audio, labels)
+    weights = [weight.detach().double() for weight in model.parameters() if weight.ndim > 1]
+    total = sum(float(weight.square().sum()) for weight in weights)
+    return float(np.sqrt(total / max(1, sum(weight.numel() for weight in weights))))
 
 
 def _sample(training: pd.DataFrame, data: PreparedData) -> pd.DataFrame:
@@ -133,7 +144,7 @@ def read_evidence(run: Path) -> Evidence:
         groups=measured["groups"],
         effective_groups=measured["effective_groups"],
         history=read_history(run),
-        weight_size=measured["weight_size"],
+        weight_size=np.nan if measured["weight_size"] is None else measured["weight_size"],
         probed=_probed(splits["train"].clips),
         audit=_read_json(run / "data" / "audit.json"),
         slices=_read_csv(evaluation / "slices.csv"),

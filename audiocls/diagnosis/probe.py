@@ -1,7 +1,7 @@
 """A simple classifier of training clips, as a yardstick: it does not depend on the model or on how it was trained.
 
-Linear discriminant analysis predicts the class from a coarse spectrogram, of clips of groups that it did not see. It does
-so twice, from the part of each clip that fits into the model's input and from the whole clip.
+Linear discriminant analysis predicts the class from a coarse spectrogram, of clips of groups that it did not see. It
+does so twice, from the part of each clip that fits into the model's input and from the whole clip.
 """
 
 from __future__ import annotations

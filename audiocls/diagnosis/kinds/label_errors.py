@@ -19,8 +19,8 @@ _MOST_CLIPS: Final = 10
 def find_label_errors(evidence: Evidence) -> Finding | None:
     """Ask whether the model is wrong on training clips more often than its probabilities say.
 
-    Validation chose the temperature, so the probabilities are right for clips that the model did not hear. On clips that
-    it was trained on it is right more often, unless their labels are wrong. It then also scores below validation.
+    Validation chose the temperature, so the probabilities are right for clips that the model did not hear. On clips
+    that it was trained on it is right more often, unless their labels are wrong: it then also scores below validation.
     """
     parts, training = error_parts(evidence), evidence.training
     excess = mean_interval(training.probabilities.max(axis=1) - training.right)
@@ -32,9 +32,9 @@ def find_label_errors(evidence: Evidence) -> Finding | None:
     return Finding(
         "data",
         "label_errors",
-        f"The model contradicts the labels of {1 - single(parts.training)[0]:.0%} of its training clips, {value:.0%} more "
-        "than its confidence explains, and does better on validation: labels of training are wrong. Listen to these "
-        "clips and correct them.",
+        f"The model contradicts the labels of {1 - single(parts.training)[0]:.0%} of its training clips, {value:.0%} "
+        "more than its confidence explains, and does better on validation: labels of training are wrong. Listen to "
+        "these clips and correct them.",
         figures=(
             Figure.of("recall on training clips", parts.training),
             Figure.of("recall on validation", parts.validation),
@@ -44,9 +44,9 @@ def find_label_errors(evidence: Evidence) -> Finding | None:
         overrides=usable(
             evidence.params,
             (
+                "training.ema_decay=0.98",
                 "training.label_smoothing=0.2",
                 added_transforms(evidence.params, [{"kind": "mixup", "alpha": 0.4}]),
-                "training.early_stopping_patience=3",
             ),
         ),
         gain=max(value, -gap),

@@ -17,7 +17,8 @@ from audiocls.metrics import FEWEST_GROUPS
 from audiocls.params import RunParams
 
 _OTHER_VOICES: Final = (
-    {"kind": "speed", "min_factor": 0.7, "max_factor": 1.4}, {"kind": "pitch", "min_semitones": -6.0, "max_semitones": 6.0},
+    {"kind": "speed", "min_factor": 0.7, "max_factor": 1.4},
+    {"kind": "pitch", "min_semitones": -6.0, "max_semitones": 6.0},
 )  # fmt: skip
 _OTHER_SOUND: Final = (
     {"kind": "speed"}, {"kind": "noise", "probability": 0.5}, {"kind": "frequency_mask"}, {"kind": "time_mask"},

@@ -47,7 +47,7 @@ def _cause(evidence: Evidence, training: Interval) -> str:
     travel = _travel(evidence)
     if travel < 1 or (np.isnan(travel) and constant and _norms_stay(evidence)):
         return "rate_too_low"
-    if constant or _rises(evidence):
+    if _jump(evidence) > 1 or constant or _rises(evidence):
         return "rate_too_high"
     if single(_end_slope(evidence))[2] < 0:
         return "too_short"
@@ -66,11 +66,8 @@ def _words(evidence: Evidence, cause: str) -> tuple[str, Iterator[str]]:
         )
     if cause == "rate_too_high":
         return (
-            "The loss rose or never fell although the weights can move far: the learning rate is too high.",
-            iter(
-                f"training.learning_rate={rounded(rate / times)}"
-                for times in (max(10.0, min(_MOST_TIMES, _travel(evidence) / _TRAVELS)), 10.0, 3.0)
-            ),
+            "The learning rate is too high: a step replaces the weights, or the loss rose or never fell.",
+            iter(f"training.learning_rate={rounded(rate / times)}" for times in (_times_lower(evidence), 10.0, 3.0)),
         )
     longer = f"training.epochs={rounded(3 * epochs)}"
     if cause == "too_short":
@@ -87,16 +84,32 @@ def _times(evidence: Evidence) -> float:
     return float(np.clip(10 ** (round(2 * np.log10(wanted)) / 2), 3, _MOST_TIMES))
 
 
-def _travel(evidence: Evidence) -> float:
-    """Return how far a weight can move, in units of the root mean square of the weights; NaN if it is unknown.
+def _times_lower(evidence: Evidence) -> float:
+    """Return by how much to lower the learning rate: so that a step moves weights by a twentieth of their size."""
+    jump = _jump(evidence)
+    return 10.0 if np.isnan(jump) else float(np.clip(10 ** (round(2 * np.log10(20 * jump)) / 2), 3, _MOST_TIMES))
 
-    A step of Adam moves a weight by at most about the learning rate. Pretrained weights need not move far.
+
+def _travel(evidence: Evidence) -> float:
+    """Return how far a weight can move in all steps, in units of the root mean square of the first weights.
+
+    A step of Adam moves a weight by about the learning rate at most. It is NaN with other optimizers, and for
+    pretrained weights, which need not move far.
     """
-    rates, steps = evidence.measured("train/learning_rate"), evidence.history.get("step")
+    steps = evidence.history["step"].max() if len(evidence.history) else np.nan
+    return float(_jump(evidence) * steps * _mean_of_peak(evidence))
+
+
+def _jump(evidence: Evidence) -> float:
+    """Return how far a weight moves in a step at the peak of the learning rate, in units as of `_travel`."""
+    rates = evidence.measured("train/learning_rate")
     adam = evidence.params.training.optimizer == "adamw"
-    if not adam or evidence.params.model.pretrained is not None or steps is None or not len(rates):
-        return float("nan")
-    return float(rates.mean() * steps.max() / max(evidence.weight_size, 1e-12))
+    return float(rates.max() / evidence.weight_size) if adam and len(rates) else float("nan")
+
+
+def _mean_of_peak(evidence: Evidence) -> float:
+    rates = evidence.measured("train/learning_rate")
+    return float(rates.mean() / rates.max()) if len(rates) else float("nan")
 
 
 def _norms_stay(evidence: Evidence) -> bool:
@@ -130,7 +143,9 @@ def _curves(evidence: Evidence) -> tuple[Figure, ...]:
         return ()
     end = losses[2 * len(losses) // 3 :]
     found = [Figure("first training loss", float(losses[0])), Figure.of("last training loss", mean_interval(end))]
-    found.append(Figure.of("slope of the last third", _end_slope(evidence)))
+    slope = _end_slope(evidence)
+    found += [] if np.isnan(slope.value) else [Figure.of("slope of the last third", slope)]
+    found += [] if np.isnan(_travel(evidence)) else [Figure("sum of the steps per weight", _travel(evidence))]
     if len(norms):
         found.append(Figure("median gradient norm", float(np.median(norms))))
     return tuple(found)

@@ -14,9 +14,9 @@ from audiocls.metrics import FEWEST_GROUPS
 
 
 def find_small_validation(evidence: Evidence) -> Finding | None:
-    """Ask whether validation could tell a class from chance if it was right on all its clips, and one epoch from another.
+    """Ask whether validation could tell a class from chance, and one epoch from another.
 
-    A class is too small if even then the interval of its recall reaches chance.
+    A class is too small if the interval of its recall would reach chance even if all its clips were right.
     """
     validation = evidence.validation
     groups = len(np.unique(validation.groups))
