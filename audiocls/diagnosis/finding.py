@@ -29,9 +29,10 @@ class Figure:
         value, low, high = (float(np.squeeze(end)) for end in (found.value, found.low, found.high))
         return cls(name, value, *((None, None) if np.isnan(low) else (low, high)))
 
-    def __str__(self) -> str:
-        interval = "" if self.low is None else f" [{self.low:.3g}, {self.high:.3g}]"
-        return f"{self.name} {self.value:.3g}{interval}"
+    @property
+    def text(self) -> str:
+        """The number with its interval."""
+        return f"{self.value:.3g}" if self.low is None else f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Finding:
         kind: Of the fault.
         cause: More closely, e.g. `few_groups`.
         sentence: What is wrong and what to do, in words.
-        figures: What it rests on, with 99 % intervals.
+        measured: What it rests on, with 99 % intervals.
         look_at: Files of the run's folder, and ids of clips.
         overrides: At most three, the most promising first, each to be pasted after `audiocls train PARAMS`.
         gain: Of macro recall on validation if the fault were gone altogether: findings rank by it.
@@ -51,7 +52,7 @@ class Finding:
     kind: Kind
     cause: str
     sentence: str
-    figures: tuple[Figure, ...] = ()
+    measured: tuple[Figure, ...] = ()
     look_at: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     gain: float = 0.0
@@ -61,6 +62,11 @@ class Finding:
         """Kind and cause in words."""
         return f"{self.kind} ({self.cause})".replace("_", " ")
 
+    @property
+    def figures(self) -> dict[str, str]:
+        """What was measured, as text by name."""
+        return {each.name: each.text for each in self.measured}
+
     def described(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return asdict(self)
@@ -69,5 +75,5 @@ class Finding:
     def read(cls, described: Mapping[str, Any]) -> Finding:
         """Read what `described` returns, also from JSON."""
         fields = dict(described)
-        fields["figures"] = tuple(Figure(**each) for each in fields["figures"])
+        fields["measured"] = tuple(Figure(**each) for each in fields["measured"])
         return cls(**fields | {name: tuple(fields[name]) for name in ("look_at", "overrides")})

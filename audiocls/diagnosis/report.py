@@ -81,7 +81,7 @@ def _line(finding: Finding) -> str:
 
 def _section(number: int, finding: Finding) -> str:
     lines = [f"**{number}. {escaped(finding.name)}.** {escaped(finding.sentence)}", ""]
-    lines += [f"- {escaped(str(figure))}" for figure in finding.figures]
+    lines += [f"- {escaped(f'{name} {text}')}" for name, text in finding.figures.items()]
     lines += [f"- look at: {escaped(', '.join(finding.look_at))}"] if finding.look_at else []
     lines += [f"- try: `{override}`" for override in finding.overrides]
     return "\n".join(lines)

@@ -24,7 +24,7 @@ def find_miscalibration(evidence: Evidence) -> Finding | None:
         "overconfident",
         f"On test, the model is right in {test.right.mean():.0%} of the clips and believes to be in "
         f"{test.right.mean() + value:.0%}, although validation chose its temperature.",
-        figures=(Figure.of("confidence above accuracy", excess),),
+        measured=(Figure.of("confidence above accuracy", excess),),
         look_at=("evaluation/calibration.png", *(str(test.clips["clip_id"].iloc[i]) for i in worst)),
         overrides=usable(evidence.params, ("training.label_smoothing=0.1",)),
     )

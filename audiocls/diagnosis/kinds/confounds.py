@@ -27,7 +27,7 @@ def find_confound(evidence: Evidence) -> Finding | None:
         "confound",
         f"The {names} alone predicts the class of {worst['balanced_accuracy']:.0%} of unseen clips (chance: "
         f"{worst['chance']:.0%}), so the scores may rest on it. Record all classes in the same way, or hide it.",
-        figures=(
+        measured=(
             Figure(f"balanced accuracy from the {worst['nuisance']} alone", worst["balanced_accuracy"]),
             Figure("reported above", worst["threshold"]),
         ),

@@ -33,7 +33,7 @@ def find_confusion(evidence: Evidence) -> Finding | None:
         "confusable",
         f"{first!r} and {second!r} are told apart in {value:.0%} of their clips, which is chance. Listen to both: "
         "merge them, or label them again.",
-        figures=(Figure.of(f"{first} or {second}", pairs[pair]), Figure("the next pair", others)),
+        measured=(Figure.of(f"{first} or {second}", pairs[pair]), Figure("the next pair", others)),
         look_at=("evaluation/confusion_matrix.png",),
         gain=(1 - value) * 2 / len(evidence.labels),
     )

@@ -21,7 +21,7 @@ def find_conflicting_copies(evidence: Evidence) -> Finding | None:
         "data",
         "copies",
         f"{counted(len(pairs), 'pair')} of recordings sound the same and have different labels. Correct them.",
-        figures=(Figure("fraction of the clips", len(pairs) / clips),),
+        measured=(Figure("fraction of the clips", len(pairs) / clips),),
         look_at=("data/audit.html",),
         gain=len(pairs) / clips,
     )

@@ -40,7 +40,7 @@ def find_lost_sound(evidence: Evidence) -> Finding | None:
         "by_duration" if is_length else column,
         f"Clips {_COLUMNS[column]} {value} score lower than chance explains: macro-F1 {worst['f1_macro']:.2f} on "
         f"{int(worst['clips'])} clips of test, {_score(evidence):.2f} on all.",
-        figures=(
+        measured=(
             Figure(
                 "macro-F1 of these",
                 float(worst["f1_macro"]),

@@ -35,7 +35,7 @@ def find_imbalance(evidence: Evidence) -> Finding | None:
         f"Classes with few training clips are recognized less often{despite}: {names[least]!r} has {counts[least]} "
         f"clips and a recall of {_recall(evidence, least):.2f}, {names[most]!r} has {counts[most]} and "
         f"{_recall(evidence, most):.2f}. Balance the classes.",
-        figures=(Figure.of("recall lost to imbalance", lost),),
+        measured=(Figure.of("recall lost to imbalance", lost),),
         look_at=("evaluation/confusion_matrix.png", "evaluation/classification_report.csv"),
         overrides=usable(evidence.params, _METHODS),
         gain=value,

@@ -35,7 +35,7 @@ def find_label_errors(evidence: Evidence) -> Finding | None:
         f"The model contradicts the labels of {1 - single(parts.training)[0]:.0%} of its training clips, {value:.0%} "
         "more than its confidence explains, and does better on validation: labels of training are wrong. Listen to "
         "these clips and correct them.",
-        figures=(
+        measured=(
             Figure.of("recall on training clips", parts.training),
             Figure.of("recall on validation", parts.validation),
             Figure.of("errors in training above what is expected", excess),

@@ -38,7 +38,7 @@ def find_overfitting(evidence: Evidence) -> Finding | None:
         "few_groups" if few else "gap",
         f"Recall is {single(parts.training)[0]:.2f} on training clips and {value:.2f} lower on groups that the model "
         f"did not hear{_over_time(evidence)}. {_advice(evidence, few=few)}",
-        figures=(
+        measured=(
             Figure.of("recall on training clips", parts.training),
             Figure.of("recall on validation", parts.validation),
             Figure.of("gap", parts.overfitting),

@@ -23,7 +23,7 @@ def find_padding(evidence: Evidence) -> Finding | None:
         "padding",
         f"{value:.0%} of what the model sees is padding: clips are {np.median(seconds):.2g} s long, and its input is "
         f"{audio.max_seconds:g} s. Shorten the input, which also trains faster.",
-        figures=(Figure.of("padded fraction", padded),),
+        measured=(Figure.of("padded fraction", padded),),
         overrides=usable(
             evidence.params,
             (

@@ -29,6 +29,6 @@ def find_small_test(evidence: Evidence) -> Finding | None:
         "small_test",
         f"Test has {number_of(len(evidence.test), 'clip')} of {number_of(groups, 'group')}, and its recall of "
         f"{value:.2f} could be chance. About {number_of(max(needed, groups + 1), 'group')} would settle it.",
-        figures=(Figure.of("recall on test", found), Figure("chance", chance)),
+        measured=(Figure.of("recall on test", found), Figure("chance", chance)),
         overrides=() if given else usable(evidence.params, (f"split.test_fraction={rounded(fraction)}",)),
     )

@@ -29,7 +29,7 @@ def find_truncation(evidence: Evidence) -> Finding | None:
         f"A model input of {evidence.params.audio.max_seconds:g} s leaves out {single(thrown)[0]:.0%} of the sound, "
         f"which tells the class: from whole clips, a simple classifier has {single(gained)[0]:.2f} more recall. Raise "
         "audio.max_seconds.",
-        figures=(
+        measured=(
             Figure.of("fraction of the sound left out", thrown),
             Figure.of("recall gained by whole clips", gained),
         ),

@@ -35,7 +35,7 @@ def find_underfitting(evidence: Evidence) -> Finding | None:
         "underfitting",
         cause,
         f"Recall is only {1 - value:.2f} on the clips that the model was trained on. {sentence}",
-        figures=(Figure.of("recall on training clips", parts.training), *_curves(evidence)),
+        measured=(Figure.of("recall on training clips", parts.training), *_curves(evidence)),
         look_at=("history.jsonl",),
         overrides=usable(evidence.params, overrides),
         gain=left,

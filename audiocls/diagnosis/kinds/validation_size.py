@@ -29,7 +29,7 @@ def find_small_validation(evidence: Evidence) -> Finding | None:
         "small_validation",
         f"Validation has {counted(len(validation), 'clip')} of {counted(groups, 'group')}: {_why(groups, small)}. It "
         "chooses the checkpoint, so use more.",
-        figures=(
+        measured=(
             Figure("clips of validation", float(len(validation))),
             Figure.of("recall on validation", error_parts(evidence).validation),
         ),
