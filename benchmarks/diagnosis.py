@@ -60,8 +60,12 @@ def prepare(params: RunParams, run: Path) -> PreparedData:
         write_shard(shard, params.audio)
     corpus = collect_corpus(manifest, plan, params.workspace)
     pairs = find_near_duplicates(corpus.clips, corpus.store)
-    (run / "data").mkdir(parents=True, exist_ok=True)
-    write_audit(corpus, pairs, run / "data")
+    # A remedy is trained on the same corpus, unless it changes how recordings are decoded.
+    audited = params.workspace / "audits" / corpus.digest
+    if not audited.exists():
+        audited.mkdir(parents=True)
+        write_audit(corpus, pairs, audited)
+    shutil.copytree(audited, run / "data")
     splits = assign_splits(corpus.clips, params.split, params.seed, params.workspace, None, pairs)
     return PreparedData(splits, corpus.store, params)
 

@@ -43,6 +43,7 @@ _TITLES: Final = {
     "train_contenders": "Training",
     "compare": "Comparing",
     "evaluate": "Evaluation",
+    "diagnose": "Diagnosis",
     "log_results": "Upload",
     "log_comparison": "Upload",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from audiocls.diagnosis.error_parts import error_parts
 from audiocls.diagnosis.evidence import Evidence
 from audiocls.diagnosis.finding import Figure, Finding
 from audiocls.diagnosis.measures import counted
@@ -21,7 +22,8 @@ _COLUMNS: Final = {
 def find_lost_sound(evidence: Evidence) -> Finding | None:
     """Take the slices of test that score lower than random slices, by the permutation test of the evaluation.
 
-    That test has an error rate of 2.5 %, so the interval of the slice has to be below the score as well.
+    That test has an error rate of 2.5 %, so the interval of the slice has to be below the score as well, and what the
+    slice costs has to be more than validation can miss.
     """
     if evidence.slices.empty:
         return None
@@ -32,6 +34,8 @@ def find_lost_sound(evidence: Evidence) -> Finding | None:
         return None
     total = len(evidence.test)
     losses = failed["clips"] / total * (_score(evidence) - failed["f1_macro"])
+    if not losses.max() > error_parts(evidence).visible:
+        return None
     worst = failed.loc[losses.idxmax()]
     column, value = str(worst["column"]), str(worst["value"])
     is_length = column == "duration_seconds"
@@ -51,7 +55,7 @@ def find_lost_sound(evidence: Evidence) -> Finding | None:
         ),
         look_at=("evaluation/slices.csv",),
         overrides=usable(evidence.params, _remedies(evidence, column)),
-        gain=max(0.0, float(losses.max())),
+        gain=float(losses.max()),
     )
 
 
