@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiocls.diagnosis.evidence import Evidence
-from audiocls.diagnosis.measures import counted_by_clip, counted_by_group, decided, jackknifed, single
+from audiocls.diagnosis.measures import counted, counted_by_clip, decided, jackknifed, single
 from audiocls.metrics import Interval
 
 
@@ -46,7 +46,7 @@ class ErrorParts:
 def error_parts(evidence: Evidence) -> ErrorParts:
     """Split the errors on validation."""
     seen = counted_by_clip(evidence.training)
-    unseen = counted_by_group(evidence.validation)
+    unseen = counted(evidence.validation)
     uniform = np.full(len(evidence.labels), 1 / len(evidence.labels))
     training = jackknifed(seen, evidence.priors)
     weighted, macro = jackknifed(unseen, evidence.priors), jackknifed(unseen, uniform)

@@ -13,20 +13,12 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from audiocls.diagnosis.evidence import Answered
-from audiocls.metrics import FEWEST_GROUPS, GroupCounts, Interval, Jackknife, interval, jackknife
+from audiocls.metrics import GroupCounts, Interval, Jackknife, interval, jackknife
 
 ERROR_RATE: Final = 0.01
 """Of a two-sided interval, of which a diagnosis uses one side."""
 
 Floats = NDArray[np.float64]
-
-
-def counted_by_group(answered: Answered, predicted: NDArray[np.int64] | None = None) -> GroupCounts:
-    """Count answers by group; with fewer groups than an interval needs, each clip is its own group."""
-    groups = answered.groups
-    if len(np.unique(groups)) < FEWEST_GROUPS:
-        groups = np.arange(len(groups)).astype(str)
-    return counted(answered, groups, predicted)
 
 
 def counted_by_clip(answered: Answered) -> GroupCounts:

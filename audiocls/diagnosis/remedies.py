@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from audiocls.errors import ParamsError
-from audiocls.params import RunParams
+from audiocls.params import WITHOUT_TRAINING, EmbeddingBalance, RunParams
 from audiocls.params_file import override_params
 
 MOST: Final = 3
@@ -19,6 +19,8 @@ def usable(params: RunParams, overrides: Iterable[str]) -> tuple[str, ...]:
     for text in dict.fromkeys(overrides):
         if len(found) == MOST:
             break
+        if _is_idle(params, text):
+            continue
         try:
             changed = override_params(params, [text])
         except ParamsError:
@@ -26,6 +28,14 @@ def usable(params: RunParams, overrides: Iterable[str]) -> tuple[str, ...]:
         if changed != params:
             found.append(text)
     return tuple(found)
+
+
+def _is_idle(params: RunParams, text: str) -> bool:
+    """Return whether an override changes a training that does not happen, or that ends by its number of steps."""
+    section, _, name = text.partition("=")[0].partition(".")
+    if section == "training" and name == "epochs" and params.training.max_steps is not None:
+        return True
+    return isinstance(params.balance, EmbeddingBalance) and section == "training" and name not in WITHOUT_TRAINING
 
 
 def added_transforms(params: RunParams, transforms: Iterable[Mapping[str, Any]]) -> str:
@@ -43,4 +53,4 @@ def as_flow(value: Any) -> str:
 
 def rounded(value: float) -> str:
     """Write a number with two digits, as in a params file."""
-    return f"{value:.2g}"
+    return f"{float(f'{value:.2g}'):g}"

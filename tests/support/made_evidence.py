@@ -30,6 +30,7 @@ def answered(recall, clips=40, groups=10, confidence=None, seed=0, into=None, se
             "group": [f"{split}-{i % groups}" for i in range(len(targets))],
             "duration_seconds": seconds,
             "source_rate_hz": 16_000,
+            "clipped_fraction": 0.0,
         }
     )
     return Answered(rows, targets, probabilities)

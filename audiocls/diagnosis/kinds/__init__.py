@@ -8,6 +8,7 @@ from typing import Final
 from audiocls.diagnosis.evidence import Evidence
 from audiocls.diagnosis.finding import Finding
 from audiocls.diagnosis.kinds.calibration import find_miscalibration
+from audiocls.diagnosis.kinds.clipping import find_clipping
 from audiocls.diagnosis.kinds.confounds import find_confound
 from audiocls.diagnosis.kinds.confusion import find_confusion
 from audiocls.diagnosis.kinds.copies import find_conflicting_copies
@@ -16,6 +17,7 @@ from audiocls.diagnosis.kinds.imbalance import find_imbalance
 from audiocls.diagnosis.kinds.label_errors import find_label_errors
 from audiocls.diagnosis.kinds.overfitting import find_overfitting
 from audiocls.diagnosis.kinds.padding import find_padding
+from audiocls.diagnosis.kinds.source_rates import find_other_rates
 from audiocls.diagnosis.kinds.test_size import find_small_test
 from audiocls.diagnosis.kinds.truncation import find_truncation
 from audiocls.diagnosis.kinds.underfitting import find_underfitting
@@ -33,6 +35,8 @@ DIAGNOSES: Final[tuple[Diagnosis, ...]] = (
     find_underfitting,
     find_padding,
     find_lost_sound,
+    find_clipping,
+    find_other_rates,
     find_confusion,
     find_conflicting_copies,
     find_miscalibration,

@@ -9,7 +9,7 @@ import numpy as np
 from audiocls.diagnosis.error_parts import error_parts
 from audiocls.diagnosis.evidence import Answered, Evidence
 from audiocls.diagnosis.finding import Figure, Finding
-from audiocls.diagnosis.measures import counted_by_group, decided, grouped_mean, jackknifed, single
+from audiocls.diagnosis.measures import counted, decided, grouped_mean, jackknifed, single
 from audiocls.diagnosis.remedies import rounded, usable
 from audiocls.metrics import Interval
 from audiocls.params import RunParams
@@ -64,7 +64,7 @@ def _gained(evidence: Evidence) -> Interval | None:
         training.clips.iloc[probed.rows], training.targets[probed.rows], training.probabilities[probed.rows]
     )
     uniform = np.full(len(evidence.labels), 1 / len(evidence.labels))
-    whole, kept = (jackknifed(counted_by_group(clips, each), uniform) for each in (probed.whole, probed.kept))
+    whole, kept = (jackknifed(counted(clips, predicted=each), uniform) for each in (probed.whole, probed.kept))
     return decided(whole.minus(kept))
 
 

@@ -56,26 +56,33 @@ def _cause(evidence: Evidence, training: Interval) -> str:
 
 def _words(evidence: Evidence, cause: str) -> tuple[str, Iterator[str]]:
     params = evidence.params
-    rate, epochs = params.training.learning_rate, params.training.epochs
+    rate = params.training.learning_rate
     if cause == "rate_too_low":
         far = "" if np.isnan(_travel(evidence)) else f" {_travel(evidence):.2g} times their size"
         times = _times(evidence)
         return (
             f"The learning rate is too low: its sum over all steps lets weights move only{far}.",
-            iter((f"training.learning_rate={rounded(rate * times)}", f"training.epochs={rounded(10 * epochs)}")),
+            iter((f"training.learning_rate={rounded(rate * times)}", _longer(params, 10))),
         )
     if cause == "rate_too_high":
         return (
             "The learning rate is too high: a step replaces the weights, or the loss rose or never fell.",
             iter(f"training.learning_rate={rounded(rate / times)}" for times in (_times_lower(evidence), 10.0, 3.0)),
         )
-    longer = f"training.epochs={rounded(3 * epochs)}"
+    longer = _longer(params, 3)
     if cause == "too_short":
         return "The training loss is still falling: train for longer.", iter((longer, *_larger(params)))
     return (
         "The training loss no longer falls: the model is too small, or the classes cannot be told apart.",
         iter((*_larger(params), longer)),
     )
+
+
+def _longer(params: RunParams, times: int) -> str:
+    training = params.training
+    if training.max_steps is not None:
+        return f"training.max_steps={times * training.max_steps}"
+    return f"training.epochs={rounded(times * training.epochs)}"
 
 
 def _times(evidence: Evidence) -> float:

@@ -6,7 +6,7 @@ import pytest
 from made_evidence import LABELS, answered, evidence, falling_loss
 
 from audiocls.diagnosis.diagnosing import find_faults
-from audiocls.diagnosis.evidence import Probed
+from audiocls.diagnosis.evidence import Answered, Probed
 from audiocls.diagnosis.finding import KINDS
 from audiocls.diagnosis.kinds import DIAGNOSES
 from audiocls.diagnosis.measures import ERROR_RATE
@@ -53,6 +53,20 @@ def quiet_clips_fail():
     return evidence(slices=pd.DataFrame([row | {"f1_macro_high": 0.5, "limit": 0.8, "verdict": "fail"}]))
 
 
+def clipped_clips_fail():
+    clean, clipped = answered(1.0, split="validation"), answered(0.3, split="validation", seed=1)
+    loud = np.arange(len(clean.targets)) % 20 < 8
+    clips = clean.clips.assign(clipped_fraction=np.where(loud, 0.01, 0.0))
+    probabilities = np.where(loud[:, None], clipped.probabilities, clean.probabilities)
+    return evidence(training=answered(0.8), validation=Answered(clips, clean.targets, probabilities))
+
+
+def training_has_other_rates():
+    narrow = answered(0.99)
+    narrow.clips["source_rate_hz"] = 8_000
+    return evidence(training=narrow)
+
+
 def copies_disagree():
     pair = {"labels": ["a", "b"]}
     return evidence(audit={"near_duplicates": [pair] * 40, "corpus": {"clips": 160}})
@@ -78,6 +92,8 @@ PLANTED = {
     ),
     "data/copies": copies_disagree,
     "front_end/rms_db": quiet_clips_fail,
+    "front_end/clipped": clipped_clips_fail,
+    "front_end/source_rates": training_has_other_rates,
     "calibration/overconfident": lambda: evidence(test=answered(0.8, confidence=0.99, split="test")),
 }
 
@@ -113,8 +129,8 @@ def test_a_healthy_run_has_no_finding_and_chance_alone_makes_few():
 
 def test_every_diagnosis_is_planted_and_together_they_err_in_one_of_twenty_runs():
     assert len(PLANTED) >= len(DIAGNOSES)
-    # Those of confounds, padding and copies test nothing that chance decides.
-    assert (len(DIAGNOSES) - 3) * ERROR_RATE / 2 <= 0.05
+    # Five look at nothing that chance decides: a confound of the audit, padding, copies, and the sizes of two splits.
+    assert (len(DIAGNOSES) - 5) * ERROR_RATE / 2 <= 0.05
 
 
 def test_balanced_classes_are_never_imbalanced():

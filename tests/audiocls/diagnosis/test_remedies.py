@@ -39,3 +39,10 @@ def test_transforms_are_added_to_those_that_the_run_has():
 def test_an_override_is_yaml_that_can_be_pasted():
     override = added_transforms(params(), [{"kind": "speed", "min_factor": 0.7}])
     assert yaml.safe_load(override.partition("=")[2]) == [{"kind": "speed", "min_factor": 0.7}]
+
+
+def test_what_trains_nothing_is_not_suggested_if_only_a_head_is_fitted_or_steps_are_counted():
+    head = params(balance={"method": "smote"}, model={"pretrained": "checkpoints/base", "family": "wav2vec2"})
+    assert usable(head, ("training.learning_rate=0.1", "audio.pad=repeat")) == ("audio.pad=repeat",)
+    counted = params(training={"max_steps": 100})
+    assert usable(counted, ("training.epochs=30", "training.max_steps=300")) == ("training.max_steps=300",)
