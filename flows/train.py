@@ -54,8 +54,8 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
         if trained_on != balanced:
             log_balance(run, trained_on)
         evaluation = evaluate(model, data, run)
-        log_results(run, model, evaluation)
         diagnosis = diagnose(model, data, run)
+        log_results(run, model, evaluation)
         log_diagnosis(run, diagnosis)
         summary = publish_summary(run, corpus, data.split_clips, trained_on, model, evaluation, diagnosis)
     unsent = tracking.unsent(run)
