@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+
+import yaml
 
 from audiocls.errors import ParamsError
 from audiocls.params import WITHOUT_TRAINING, EmbeddingBalance, RunParams
@@ -47,8 +48,9 @@ def added_transforms(params: RunParams, transforms: Iterable[Mapping[str, Any]])
 
 
 def as_flow(value: Any) -> str:
-    """Write a value in one line, as JSON, which is YAML as well."""
-    return json.dumps(value, ensure_ascii=False)
+    """Write a value as YAML in one line."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), sort_keys=False, allow_unicode=True)
+    return text.strip()
 
 
 def rounded(value: float) -> str:

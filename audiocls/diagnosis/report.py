@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -75,7 +76,7 @@ def _first_of(changes: tuple[str, ...], most: int) -> tuple[str, ...]:
 
 def _line(finding: Finding) -> str:
     gain = f", up to {finding.gain:+.2f} recall" if finding.gain >= 0.005 else ""
-    remedy = f"`{finding.overrides[0]}`" if finding.overrides else "see `audiocls diagnose`"
+    remedy = f"`{shlex.quote(finding.overrides[0])}`" if finding.overrides else "see `audiocls diagnose`"
     return f"**{escaped(finding.name)}**{gain}: {remedy}"
 
 
@@ -83,5 +84,5 @@ def _section(number: int, finding: Finding) -> str:
     lines = [f"**{number}. {escaped(finding.name)}.** {escaped(finding.sentence)}", ""]
     lines += [f"- {escaped(f'{name} {text}')}" for name, text in finding.figures.items()]
     lines += [f"- look at: {escaped(', '.join(finding.look_at))}"] if finding.look_at else []
-    lines += [f"- try: `{override}`" for override in finding.overrides]
+    lines += [f"- try: `{shlex.quote(override)}`" for override in finding.overrides]
     return "\n".join(lines)

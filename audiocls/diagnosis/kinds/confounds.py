@@ -21,12 +21,13 @@ def find_confound(evidence: Evidence) -> Finding | None:
         return None
     worst = max(reported, key=_skill)
     score, chance = single(error_parts(evidence).validation)[0], 1 / len(evidence.labels)
-    names = " and ".join(each["nuisance"] for each in sorted(reported, key=_skill, reverse=True))
+    others = [each["nuisance"] for each in reported if each is not worst]
+    also = f"; so does the {' and the '.join(others)}" if others else ""
     return Finding(
         "data",
         "confound",
-        f"The {names} alone predicts the class of {worst['balanced_accuracy']:.0%} of unseen clips (chance: "
-        f"{worst['chance']:.0%}), so the scores may rest on it. Record all classes in the same way, or hide it.",
+        f"The {worst['nuisance']} alone predicts the class of {worst['balanced_accuracy']:.0%} of unseen clips "
+        f"(chance: {worst['chance']:.0%}){also}. The scores may rest on it. Record all classes in the same way, or hide it.",
         measured=(
             Figure(f"balanced accuracy from the {worst['nuisance']} alone", worst["balanced_accuracy"]),
             Figure("reported above", worst["threshold"]),

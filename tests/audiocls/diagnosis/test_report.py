@@ -57,3 +57,9 @@ def test_the_full_text_has_the_figures_with_their_intervals_and_what_to_look_at(
 def test_a_run_with_several_labels_is_not_called_healthy():
     assert HEALTHY not in Diagnosis((), judged=False).lines
     assert Diagnosis((), judged=False).tags == {"findings": "not judged"}
+
+
+def test_an_override_that_a_shell_would_split_is_shown_in_quotes():
+    finding = Finding("imbalance", "counts", "Rare.", overrides=("balance={method: oversample}",), gain=0.2)
+    assert Diagnosis((finding,)).lines[0].endswith("`'balance={method: oversample}'`")
+    assert "try: `'balance={method: oversample}'`" in Diagnosis((finding,)).markdown
