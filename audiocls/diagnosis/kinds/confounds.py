@@ -27,7 +27,8 @@ def find_confound(evidence: Evidence) -> Finding | None:
         "data",
         "confound",
         f"The {worst['nuisance']} alone predicts the class of {worst['balanced_accuracy']:.0%} of unseen clips "
-        f"(chance: {worst['chance']:.0%}){also}. The scores may rest on it. Record all classes in the same way, or hide it.",
+        f"(chance: {worst['chance']:.0%}){also}. The scores may rest on it. Record all classes in the same "
+        "way, or hide it.",
         measured=(
             Figure(f"balanced accuracy from the {worst['nuisance']} alone", worst["balanced_accuracy"]),
             Figure("reported above", worst["threshold"]),
