@@ -29,7 +29,9 @@ from audiocls.splits import PreparedData
 from audiocls.training import choose_device, prepare_model, read_history
 
 MOST_CLIPS: Final = 2_000
-_MOST_WINDOWS: Final = 4_000
+_FEWEST_WINDOWS: Final = 300
+# Of the clips that training was served: scoring one costs about a third of a step, so it is 3 % of training.
+_WINDOWS_PER_CLIP_SERVED: Final = 0.1
 _KEPT: Final = (
     "clip_id", "path", "label", "group", "split", "duration_seconds", "num_samples", "source_rate_hz",
     "clipped_fraction", "rms_db",
@@ -97,10 +99,19 @@ def _first_weight_size(params: RunParams, labels: list[str]) -> float | None:
 
 def _sample(training: pd.DataFrame, data: PreparedData) -> pd.DataFrame:
     """Draw training clips that have few enough windows together, in the order of the store."""
+    most = np.clip(_WINDOWS_PER_CLIP_SERVED * _served(len(training), data.params), _FEWEST_WINDOWS, MOST_CLIPS)
     order = np.random.default_rng([data.params.seed, 4]).permutation(len(training))[:MOST_CLIPS]
     windows = np.cumsum(count_windows(training.iloc[order], data.params.audio))
-    chosen = order[: max(1, int(np.searchsorted(windows, _MOST_WINDOWS, side="right")))]
+    chosen = order[: max(1, int(np.searchsorted(windows, most, side="right")))]
     return training.iloc[np.sort(chosen)].reset_index(drop=True)
+
+
+def _served(clips: int, params: RunParams) -> float:
+    """Return about how many clips training is served."""
+    training = params.training
+    if training.max_steps is None:
+        return clips * training.epochs
+    return training.max_steps * training.batch_size * training.gradient_accumulation_steps
 
 
 def _held_out(table: pd.DataFrame, run: Path, labels: list[str]) -> pd.DataFrame:

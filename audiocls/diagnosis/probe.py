@@ -25,7 +25,7 @@ _FOLDS: Final = 5
 _SPANS: Final = 6
 _BANDS: Final = 16
 _FRAME_SECONDS: Final = 0.032
-_MOST_SECONDS: Final = 60
+_MOST_SECONDS: Final = 30
 
 
 def probe(clips: pd.DataFrame, targets: NDArray[np.int64], store: Path, audio: AudioParams, seed: int) -> Probed | None:
