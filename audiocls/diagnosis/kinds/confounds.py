@@ -22,7 +22,7 @@ def find_confound(evidence: Evidence) -> Finding | None:
     worst = max(reported, key=_skill)
     score, chance = single(error_parts(evidence).validation)[0], 1 / len(evidence.labels)
     others = [each["nuisance"] for each in reported if each is not worst]
-    also = f"; so does the {' and the '.join(others)}" if others else ""
+    also = f"; the {' and the '.join(others)} {'does' if len(others) == 1 else 'do'} as well" if others else ""
     return Finding(
         "data",
         "confound",
