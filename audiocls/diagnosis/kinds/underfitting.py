@@ -26,9 +26,10 @@ def find_underfitting(evidence: Evidence) -> Finding | None:
     value, low, _ = single(parts.underfitting)
     left = parts.unlearned * (1 - explained_by_truncation(evidence))
     cause = _cause(evidence, parts.training)
-    # If the curves are those of a normal training, what is not learned has to be more than validation can miss.
-    limit = parts.visible if cause == "small_model" else 0.0
-    if not (low > limit and left > max(parts.visible, limit)):
+    # Unless the learning rate is wrong, what is surely not learned has to be more than validation can miss. That is
+    # NaN, and nothing is found, if validation has too few groups.
+    limit = 0.0 if cause.startswith("rate") else parts.visible
+    if not (low > limit and left > np.nan_to_num(parts.visible)):
         return None
     sentence, overrides = _words(evidence, cause)
     return Finding(

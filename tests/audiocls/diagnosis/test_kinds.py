@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -151,6 +153,14 @@ def test_a_learning_rate_is_moved_towards_the_one_that_lets_weights_move_ten_tim
     high = find_faults(PLANTED["underfitting/rate_too_high"]())[0]
     assert low.overrides[0] == "training.learning_rate=0.001"
     assert float(high.overrides[0].partition("=")[2]) < 0.5
+
+
+def test_a_wrong_learning_rate_is_found_even_if_validation_has_too_few_groups_for_an_interval():
+    run = PLANTED["underfitting/rate_too_low"]()
+    few = answered([1, 0, 0, 0], into=[0, 0, 0, 0], groups=3, split="validation")
+    found = names(find_faults(replace(run, validation=few)))
+    assert {"underfitting/rate_too_low", "data/small_validation"} <= set(found)
+    assert not any(name.startswith("overfitting") for name in found)
 
 
 def test_wrong_labels_name_the_clips_to_listen_to():
