@@ -87,7 +87,7 @@ def measure_rules(
     for metric, scored in METRICS.items():
         first, second = (jackknife(each, scored) for each in systems)
         for name, rule in RULES.items():
-            intervals._half_width = rule  # type: ignore[assignment]
+            intervals._half_width = lambda of, tail, rule=rule: rule(of)  # type: ignore[assignment, misc]
             level, gain = interval(first, fraction=True), interval(first.minus(second))
             covered[name] += [covers(level, expected[metric]).mean(), covers(gain, 0).mean()]
     return covered

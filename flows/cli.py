@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows import predict_options as options, registry_cli
+from flows import predict_options as options, registry_cli, set_up_cli
 from flows.command_line import exit_status, run_flow, run_flow_without_params
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(registry_cli.app)
+app.add_typer(set_up_cli.app)
 
-_RUN, _LOOK, _SET_UP = "Run", "Inspect", "Set up"
+_RUN, _LOOK = "Run", "Inspect"
 
 
 def _complete_override(incomplete: str) -> list[str]:
@@ -240,6 +241,24 @@ def sync(
 
 
 @app.command(rich_help_panel=_LOOK)
+def diagnose(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its folder: workspace/runs/RUN_ID.")],
+    workspace: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder that has `runs`.")] = Path("workspace"),
+) -> None:
+    """Say what is wrong with a finished run, and which overrides may mend it. Trains and scores nothing.
+
+    The last line on stdout is one JSON object: `run`, `findings` and `changes`.
+    """
+
+    def work() -> None:
+        from flows.diagnose import diagnose_command
+
+        diagnose_command(run, workspace)
+
+    raise typer.Exit(exit_status(work))
+
+
+@app.command(rich_help_panel=_LOOK)
 def explain(
     params_file: ParamsFile,
     clip: Annotated[str, typer.Argument(metavar="CLIP", help="A clip's id, or the path or URI of its file.")],
@@ -274,36 +293,6 @@ def stores(
 
     days = [] if remove_unused_days is None else ["--remove-unused-days", str(remove_unused_days)]
     raise typer.Exit(_inspect(find, params_file, overrides or (), [*days, *(["--yes"] if yes else [])]))
-
-
-@app.command(rich_help_panel=_SET_UP)
-def schema() -> None:
-    """Print the JSON schema of a params file, for editors that complete and check YAML."""
-    from audiocls.params.run import json_schema
-
-    sys.stdout.write(json_schema() + "\n")
-
-
-@app.command(rich_help_panel=_SET_UP)
-def init(
-    source: Annotated[
-        str, typer.Argument(metavar="FOLDER_OR_TABLE", help="A folder of recordings, or a table with one row per clip.")
-    ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The params file to write.")] = Path("params.yaml"),
-) -> None:
-    """Inspect a folder or a table of recordings, and write a params file to start from.
-
-    Reports the classes, clips and groups found. An existing file is not overwritten.
-    """
-
-    def work() -> None:
-        from audiocls.params_file import write_starter
-
-        look = write_starter(source, out)
-        said = [*look.seen, f"Wrote {out}. Review it, then run: audiocls train {out}"]
-        sys.stdout.write("\n".join(said) + "\n")
-
-    raise typer.Exit(exit_status(work))
 
 
 def _flow_of(name: str) -> Callable[[], Flow[..., Any]]:

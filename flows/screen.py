@@ -44,6 +44,7 @@ _TITLES: Final = {
     "compare": "Comparing",
     "evaluate": "Evaluation",
     "write_page": "Report page",
+    "diagnose": "Diagnosis",
     "log_results": "Upload",
     "log_comparison": "Upload",
 }

@@ -18,9 +18,10 @@ from audiocls.stopwatch import stopwatch
 from flows.preparation import prepare_data
 from flows.runs import name_run, report_unsent
 from tasks.balance import balance_classes, balance_head
+from tasks.diagnosis import diagnose
 from tasks.evaluation import evaluate, write_page
 from tasks.features import cache_features
-from tasks.tracking import log_augmentation, log_balance, log_results, open_run, publish_summary
+from tasks.tracking import log_augmentation, log_balance, log_diagnosis, log_results, open_run, publish_summary
 from tasks.training import fit
 
 
@@ -55,9 +56,11 @@ def train_flow(params_file: str, overrides: tuple[str, ...] = ()) -> TrainResult
         if trained_on != balanced:
             log_balance(run, trained_on)
         evaluation = evaluate(model, data, run)
-        page = write_page(evaluation, data, run)
+        diagnosis = diagnose(model, data, run)
+        page = write_page(evaluation, data, run, diagnosis.findings)
         log_results(run, model, evaluation, params.best_metric)
-        summary = publish_summary(run, corpus, data.split_clips, trained_on, model, evaluation, page)
+        log_diagnosis(run, diagnosis)
+        summary = publish_summary(run, corpus, data.split_clips, trained_on, model, evaluation, page, diagnosis)
     unsent = tracking.unsent(run)
     summary = report_unsent(unsent, params_file, overrides) + summary
     doubts = audit.read_doubts(run.folder / "data" / "audit.json")

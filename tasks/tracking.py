@@ -19,6 +19,7 @@ from audiocls import (
     balance,
     batches,
     comparison,
+    diagnosis,
     evaluation,
     registry,
     splits,
@@ -150,6 +151,14 @@ def log_results(
     tracking.log_artifacts(run, evaluated.folder, "evaluation")
 
 
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=unless_mistaken)
+@timed
+def log_diagnosis(run: tracking.TrackedRun, found: diagnosis.Diagnosis) -> None:
+    """Log the findings as JSON, and as tags by which runs can be filtered."""
+    tracking.log_json(run, found.described(), "diagnosis/findings.json")
+    tracking.log_tags(run, found.tags)
+
+
 @task(cache_policy=NO_CACHE)
 def publish_summary(
     run: tracking.TrackedRun,
@@ -159,11 +168,12 @@ def publish_summary(
     model: training.TrainedModel,
     evaluated: evaluation.Evaluation,
     page: Path,
+    diagnosed: diagnosis.Diagnosis,
 ) -> str:
     """Show the result on the pages of the flow run and the MLflow run; return it as Markdown."""
     result = evaluation.result_line(model.folder, evaluated, run.folder / "data" / "audit.json")
     details = evaluation.summarise(run, corpus, split_clips, balanced, model, evaluated)
-    summary = f"{result}\n\nReport page: `{page}`\n\n{details}"
+    summary = f"{result}\n\nReport page: `{page}`\n\n{details}\n\n{diagnosed.short}"
     tracking.describe_run(run, summary)
     create_markdown_artifact(key="train-summary", markdown=summary)
     return summary

@@ -33,9 +33,9 @@ DEPLOYED = yaml.safe_load((HOME / "prefect.yaml").read_text())["deployments"]
 OTHER_COMMANDS = (["source", ".venv/bin/activate"], ["export"])
 COMMANDS = {
     "train", "evaluate", "compare", "ingest", "balance", "sync", "explain", "stores", "schema", "init", "predict",
-    "listen", "retrain", "register", "promote", "rollback", "history",
+    "listen", "retrain", "register", "promote", "rollback", "history", "diagnose",
 }  # fmt: skip
-WITHOUT_PARAMS = ("init", "predict", "listen", "compare", "register", "promote", "rollback", "history")
+WITHOUT_PARAMS = ("init", "predict", "listen", "compare", "register", "promote", "rollback", "history", "diagnose")
 
 
 def blocks(language: str) -> list:

@@ -17,7 +17,7 @@ from .page.tables import write_learning_curves as write_learning_curves
 from .page.writing import PageContext as PageContext, write_page as write_page
 from .report import summarise as summarise
 from .saved_model import SavedModel as SavedModel, find_saved_model as find_saved_model
-from .scoring import Evaluation as Evaluation, evaluate as evaluate
+from .scoring import Evaluation as Evaluation, evaluate as evaluate, predict as predict
 from .selection import (
     Part as Part,
     Selection as Selection,

@@ -38,7 +38,9 @@ FEWEST_SEEDS: Final = 3
 """With two seeds that differ there is no interval: its coverage would be below 93 % or above 97 % for some variances
 between seeds, whatever the rule (`benchmarks/interval_bound.py`)."""
 
-_TAIL: Final = 0.975
+ERROR_RATE: Final = 0.05
+"""How often an interval misses the true score, unless another rate is asked for."""
+
 # Counts in memory at a time while groups are left out: 80 MB of each kind.
 _MOST_COUNTS: Final = 10_000_000
 
@@ -60,6 +62,19 @@ class Jackknife:
     def minus(self, other: Jackknife) -> Jackknife:
         """Return the difference to another system on the same groups and seeds; shared variation cancels."""
         return Jackknife(self.whole - other.whole, self.without - other.without, self.effective_groups)
+
+    def apart_from(self, other: Jackknife) -> Jackknife:
+        """Return the difference to a score on other groups, each from one seed, with the degrees of freedom of Welch.
+
+        Without enough groups in either, the difference has no interval.
+        """
+        without = [self.without - other.whole[..., None], self.whole[..., None] - other.without]
+        parts = [_variances(self), _variances(other)]
+        squares = sum(part.groups**2 / part.freedom for part in parts)
+        total = sum(part.groups for part in parts)
+        freedom = np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1), parts[1].freedom)
+        few = min(each.shape[-1] for each in without) < FEWEST_GROUPS
+        return Jackknife(self.whole - other.whole, np.concatenate(without, axis=-1), np.where(few, 1.0, freedom))
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +265,8 @@ def _beaten(keys: NDArray[Any], positive: NDArray[np.bool_]) -> Floats:
     return lower
 
 
-def interval(scores: Jackknife, *, fraction: bool = False) -> Interval:
-    """Return the 95 % interval of the mean over the seeds.
+def interval(scores: Jackknife, *, fraction: bool = False, error_rate: float = ERROR_RATE) -> Interval:
+    """Return the interval of the mean over the seeds, 95 % unless `error_rate` is given.
 
     Its ends are NaN with too few groups (FEWEST_GROUPS, FEWEST_EFFECTIVE_GROUPS) or too few seeds that differ
     (FEWEST_SEEDS).
@@ -261,18 +276,20 @@ def interval(scores: Jackknife, *, fraction: bool = False) -> Interval:
         fraction: Whether the score is in [0, 1], as that of one system: the interval is then computed on the log-odds
             scale and stays within [0, 1]. If all groups agree on a score of 0 or 1, the bound is exact for as many
             independent trials as there are effective groups.
+        error_rate: How often the interval may miss the true score.
     """
+    tail = 1 - error_rate / 2
     value = scores.whole.mean(axis=-1)
     num_groups = scores.without.shape[-1]
     few = np.less(scores.effective_groups, FEWEST_EFFECTIVE_GROUPS) | (num_groups < FEWEST_GROUPS)
-    half = np.where(few, np.nan, _half_width(_variances(scores)))
+    half = np.where(few, np.nan, _half_width(_variances(scores), tail))
     if not fraction:
         return Interval(value, value - half, value + half)
     inside = np.clip(value, 1e-9, 1 - 1e-9)
     spread = half / (inside * (1 - inside))
     with np.errstate(over="ignore"):
         low, high = expit(logit(inside) - spread), expit(logit(inside) + spread)
-    exact = (1 - _TAIL) ** (1 / np.maximum(scores.effective_groups, 1))
+    exact = (1 - tail) ** (1 / np.maximum(scores.effective_groups, 1))
     low = np.where((half == 0) & (value >= 1), exact, np.minimum(low, value))
     high = np.where((half == 0) & (value <= 0), 1 - exact, np.maximum(high, value))
     return Interval(value, low, high)
@@ -311,12 +328,12 @@ def correlation_interval(scores: Jackknife) -> Interval:
     return Interval(*(2 * end - 1 for end in (found.value, found.low, found.high)))
 
 
-def _half_width(variances: _Variances) -> Floats:
+def _half_width(variances: _Variances, tail: float = 1 - ERROR_RATE / 2) -> Floats:
     """Return half the width of the interval, (...,)."""
-    squares = student.ppf(_TAIL, variances.freedom) ** 2 * variances.groups
+    squares = student.ppf(tail, variances.freedom) ** 2 * variances.groups
     if variances.num_seeds > 1:
         seeds_alone = np.maximum(variances.seeds - variances.interaction, 0)
-        squares = squares + student.ppf(_TAIL, variances.num_seeds - 1) ** 2 * seeds_alone
+        squares = squares + student.ppf(tail, variances.num_seeds - 1) ** 2 * seeds_alone
     if variances.num_seeds < FEWEST_SEEDS:
         squares = np.where((variances.seeds > 0) | (variances.interaction > 0), np.nan, squares)
     half: Floats = np.sqrt(squares)

@@ -6,6 +6,11 @@ from .candidates import (
     trains_encoder as trains_encoder,
 )
 from .first_look import FirstLook as FirstLook
-from .reading import dump_params as dump_params, known_keys as known_keys, load_params as load_params
+from .reading import (
+    dump_params as dump_params,
+    known_keys as known_keys,
+    load_params as load_params,
+    override_params as override_params,
+)
 from .starter import write_starter as write_starter
 from .writable import check_writable as check_writable

@@ -53,6 +53,20 @@ def load_params(file: Path | str, overrides: Sequence[str] = ()) -> RunParams:
     return resolved
 
 
+def override_params(params: RunParams, overrides: Sequence[str]) -> RunParams:
+    """Apply `key.path=value` overrides to the keys that `params` set; other keys keep their defaults.
+
+    Raises:
+        ParamsError: A key or a value is wrong, or conflicts with another; the message lists every mistake.
+    """
+    raw = params.model_dump(mode="json", exclude_unset=True)
+    mistakes = [mistake for text in overrides if (mistake := _apply_override(raw, text))]
+    resolved, found = _validate(raw)
+    if mistakes or found or resolved is None:
+        raise ParamsError(_report(Path("params"), [*mistakes, *found]))
+    return resolved
+
+
 def dump_params(params: RunParams) -> str:
     """Write resolved params as YAML that `load_params` reads back to an equal object."""
     return dump_yaml(params.model_dump(mode="json"))

@@ -10,6 +10,7 @@ from audiocls.params import EmbeddingBalance
 from audiocls.splits import PreparedData
 from audiocls.training.distributed import fit_in_processes
 from audiocls.training.fitting import fit_here
+from audiocls.training.history import keeping_history
 from audiocls.training.job import TrainingJob
 from audiocls.training.machines import machines
 from audiocls.training.resumption import last_checkpoint
@@ -27,7 +28,7 @@ def fit(data: PreparedData, balanced: Balanced, folder: Path, log: MetricLog) ->
     Args:
         data: The run's.
         balanced: The clips to train on, and the class weights of the loss.
-        folder: Gets `model/`, with the model and its feature extractor, and `checkpoints/`.
+        folder: Gets `model/`, with the model and its feature extractor, `checkpoints/` and `history.jsonl`.
         log: Receives `train/...` and `validation/...` metrics.
     """
     params = data.params
@@ -38,6 +39,7 @@ def fit(data: PreparedData, balanced: Balanced, folder: Path, log: MetricLog) ->
     if checkpoint:
         logger.info("Resuming from %s.", checkpoint.name)
     job = TrainingJob(data, balanced, folder, checkpoint)
+    log = keeping_history(folder, log, resumed=checkpoint is not None)
     alone = params.training.processes == 1 and machines().count == 1
     if alone or isinstance(params.balance, EmbeddingBalance):
         return fit_here(job, log)

@@ -17,7 +17,7 @@ HOME = Path(__file__).resolve().parents[2]
 QUICKSTART = str(HOME / "params" / "quickstart.yaml")
 HEAVY = {"torch", "transformers", "prefect", "mlflow", "pandas", "pyarrow", "datasets", "sklearn", "matplotlib"}
 PARAMS_COMMANDS = ("train", "evaluate", "ingest", "balance", "sync", "explain", "stores")
-COMMANDS = (*PARAMS_COMMANDS, "compare", "predict", "listen", "init", "schema")
+COMMANDS = (*PARAMS_COMMANDS, "compare", "predict", "listen", "diagnose", "init", "schema")
 
 # Runs the command in a process of its own, and says at its end which of the heavy packages were imported.
 IMPORTS = f"""
@@ -73,6 +73,7 @@ def test_the_package_installs_the_command_and_what_it_needs():
         (["explain", QUICKSTART, "clip", "seed=many"], 2),
         (["stores", QUICKSTART, "seed=many"], 2),
         (["sync", QUICKSTART, "seed=many"], 2),
+        (["diagnose", "nowhere"], 2),
         (["schema"], 0),
     ],
 )

@@ -109,6 +109,17 @@ def test_the_result_names_the_run_the_model_the_metrics_and_the_seconds_of_each_
     assert all(seconds >= 0 for seconds in result.seconds.values())
 
 
+def test_the_diagnosis_ends_the_summary_in_at_most_five_lines_and_is_in_mlflow(finished, run):
+    said = json.loads(artifact(finished, "diagnosis/findings.json").read_text(encoding="utf-8"))
+    kinds = {each["kind"] for each in said["findings"]}
+    assert {name for name in run.data.tags if name.startswith("finding.")} == {f"finding.{kind}" for kind in kinds}
+    assert (run.data.tags["findings"] == "none") == (not kinds)
+    lines = finished[0].summary.rpartition("\n\n")[2].splitlines()
+    assert 1 <= len(lines) <= 5
+    assert all(line.startswith("- ") for line in lines)
+    assert finished[0].seconds["diagnose"] > 0
+
+
 def test_three_tones_are_told_apart(finished):
     result, _ = finished
     assert result.metrics["test/f1_macro"] > 0.9

@@ -178,3 +178,33 @@ def test_intervals_of_areas_cover_in_93_to_97_of_100_trials(num_seeds):
         found.append(interval(jackknife_auroc(scores, positive, groups), fraction=True))
     covers = [each.low <= expected <= each.high for each in found]
     assert 0.93 - 0.033 <= np.mean(covers) <= 0.97 + 0.026  # three standard errors of 400 trials
+
+
+def test_a_difference_between_scores_on_different_groups_has_the_interval_of_welch():
+    first, second = (jackknifed_accuracy(groups, seed) for groups, seed in ((9, 1), (25, 2)))
+    found = interval(first[0].apart_from(second[0]))
+    expected = stats.ttest_ind(first[1], second[1], equal_var=False).confidence_interval(0.95)
+    assert float(found.value) == pytest.approx(first[1].mean() - second[1].mean())
+    # The jackknife of both together counts one degree of freedom less.
+    assert float(found.low) == pytest.approx(expected.low, abs=0.005)
+    assert float(found.high) == pytest.approx(expected.high, abs=0.005)
+
+
+def test_a_difference_to_too_few_groups_has_no_interval():
+    found = interval(jackknifed_accuracy(20, 1)[0].apart_from(jackknifed_accuracy(4, 2)[0]))
+    assert np.isnan(found.low)
+    assert np.isnan(found.high)
+
+
+def test_a_lower_error_rate_gives_a_wider_interval():
+    scores = jackknifed_accuracy(12, 1)[0]
+    wide, usual = interval(scores, error_rate=0.01), interval(scores)
+    ratio = stats.t.ppf(0.995, 11) / stats.t.ppf(0.975, 11)
+    assert float(wide.value - wide.low) == pytest.approx(ratio * float(usual.value - usual.low))
+
+
+def jackknifed_accuracy(num_groups, seed):
+    """The jackknife of accuracy on groups of equal size, and the accuracy of each group."""
+    targets, predicted, groups = clips(num_groups, seed=seed)
+    right = (predicted[0] == targets).reshape(num_groups, -1).mean(axis=1)
+    return jackknife(GroupCounts.of(targets, predicted, groups, CLASSES), accuracy), right

@@ -17,7 +17,7 @@ from audiocls.params.balance import BalanceParams, NoBalance, Undersample, Weigh
 from audiocls.params.data import FolderData, HubData, SampleData, TableData
 from audiocls.params.model import FAMILIES
 from audiocls.params.run import RunParams, json_schema
-from audiocls.params_file.reading import dump_params, load_params
+from audiocls.params_file.reading import dump_params, load_params, override_params
 
 DATA = "data: {source: folder, path: recordings}\n"
 METHODS = ", ".join(
@@ -480,3 +480,18 @@ def test_a_hub_data_set_takes_only_our_splits_and_needs_one_to_train_on(load, mi
     assert mistakes(data.format(splits="{train: train, dev: dev}")) == [
         "data.splits.dev = 'dev': must be 'train', 'validation' or 'test'"
     ]
+
+
+def test_overrides_of_resolved_params_leave_what_was_not_set_to_the_defaults():
+    run = RunParams.model_validate({"data": {"source": "sample"}, "training": {"epochs": 3.0}})
+    changed = override_params(run, ["audio.chunk={seconds: 2.0, hop: 1.0}", "training.weight_decay=0.1"])
+    assert changed.audio.max_seconds == 2.0  # as a chunk sets it: 10 s, the default, would be a conflict
+    assert changed.training.epochs == 3.0
+    assert changed.training.weight_decay == 0.1
+    assert run.training.weight_decay == 0.01
+
+
+def test_overrides_of_resolved_params_are_checked_as_those_of_a_file():
+    run = RunParams.model_validate({"data": {"source": "sample"}, "balance": {"method": "focal"}})
+    with pytest.raises(ParamsError, match=r"(?s)2 mistakes.*training\.epoch .*training\.label_smoothing"):
+        override_params(run, ["training.epoch=3", "training.label_smoothing=0.1"])
