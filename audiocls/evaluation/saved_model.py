@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,8 @@ def _find_folder(asked: str, params: RunParams) -> Path:
     try:
         return download_model(name, params.tracking_uri)
     except ParamsError:
-        if params.tracking.uri is not None:
+        # Without that variable MLflow would create a database in the current folder, and not find the model there.
+        if params.tracking.uri is not None or not os.environ.get("MLFLOW_TRACKING_URI"):
             raise
     return download_model(name)
 
