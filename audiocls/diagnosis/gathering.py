@@ -7,6 +7,7 @@ diagnosis/measured.json    the params, the counts of training, and what else is 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,7 +62,10 @@ def measure(model_folder: Path, data: PreparedData, run: Path) -> None:
     model.to(choose_device(params.training))
     labels = labels_of(model)
     sample = _sample(training, data)
-    logits = predict(model, extractor, sample, data) / np.float32(load_settings(model_folder).temperature)
+    # Stored features are of whole training clips, and not of the windows that are scored.
+    logits = predict(model, extractor, sample, replace(data, features=None)) / np.float32(
+        load_settings(model_folder).temperature
+    )
     sample = _with_probabilities(sample, softmax(logits, axis=1), labels)
     probed = probe(sample, targets_of(sample, labels), data.waveforms, params.audio, params.seed)
     for name, found in zip(_PROBES, (probed.kept, probed.whole) if probed else (None, None), strict=True):

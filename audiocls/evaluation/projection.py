@@ -8,6 +8,7 @@ Source:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,7 +67,8 @@ def write_projection(
 
 
 def _embeddings(model: PreTrainedModel, extractor: Any, clips: pd.DataFrame, data: PreparedData) -> NDArray[np.float32]:
-    dataset = open_clips(clips, labels_of(model), extractor, data)
+    # Stored features are of windows, and not of whole test clips.
+    dataset = open_clips(clips, labels_of(model), extractor, replace(data, features=None))
     collator = Collator(extractor, data.params.audio, leave_to_device=model.device.type != "cpu")
     found = []
     for batch in DataLoader(dataset, batch_size=data.params.training.eval_batch_size, collate_fn=collator):

@@ -109,15 +109,18 @@ def _travel(evidence: Evidence) -> float:
 
 
 def _jump(evidence: Evidence) -> float:
-    """Return how far a weight moves in a step at the peak of the learning rate, in units as of `_travel`."""
+    """Return how far a weight moves in a step at the peak of the learning rate, in units as of `_travel`.
+
+    It is NaN if only the last step was logged, at which a schedule has come down to 0.
+    """
     rates = evidence.measured("train/learning_rate")
-    adam = evidence.params.training.optimizer == "adamw"
-    return float(rates.max() / evidence.weight_size) if adam and len(rates) else float("nan")
+    known = evidence.params.training.optimizer == "adamw" and len(rates) and rates.max() > 0
+    return float(rates.max() / evidence.weight_size) if known else float("nan")
 
 
 def _mean_of_peak(evidence: Evidence) -> float:
     rates = evidence.measured("train/learning_rate")
-    return float(rates.mean() / rates.max()) if len(rates) else float("nan")
+    return float(rates.mean() / rates.max()) if len(rates) and rates.max() > 0 else float("nan")
 
 
 def _norms_stay(evidence: Evidence) -> bool:

@@ -100,6 +100,12 @@ PLANTED = {
 }
 
 
+def test_a_training_of_which_only_the_last_learning_rate_was_logged_is_diagnosed():
+    found = stuck(0.01, np.array([1.4]))
+    found.history["train/learning_rate"] = 0.0
+    assert "underfitting" in [finding.kind for finding in find_faults(found)]
+
+
 @pytest.mark.parametrize("fault", PLANTED)
 def test_a_planted_fault_is_found_with_overrides_that_the_params_allow(fault):
     run = PLANTED[fault]()
