@@ -25,7 +25,7 @@ from audiocls.evaluation.calibration import calibration_metrics
 from audiocls.evaluation.class_report import write_class_report
 from audiocls.evaluation.label_errors import judge_held_out, rank
 from audiocls.evaluation.slices import score_slices, slices_table
-from audiocls.evaluation.tables import prediction_rows, predictions_file
+from audiocls.evaluation.tables import IDENTITY, prediction_rows, predictions_file
 from audiocls.metrics.classification import ranking_metrics
 from audiocls.metrics.clip_scores import ClipScores
 from audiocls.sources.label_sets import targets_of
@@ -41,6 +41,7 @@ def write_predictions(clips: int, labels: list[str], groups: int, target: Path) 
     skill = rng.normal(4, 1, groups)[group]
     table = pd.DataFrame({"clip_id": [f"clips/{i:06d}.wav" for i in range(clips)], "source": "a"})
     table["path"], table["group"], table["split"] = table["clip_id"], [f"speaker {g:04d}" for g in group], "test"
+    table["start_seconds"], table["end_seconds"], table["content_sha256"] = 0.0, 1.0, table["clip_id"]
     table["label"] = np.array(labels, dtype=object)[targets]
     with predictions_file(table, labels, target) as write:
         for start in range(0, clips, AT_A_TIME):
@@ -54,7 +55,7 @@ def write_predictions(clips: int, labels: list[str], groups: int, target: Path) 
 def evaluate(file: Path, labels: list[str], folder: Path, stage: Callable[[str], None]) -> dict[str, float]:
     predictions = pd.read_parquet(file)
     probabilities = predictions[[f"probability/{name}" for name in labels]].to_numpy(np.float32)
-    clips = predictions[["clip_id", "source", "path", "group", "split", "label"]]
+    clips = predictions[[*IDENTITY]]
     rng = np.random.default_rng(1)
     for name in ("duration_seconds", "rms_db", "silence_fraction", "snr_estimate_db"):
         clips = clips.assign(**{name: rng.random(len(clips))})
