@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from audiocls.metrics.classification import TOP_K, top_k_hits
+from audiocls.metrics.group_scores import precision_macro
 from audiocls.metrics.intervals import (
     FEWEST_GROUPS,
     GroupCounts,
@@ -23,17 +24,11 @@ from audiocls.metrics.intervals import (
     jackknife,
     jackknife_auroc,
     matthews,
-    mean_where,
 )
 from audiocls.metrics.multi_label_intervals import average_precision_without_each, blocks_of, mean_of_classes
 
 Floats = NDArray[np.float64]
 PER_CLASS: Final = ("precision", "recall", "f1", "auroc", "average_precision")
-
-
-def precision_macro(true: Floats, found: Floats, right: Floats) -> Floats:
-    """Return the mean precision over the classes that have clips."""
-    return mean_where(right / np.maximum(found, 1), true > 0)
 
 
 def precision_weighted(true: Floats, found: Floats, right: Floats) -> Floats:

@@ -43,7 +43,9 @@ class GateParams(Params):
         description="Largest loss that test clips with noise, coded or at another level may be shown to have.",
     )
     max_latency_ratio: float = Field(
-        1.5, gt=0, description="Largest time per window on a CPU, relative to the champion's, by medians in turns."
+        1.5,
+        gt=0,
+        description="Largest time per second of audio on a CPU, relative to the champion's; the least of 3 turns.",
     )
     max_size_ratio: float = Field(2.0, gt=0, description="Largest size of the weights, relative to the champion's.")
 

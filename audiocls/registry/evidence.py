@@ -20,6 +20,7 @@ from audiocls.splits import PreparedData
 
 _SIDES: Final = ("challenger", "champion")
 _WEIGHTS: Final = "*.safetensors"
+_TURNS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,10 @@ def judge(challenger: SavedModel, champion: SavedModel | None, data: PreparedDat
 
 
 def _answer(model: SavedModel, selection: Selection, data: PreparedData, folder: Path) -> None:
-    prepared = PreparedData(selection.clips, data.waveforms, model.params, digest=data.digest)
+    # The gate asks for answers; wrong labels and a projection are in the report of the training.
+    asked = model.params.evaluation.model_copy(update={"label_error_clips": 0, "projection_clips": 0})
+    params = model.params.model_copy(update={"evaluation": asked})
+    prepared = PreparedData(selection.clips, data.waveforms, params, digest=data.digest)
     evaluate(model.folder, prepared, folder, model.settings)
 
 
@@ -100,12 +104,16 @@ def _as_answers(clips: pd.DataFrame, table: pd.DataFrame, labels: list[str]) -> 
 
 
 def _with_costs(ours: Side, theirs: Side, *folders: Path) -> tuple[Side, Side]:
-    """Measure both models in turns on the CPU, each on one window of its own length."""
-    runtimes = [load_torch(folder, "cpu") for folder in folders]
-    taken = [
-        seconds_per_window([runtime], input_samples(settings.audio))[0] / settings.audio.max_seconds
-        for runtime, settings in runtimes
+    """Measure both models in turns on the CPU, each on windows of its own length."""
+    loaded = [load_torch(folder, "cpu") for folder in folders]
+    turns = [
+        [
+            seconds_per_window([runtime], input_samples(settings.audio))[0] / settings.audio.max_seconds
+            for runtime, settings in loaded
+        ]
+        for _ in range(_TURNS)
     ]
+    taken = [min(column) for column in zip(*turns, strict=True)]
     sizes = [sum(file.stat().st_size for file in folder.glob(_WEIGHTS)) for folder in folders]
     first, second = (
         Side(side.answers, side.corrupted, seconds, size)

@@ -31,13 +31,13 @@ class Side:
     Attributes:
         answers: To the test clips.
         corrupted: To corrupted clips, by the kind of corruption; the clips are the same for both sides.
-        seconds_per_window: Median on a CPU; None: not measured.
+        compute_ratio: Seconds of computing per second of audio on a CPU, the least of some turns; None: not measured.
         weight_bytes: Size of the weights; None: not compared.
     """
 
     answers: Answers
     corrupted: Mapping[str, Answers]
-    seconds_per_window: float | None = None
+    compute_ratio: float | None = None
     weight_bytes: int | None = None
 
 
@@ -192,9 +192,9 @@ def _corruptions(params: GateParams, challenger: Side, champion: Side) -> Iterat
 
 
 def _costs(params: GateParams, challenger: Side, champion: Side) -> Iterator[Check]:
-    if challenger.seconds_per_window is not None and champion.seconds_per_window is not None:
-        ratio = challenger.seconds_per_window / max(champion.seconds_per_window, 1e-9)
-        yield _ratio("latency", "The time per window", ratio, params.max_latency_ratio)
+    if challenger.compute_ratio is not None and champion.compute_ratio is not None:
+        ratio = challenger.compute_ratio / max(champion.compute_ratio, 1e-9)
+        yield _ratio("latency", "The computing time per second of audio", ratio, params.max_latency_ratio)
     if challenger.weight_bytes is not None and champion.weight_bytes is not None:
         ratio = challenger.weight_bytes / max(champion.weight_bytes, 1)
         yield _ratio("size", "The size of the weights", ratio, params.max_size_ratio)

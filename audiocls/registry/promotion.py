@@ -27,6 +27,7 @@ from audiocls.registry.versions import (
     aliases_of,
     find_version,
     open_registry,
+    versions_of,
 )
 
 _LOCK_SECONDS: Final = 60.0
@@ -84,6 +85,15 @@ class Registry:
         with open_registry(self.uri) as client:
             number = aliases_of(client, self.name).get(CHALLENGER)
             return None if number is None else find_version(client, self.name, number)
+
+    def decided(self) -> list[Version]:
+        """Return the versions that were promoted or kept back, the oldest first."""
+        with self._changing() as client:
+            if not aliases_of(client, self.name):
+                return []
+            entries = read_ledger(client, self.name)
+            numbers = {e.version for e in entries if e.action != "registered" and e.outcome == "done"}
+            return [version for version in versions_of(client, self.name) if version.number in numbers]
 
     def history(self) -> list[Entry]:
         """Return the ledger, the oldest entry first.

@@ -19,7 +19,7 @@ from audiocls.params import RunParams
 from audiocls.registry.evidence import Judged, judge
 from audiocls.registry.facts import version_tags
 from audiocls.registry.promotion import Registry
-from audiocls.registry.versions import Version, open_registry, versions_of
+from audiocls.registry.versions import Version, open_registry
 from audiocls.splits import PreparedData
 from audiocls.tracking import KnownRun, find_run, git_revision
 
@@ -86,9 +86,9 @@ def find_news(params: RunParams, corpus_digest: str) -> News:
     """Compare data, params and code with those of the registered versions."""
     registry = registry_of(params)
     fingerprint = _fingerprint(params, corpus_digest)
-    with open_registry(registry.uri) as client:
-        known = [v for v in versions_of(client, registry.name) if v.tags.get(FINGERPRINT_TAG) == fingerprint]
-    return News(fingerprint, known[-1].number if known else None)
+    # A version that was registered by a retraining that was killed before its decision is not known.
+    known = [v.number for v in registry.decided() if v.tags.get(FINGERPRINT_TAG) == fingerprint]
+    return News(fingerprint, known[-1] if known else None)
 
 
 def settle_challenger(run_id: str, data: PreparedData, news: News) -> Verdict:

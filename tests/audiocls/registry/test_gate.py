@@ -99,8 +99,8 @@ def test_a_class_of_few_groups_is_judged_by_its_clips():
 
 
 def test_a_slower_or_larger_model_is_refused_beyond_the_limits():
-    better, champion = wrong_for(0.05), side(wrong_for(0.2), seconds_per_window=0.01, weight_bytes=100)
-    challenger = side(better, seconds_per_window=0.02, weight_bytes=150)
+    better, champion = wrong_for(0.05), side(wrong_for(0.2), compute_ratio=0.01, weight_bytes=100)
+    challenger = side(better, compute_ratio=0.02, weight_bytes=150)
     decision = decide(GateParams(), challenger, champion, LABELS)
     assert failed(decision) == ["latency"]
     assert "2.00 times the champion's; at most 1.5 is allowed" in decision.sentence

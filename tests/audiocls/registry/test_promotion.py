@@ -78,6 +78,7 @@ def aliases(registry: Registry) -> dict[str, int]:
 def test_versions_are_registered_promoted_and_rolled_back_and_the_ledger_says_so(registry, runs, loaded):
     add(registry, *runs, runs[2])
     assert registry.champion() is None
+    assert registry.decided() == []
     assert aliases(registry) == {CHALLENGER: 3}
     started = datetime.now(UTC)
     first = registry.promote(1, "the first", against=None)
@@ -86,6 +87,7 @@ def test_versions_are_registered_promoted_and_rolled_back_and_the_ledger_says_so
     assert registry.roll_back("it fails in production").version == 1
     assert aliases(registry) == {CHAMPION: 1, PREVIOUS: 3}
     registry.keep(2, "no better", {"f1_macro": -0.1})
+    assert [version.number for version in registry.decided()] == [1, 2, 3]
     entries = registry.history()
     assert [(e.action, e.version, e.replaced, e.outcome) for e in entries] == [
         ("registered", 1, None, "done"), ("registered", 2, None, "done"), ("registered", 3, None, "done"),
